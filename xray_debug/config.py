@@ -34,7 +34,9 @@ class PrepareConfig(Section):
     test_labels: str | None = None
     val_fraction: float = Field(0.15, gt=0, lt=0.5)
     near_duplicate_bits: int = Field(4, ge=0, le=32, description="Hamming distance of 64-bit perceptual hashes")
-    extra_tests: dict[str, str] = Field(default_factory=dict, description="name -> folder with test/ inside the dataset")
+    extra_tests: dict[str, str] = Field(
+        default_factory=dict, description="name -> folder with test/ inside the dataset"
+    )
 
 
 class ViewConfig(Section):
@@ -80,7 +82,9 @@ class ExplainConfig(Section):
     select: str = Field("predicted:COVID-19", description="predicted:CLASS, label:CLASS, wrong, or all (test images)")
     max_cases: int | None = Field(None, ge=1)
     mask_size: int = Field(28, ge=2)
-    options: dict[str, float | int | str | bool | None] = Field(default_factory=dict, description="passed to the method")
+    options: dict[str, float | int | str | bool | None] = Field(
+        default_factory=dict, description="passed to the method"
+    )
     batch_size: int = Field(8, ge=1)
 
 
