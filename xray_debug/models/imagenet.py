@@ -1,0 +1,75 @@
+"""torchvision's classifiers by name, and their ImageNet weights where they are asked for."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+AUXILIARY = ("googlenet", "inception_v3")  # return more than logits in training unless told otherwise
+
+
+def is_known(name: str) -> bool:
+    return name in torchvision.models.list_models(module=torchvision.models)
+
+
+def imagenet_weights(name: str) -> dict[str, Tensor]:
+    """The ImageNet state dict of torchvision's `name`, downloaded (hash checked) unless it is in torch's cache.
+
+    Raises:
+        ValueError: the download failed; the message says from where and what to do.
+    """
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"pretrained: the ImageNet weights of {name} could not be had from {weights.url} ({reason}); "
+            f"set pretrained to false or put that file into {torch.hub.get_dir()}/checkpoints"
+        ) from error
+    # old DenseNet files have a dot too many
+    pattern = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+    return {pattern.sub(r"\1\2", key): value for key, value in state.items()}
+
+
+def _last_layer(net: nn.Module, outputs: int) -> tuple[str, nn.Module]:
+    """Name and module of the layer that gives the logits: the last linear one, or SqueezeNet's last convolution."""
+    found = [
+        (name, module)
+        for name, module in net.named_modules()
+        if getattr(module, "out_features", getattr(module, "out_channels", None)) == outputs
+        and isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    return found[-1]
+
+
+def replace_head(net: nn.Module, classes: int, outputs: int = 1000) -> None:
+    """Puts a fresh last layer for `classes` in the place of the one with `outputs` outputs."""
+    name, old = _last_layer(net, outputs)
+    if isinstance(old, nn.Linear):
+        new: nn.Module = nn.Linear(old.in_features, classes, bias=old.bias is not None)
+    else:
+        new = nn.Conv2d(old.in_channels, classes, old.kernel_size)
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, new)
+
+
+def build_torchvision(name: str, classes: int, size: int, pretrained: bool = False, **options) -> nn.Module:
+    """torchvision's classifier `name` for 3-channel images of `size` pixels and `classes` classes."""
+    if name in AUXILIARY:
+        options = {"aux_logits": False, "init_weights": False} | options
+    if name.startswith("vit_"):
+        options = {"image_size": size} | options
+    net = torchvision.models.get_model(name, weights=None, **options)
+    if pretrained:
+        own = net.state_dict()
+        state = {key: value for key, value in imagenet_weights(name).items() if key in own}
+        wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
+        if wrong:
+            raise ValueError(f"pretrained: {name}'s ImageNet weights do not fit these options, first at {wrong[0]}")
+        net.load_state_dict(own | state)
+    replace_head(net, classes)
+    return net
