@@ -1,0 +1,46 @@
+"""Saliency maps for any image classifier, and measures of how faithful they are. Nothing here knows of X-rays.
+
+    from xray_debug.saliency import igos_pp, deletion_insertion
+    explanation = igos_pp(model, images, targets)          # images (N, C, H, W), targets (N,)
+    explanation.saliency                                   # (N, 1, 28, 28) in [0, 1], 1 = most salient
+"""
+
+from collections.abc import Callable
+
+from xray_debug.saliency.faithfulness import (
+    Curves,
+    deletion_insertion,
+    insertion_deletion_images,
+    rank_pixels,
+)
+from xray_debug.saliency.gradients import gradcam, gradient, integrated_gradients
+from xray_debug.saliency.igos import igos, igos_pp
+from xray_debug.saliency.images import blurred, compose, upsample_saliency
+from xray_debug.saliency.result import Evaluations, Explanation, Step
+
+METHODS: dict[str, Callable[..., Explanation]] = {
+    "igos_pp": igos_pp,
+    "igos": igos,
+    "gradcam": gradcam,
+    "integrated_gradients": integrated_gradients,
+    "gradient": gradient,
+}
+
+__all__ = [
+    "METHODS",
+    "Curves",
+    "Evaluations",
+    "Explanation",
+    "Step",
+    "blurred",
+    "compose",
+    "deletion_insertion",
+    "gradcam",
+    "gradient",
+    "igos",
+    "igos_pp",
+    "insertion_deletion_images",
+    "integrated_gradients",
+    "rank_pixels",
+    "upsample_saliency",
+]

@@ -1,0 +1,132 @@
+"""iGOS++ (Khorram, Lawson, Fuxin 2020, arXiv 2012.15783) and I-GOS (Qi, Khorram, Fuxin 2020)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from xray_debug.saliency.baselines import checked_baselines
+from xray_debug.saliency.images import checked_mask_size
+from xray_debug.saliency.network import Network, borrowed, prepared
+from xray_debug.saliency.optimisers import make_optimiser
+from xray_debug.saliency.result import Explanation, Step
+from xray_debug.saliency.seeds import image_seeds
+from xray_debug.saliency.terms import Objective, Setting
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the masks are found: iterations, rule, its rate, and whether the iterates' mean or the last one counts."""
+
+    iterations: int
+    optimiser: str
+    rate: float | None
+    average: bool
+
+
+def igos_pp(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    baselines: torch.Tensor | None = None,
+    mask_size: int = 28,
+    seed: int | Sequence[int] = 0,
+    *,
+    paper: bool = False,
+    iterations: int | None = None,
+    integration_steps: int | None = None,
+    points: str | None = None,
+    optimiser: str | None = None,
+    rate: float | None = None,
+    average: bool | None = None,
+    noise: float | None = None,
+    bilateral: bool = True,
+    variant: str = "full",
+    area_weight: float | None = None,
+    smooth_weight: float = 20.0,
+    internal_batch_size: int | None = None,
+    progress: Progress | None = None,
+    trace: bool = False,
+) -> Explanation:
+    """iGOS++: masks Mx, My that lower the score by deletion and raise it by insertion; saliency 1 - Mx My."""
+    setting = Setting(
+        variant=variant,
+        steps=_first(integration_steps, 20 if paper else 2),
+        points=_first(points, "even" if paper else "stratified"),
+        noise=_first(noise, 0.2),
+        bilateral=bilateral,
+        area_weight=_first(area_weight, 10.0 if mask_size >= 224 else 1.0),
+        smooth_weight=smooth_weight,
+    )
+    schedule = Schedule(
+        iterations=_first(iterations, 15),
+        optimiser=_first(optimiser, "line_search" if paper else "adam"),
+        rate=rate,
+        average=_first(average, not paper),
+    )
+    return optimise(
+        model, images, targets, baselines, mask_size, seed, setting, schedule,
+        internal_batch_size, progress, trace, "igos_pp",
+    )  # fmt: skip
+
+
+def igos(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    baselines: torch.Tensor | None = None,
+    mask_size: int = 28,
+    seed: int | Sequence[int] = 0,
+    **options,
+) -> Explanation:
+    """I-GOS: one mask, the deletion term, plain total variation. Options as in igos_pp."""
+    options = {"variant": "deletion", "bilateral": False, **options}
+    found = igos_pp(model, images, targets, baselines, mask_size, seed, **options)
+    return Explanation(**{**vars(found), "method": "igos"})
+
+
+def _first(*values):
+    return next(value for value in values if value is not None)
+
+
+def optimise(
+    model, images, targets, baselines, mask_size, seed, setting, schedule, internal_batch_size, progress, trace, method
+) -> Explanation:
+    """The loop: gradient, step, next. Masks start at 1, everything kept."""
+    started = time.perf_counter()
+    checked_mask_size(mask_size)
+    images, targets = prepared(model, images, targets)
+    baselines = checked_baselines(baselines, images)
+    steps: list[Step] = []
+    with borrowed(model):
+        network = Network(model, images.device, internal_batch_size)
+        objective = Objective(network, images, baselines, targets, image_seeds(seed, len(images)), setting)
+        rule = make_optimiser(schedule.optimiser, schedule.rate, schedule.iterations)
+        masks = images.new_ones(len(images), objective.mask_count, mask_size, mask_size)
+        mean = torch.zeros_like(masks[:, :1])
+        for iteration in range(schedule.iterations):
+            values, gradient = objective.gradient(masks, iteration)
+            masks, sizes = rule.step(
+                masks, gradient, values, lambda m, rows, draw=iteration: objective.value(m, rows, draw)
+            )
+            mean += masks.prod(1, keepdim=True) / schedule.iterations
+            if trace:
+                steps.append(Step(iteration, values, sizes, network.evaluations, masks))
+            if progress:
+                progress(iteration + 1, schedule.iterations)
+    result = mean if schedule.average else masks.prod(1, keepdim=True)
+    return Explanation(
+        saliency=(1 - result).clamp(0, 1).float(),
+        evaluations=network.evaluations,
+        seconds=time.perf_counter() - started,
+        method=method,
+        deletion_mask=masks[:, :1].float(),
+        insertion_mask=masks[:, 1:2].float() if masks.shape[1] == 2 else None,
+        trace=steps if trace else None,
+    )

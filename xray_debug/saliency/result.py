@@ -1,0 +1,51 @@
+"""What every saliency method returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+
+class Evaluations(NamedTuple):
+    """Images sent through the network: forward passes, and those that were also differentiated."""
+
+    forward: int
+    backward: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of an optimising method, for all images of the batch.
+
+    `objective` (N,) is the objective as that iteration estimated it, before its step; `step` (N,) the step
+    size taken; `evaluations` the passes spent so far; `masks` (N, Q, m, m) the masks after the step.
+    """
+
+    iteration: int
+    objective: torch.Tensor
+    step: torch.Tensor
+    evaluations: Evaluations
+    masks: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Saliency of N images.
+
+    saliency        (N, 1, m, m) float32 in [0, 1], 1 = most salient
+    evaluations     passes through the network, all images together
+    seconds         wall time
+    deletion_mask   (N, 1, m, m) Mx of iGOS++ or M of I-GOS, in [0, 1], 1 = keep; None elsewhere
+    insertion_mask  (N, 1, m, m) My of iGOS++; None elsewhere
+    trace           one Step per iteration where it was asked for
+    """
+
+    saliency: torch.Tensor
+    evaluations: Evaluations
+    seconds: float
+    method: str = ""
+    deletion_mask: torch.Tensor | None = None
+    insertion_mask: torch.Tensor | None = None
+    trace: list[Step] | None = field(default=None, repr=False)
