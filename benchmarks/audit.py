@@ -1,0 +1,320 @@
+"""Does the audit say what is true? Synthetic datasets with planted shortcuts, whose counterfactuals are exact.
+
+    python benchmarks/audit.py --seeds 1 2 3 4 5 --json audit.json
+
+For every seed: markers (bright, faint, rotated; correlation 0.95, 0.8, 0.6), planted absence, a planted object that is
+not text, and a clean dataset. Each is drawn, a small covidnet is trained on it, text is detected, the test images are
+audited, and the verdict, the flags and the effects are compared with the same images without their marker. On the
+datasets of correlation 0.95 the saliency methods are ranked by how well they find the planted marker.
+Finished datasets are kept in --work and not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from xray_debug.audit import audit_dataset, forward
+from xray_debug.audit_measures import saliency_share
+from xray_debug.boxes import as_boxes
+from xray_debug.config import AuditConfig, CleanConfig, PhantomConfig, TrainConfig
+from xray_debug.images import ModelView, read_image
+from xray_debug.models import build_model
+from xray_debug.phantom import write_phantom
+from xray_debug.training import fit
+
+CLASSES = ["normal", "pneumonia", "COVID-19"]
+STYLES, CORRELATIONS = ("bright", "faint", "rotated"), (0.95, 0.8, 0.6)
+METHODS = ("igos_pp", "igos", "rise", "gradcam", "integrated_gradients", "gradient")
+VIEW, TRAIN_IMAGES, TEST_IMAGES, EPOCHS = 96, 360, 120, 12
+EXPLAINED = 12  # images of a dataset on which the saliency methods are ranked
+
+
+def datasets() -> dict[str, dict]:
+    """name -> what is planted."""
+    planted = {f"{style}-{correlation}": {"plant": "marker", "style": style, "correlation": correlation}
+               for correlation in CORRELATIONS for style in STYLES}
+    others = {plant: {"plant": plant, "style": "mixed", "correlation": 0.95} for plant in ("absence", "artifact", "none")}
+    return planted | others
+
+
+# ------------------------------------------------------------------------------------------------ one dataset
+
+
+def draw(folder: Path, options: dict, seed: int) -> dict:
+    """The phantom's truth (boxes.json), after drawing it where it is not there yet."""
+    truth = folder / "truth" / "boxes.json"
+    if not (folder / "train_COVIDx.txt").exists():
+        write_phantom(folder, PhantomConfig(train=TRAIN_IMAGES, test=TEST_IMAGES, **options), seed)
+    return json.loads(truth.read_text(encoding="utf-8"))
+
+
+def load(folder: Path, split: str, truth: dict, view: ModelView) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(names, uint8 (N, S, S), class indices) of one split."""
+    names = sorted(path.name for path in (folder / split).glob("*.png"))
+    images = np.stack([view.apply(read_image(folder / split / name)) for name in names])
+    return names, images, np.array([CLASSES.index(truth[name]["class"]) for name in names])
+
+
+def train(folder: Path, truth: dict, view: ModelView, out: Path, seed: int):
+    """A small covidnet, chosen on a fifth of the training patients."""
+    names, images, labels = load(folder, "train", truth, view)
+    patients = np.array([name.rsplit("-", 1)[0] for name in names])
+    val = np.isin(patients, np.unique(patients)[::5])
+    torch.manual_seed(seed)
+    model = build_model("covidnet", CLASSES, view)
+    config = TrainConfig(epochs=EPOCHS, batch_size=32, learning_rate=2e-3, stop_after=EPOCHS, patience=3,
+                         view={"size": view.size}, accelerator="cpu")
+    fit(model, images[~val], labels[~val], images[val], labels[val], config, out, seed)
+    return model.eval()
+
+
+def text_boxes(folder: Path, names: list[str], truth: dict, source: str) -> dict[str, np.ndarray]:
+    """Boxes of the test images: the detector's, or the true ones."""
+    if source == "truth":
+        return {name: as_boxes([box.get("outer", box["box"]) for box in truth[name]["boxes"]]) for name in names}
+    from xray_debug.text import load_detector
+
+    found = load_detector(source).detect([read_image(folder / "test" / name) for name in names])
+    return {name: as_boxes([box.box for box in boxes]) for name, boxes in zip(names, found, strict=True)}
+
+
+def object_table(names: list[str], truth: dict, path: Path) -> str | None:
+    """The planted objects as a user's table of regions, or None where there are none."""
+    rows = [(name, *item["box"], "object") for name in names for item in truth[name].get("artifacts", [])]
+    if not rows:
+        return None
+    pd.DataFrame(rows, columns=["image_id", "x0", "y0", "x1", "y1", "name"]).to_csv(path, index=False)
+    return str(path)
+
+
+def explain(model, images: np.ndarray, targets: np.ndarray, method: str) -> tuple[np.ndarray, float]:
+    """Saliency (N, m, m) and seconds an image."""
+    from xray_debug import saliency
+
+    batch = torch.from_numpy(images)[:, None].float() / 255
+    explanation = getattr(saliency, method)(model, batch, torch.from_numpy(targets), seed=0)
+    return explanation.saliency[:, 0].numpy(), explanation.seconds / len(images)
+
+
+def rank_methods(model, images: np.ndarray, targets: np.ndarray, masks: np.ndarray, methods) -> dict[str, dict]:
+    """Pointing (the most salient pixel lies in the marker), mass and enrichment of every method, means over images."""
+    import cv2
+
+    result = {}
+    for method in methods:
+        maps, seconds = explain(model, images, targets, method)
+        scores = []
+        for saliency, mask in zip(maps, masks, strict=True):
+            fine = cv2.resize(saliency, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            scores.append((mask.ravel()[fine.argmax()] > 0, *saliency_share(fine, mask)))
+        pointing, mass, enrichment = np.nanmean(np.array(scores, float), axis=0).tolist()
+        result[method] = {"n": len(images), "pointing": pointing, "mass": mass, "enrichment": enrichment,
+                          "seconds": seconds}
+    return result
+
+
+def true_probabilities(model, folder: Path, names: list[str]) -> np.ndarray:
+    """(N, K) on the same images without their markers."""
+    clean = np.stack([model.view.apply(read_image(folder / "truth" / "test" / name)) for name in names])
+    return forward(model, clean[:, None].astype(np.float32) / 255, 64)
+
+
+def compare(cases: pd.DataFrame, truth: np.ndarray, min_effect: float) -> dict:
+    """Flags and effects of one dataset against the exact counterfactuals (`truth` (N, K), in the order of the cases)."""
+    predicted = cases["predicted"].map(CLASSES.index).to_numpy()
+    changed = truth.argmax(axis=1) != predicted
+    effect = cases["probability"].to_numpy() - truth[np.arange(len(cases)), predicted]
+    flagged = (cases["kind"] == "decision").to_numpy()
+    with_text = effect != 0
+    return {
+        "flagged": int(flagged.sum()), "changed": int(changed.sum()), "both": int((flagged & changed).sum()),
+        "any_flagged": int(cases["flagged"].sum()),
+        "any_right": int((cases["flagged"] & (changed | (effect >= min_effect / 2))).sum()),
+        "effect_error": float(np.abs(cases["effect"] - effect)[with_text].mean()) if with_text.any() else 0.0,
+        "effect_true": float(effect[with_text].mean()) if with_text.any() else 0.0,
+        "mean_error": float((cases["effect"] - effect)[with_text].mean()) if with_text.any() else 0.0,
+        "n": int(with_text.sum()),
+    }  # fmt: skip
+
+
+def run_dataset(work: Path, name: str, options: dict, seed: int, args) -> dict:
+    """Everything about one dataset."""
+    started, folder, view = time.time(), work / f"{name}-{seed}", ModelView(VIEW)
+    truth = draw(folder / "data", options, seed)
+    model = train(folder / "data", truth, view, folder / "model", seed)
+    trained = time.time()
+    names, images, labels = load(folder / "data", "test", truth, view)
+    boxes = text_boxes(folder / "data", names, truth, args.boxes)
+    detected = time.time()
+    cases = pd.DataFrame({"image_id": names, "label": [CLASSES[i] for i in labels],
+                          "source": [truth[n]["source"] for n in names], "test_set": "test",
+                          "file": [str(folder / "data" / "test" / n) for n in names]})
+    config = AuditConfig(regions=object_table(names, truth, folder / "objects.csv"))
+    probabilities = forward(model, images[:, None].astype(np.float32) / 255, 64)
+    ranking, maps = {}, {}
+    if options["plant"] == "marker" and options["correlation"] == 0.95 and args.methods:
+        ranking = rank_planted(model, names, images, probabilities, truth, args.methods)
+    rows = np.arange(0, len(names), max(1, len(names) // EXPLAINED))  # maps, so that these cases cost what they cost
+    values, _ = explain(model, images[rows], probabilities[rows].argmax(axis=1), "gradient")
+    maps = {names[i]: value for i, value in zip(rows, values, strict=True)}
+    explained = time.time()
+    result = audit_dataset(model, cases, boxes, maps, config, CleanConfig(), seed)
+    exact = true_probabilities(model, folder / "data", names)
+    result.cases.to_parquet(folder / "cases.parquet")
+    np.save(folder / "exact.npy", exact)
+    return {
+        "name": name, "seed": seed, **options, "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "accuracy_clean": float((exact.argmax(axis=1) == labels).mean()),
+        "verdict": result.verdict["verdict"], "shown": result.verdict["shown"],
+        "classes": {c: entry["verdict"] for c, entry in result.verdict["classes"].items()},
+        "compare": compare(result.cases, exact, config.min_effect), "ranking": ranking,
+        "passes": result.passes / len(cases), "most_passes": result.verdict["most_passes"],
+        "seconds": {"draw_train": trained - started, "detect": detected - trained, "explain": explained - detected,
+                    "audit": time.time() - explained},
+    }  # fmt: skip
+
+
+def rank_planted(model, names, images, probabilities, truth, methods) -> dict:
+    """Ranks the methods on correctly classified test images that carry their own class's marker."""
+    rows = [i for i, name in enumerate(names) if truth[name]["boxes"]
+            and truth[name]["marker"] == truth[name]["class"] == CLASSES[probabilities[i].argmax()]][:EXPLAINED]
+    if not rows:
+        return {}
+    masks = np.stack([marker_mask(truth[names[i]], model.view.size) for i in rows])
+    return rank_methods(model, images[rows], probabilities[rows].argmax(axis=1), masks, methods)
+
+
+def marker_mask(entry: dict, size: int) -> np.ndarray:
+    """The marker's boxes in the view, float (size, size) covered shares."""
+    width, height = entry["size"]
+    mask = np.zeros((height, width), np.float32)
+    for box in entry["boxes"]:
+        x0, y0, x1, y1 = box.get("outer", box["box"])
+        mask[y0:y1, x0:x1] = 1
+    return ModelView(size).mask_to_view(mask)
+
+
+# ------------------------------------------------------------------------------------------------ all of them
+
+
+def cached(path: Path, key: dict, make: Callable[[], dict]) -> dict:
+    """The result in `path` if it was made with the same settings, else a new one."""
+    if path.exists():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved["key"] == key:
+            return saved["result"]
+    result = make()
+    path.write_text(json.dumps({"key": key, "result": result}, indent=1), encoding="utf-8")
+    return result
+
+
+def code_key() -> str:
+    """Changes with the code that decides the results."""
+    package = Path(__file__).parents[1] / "xray_debug"
+    files = ["audit", "audit_flags", "audit_measures", "audit_regions", "interventions", "markers", "verdict",
+             "inpainting", "phantom_markers"]
+    text = b"".join((package / f"{name}.py").read_bytes() for name in files) + Path(__file__).read_bytes()
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def summary(results: list[dict]) -> dict:
+    """The figures asked for; shares are None where no dataset of the kind was run."""
+    def of(**wanted):
+        return [r for r in results if all(r[key] == value for key, value in wanted.items())]
+
+    planted, clean = of(plant="marker", correlation=0.95), of(plant="none")
+    absence, objects = of(plant="absence"), of(plant="artifact")
+    compared = [r["compare"] for r in results if r["plant"] != "artifact"]
+    strong = [r["compare"] for r in planted]
+
+    def total(rows, key):
+        return sum(row[key] for row in rows)
+
+    everyone = [r["compare"] for r in results if r["plant"] != "artifact" and r["compare"]["n"]]
+    return {
+        "planted_named": ratio(sum(r["shown"]["text"] for r in planted), len(planted)),
+        "planted_named_by_correlation": {str(c): ratio(sum(r["shown"]["text"] for r in of(plant="marker", correlation=c)),
+                                                       len(of(plant="marker", correlation=c))) for c in CORRELATIONS},
+        "clean_accused": ratio(sum(r["verdict"] != "not shown" for r in clean), len(clean)),
+        "absence_named": ratio(sum(r["shown"]["absence"] for r in absence), len(absence)),
+        "artifact_named": ratio(sum("object" in r["shown"]["regions"] for r in objects), len(objects)),
+        "artifact_text_accused": ratio(sum(r["shown"]["text"] for r in objects), len(objects)),
+        "flag_precision": ratio(total(strong, "both"), total(strong, "flagged")),
+        "flag_recall": ratio(total(strong, "both"), total(strong, "changed")),
+        "flag_precision_all": ratio(total(compared, "both"), total(compared, "flagged")),
+        "flag_recall_all": ratio(total(compared, "both"), total(compared, "changed")),
+        "any_flag_precision": ratio(total(compared, "any_right"), total(compared, "any_flagged")),
+        "effect_error": ratio(sum(c["effect_error"] * c["n"] for c in everyone), total(everyone, "n")),
+        "passes_per_case": float(np.mean([r["passes"] for r in results])),
+        "most_passes": max(r["most_passes"] for r in results),
+        "ranking": mean_ranking(results),
+    }  # fmt: skip
+
+
+def mean_ranking(results: list[dict]) -> dict:
+    """Means over datasets, best enrichment first."""
+    found = {}
+    for result in results:
+        for method, scores in result["ranking"].items():
+            found.setdefault(method, []).append(scores)
+    table = {method: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+             for method, rows in found.items()}
+    return dict(sorted(table.items(), key=lambda item: -item[1]["enrichment"]))
+
+
+def print_table(results: list[dict], figures: dict) -> None:
+    print(f"{'dataset':16}{'seed':>5}{'acc':>6}{'clean':>7}{'effect':>8}{'error':>7}{'flags':>7}{'true':>6}{'both':>6}"
+          f"{'passes':>8}  verdict")
+    for r in results:
+        c = r["compare"]
+        print(f"{r['name']:16}{r['seed']:5}{r['accuracy']:6.2f}{r['accuracy_clean']:7.2f}{c['effect_true']:8.2f}"
+              f"{c['effect_error']:7.3f}{c['flagged']:7}{c['changed']:6}{c['both']:6}{r['passes']:8.0f}  {r['verdict']}")
+    if figures["ranking"]:
+        print(f"\n{'method':22}{'pointing':>9}{'mass':>7}{'enrichment':>12}{'s/image':>9}")
+        for method, s in figures["ranking"].items():
+            print(f"{method:22}{s['pointing']:9.2f}{s['mass']:7.3f}{s['enrichment']:12.2f}{s['seconds']:9.2f}")
+    print()
+    for name, value in figures.items():
+        if name != "ranking":
+            print(f"{name}: {value if not isinstance(value, float) else round(value, 4)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--datasets", nargs="+", choices=list(datasets()), default=list(datasets()))
+    parser.add_argument("--boxes", default="craft-lite", help="a detector's name, or truth for the exact boxes")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="methods to rank")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-audit"), help="drawn data and finished results")
+    args = parser.parse_args()
+    results = []
+    for seed in args.seeds:
+        for name in args.datasets:
+            folder = args.work / f"{name}-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            key = {"boxes": args.boxes, "methods": args.methods, "code": code_key()}
+            results.append(cached(folder / "result.json", key, lambda name=name, seed=seed: run_dataset(
+                args.work, name, datasets()[name], seed, args)))
+            print(f"{name} {seed}: {results[-1]['verdict']}", flush=True)
+    figures = summary(results)
+    print_table(results, figures)
+    if args.json:
+        args.json.write_text(json.dumps({"summary": figures, "datasets": results}, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

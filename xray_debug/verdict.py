@@ -1,0 +1,238 @@
+"""The verdict on a dataset, class by class: relies on text, relies on its absence, relies on a region, not shown.
+
+Computed from the rows of cases.parquet alone. For each class the question is put to the images that carry its label,
+not to those the model assigns to it: among the latter the probability is high by selection, and any change lowers it.
+Every hypothesis compares the effect of an intervention with that of its controls on the same images; p-values are of
+a sign-flip test (one-sided) and corrected over all hypotheses of a test set (Holm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .config import AuditConfig
+from .stats import bootstrap, holm, wilson
+
+BOOTSTRAP, SIGN_FLIPS = 2000, 5000
+MIN_CASES = 8  # below, a sign-flip test cannot become significant after correction
+FEW = 20
+NOT_SHOWN = "not shown"
+
+
+@dataclass
+class Hypothesis:
+    """One class and one intervention: paired effects and control effects on n images."""
+
+    label: str
+    name: str  # text, absence, or region:<name>
+    effect: np.ndarray
+    control: np.ndarray
+    p: float = 1.0
+    p_adjusted: float = 1.0
+
+
+def sign_flip_p(differences: np.ndarray, samples: int, seed: int) -> float:
+    """One-sided p of mean(differences) > 0 when every sign is equally likely; (1 + hits) / (1 + samples)."""
+    values = np.asarray(differences, float)
+    if not len(values):
+        return 1.0
+    rng, hits, step = np.random.default_rng(seed), 0, 500
+    for start in range(0, samples, step):
+        signs = rng.integers(0, 2, (min(step, samples - start), len(values)), dtype=np.int8) * 2 - 1
+        hits += int((signs @ values >= values.sum() - 1e-12).sum())
+    return (1 + hits) / (1 + samples)
+
+
+def _interval(values: np.ndarray, level: float, seed: int) -> dict:
+    if not len(values):
+        return {"value": None, "low": None, "high": None}
+    found = bootstrap(lambda v: float(np.mean(v)), [values], BOOTSTRAP, seed, level)
+    return {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
+
+
+def _pairs(frame: pd.DataFrame, effect: str, control: str) -> tuple[np.ndarray, np.ndarray]:
+    if effect not in frame or control not in frame:
+        return np.zeros(0), np.zeros(0)
+    values = frame[[effect, control]].to_numpy(float)
+    values = values[np.isfinite(values).all(axis=1)]
+    return values[:, 0], values[:, 1]
+
+
+def hypotheses(cases: pd.DataFrame, classes: list[str]) -> list[Hypothesis]:
+    """All that is asked of one test set."""
+    result = []
+    regions = region_names(cases)
+    for label in classes:
+        own = cases[cases["label"] == label]
+        with_text, without = own[own["text_visible"] > 0], own[own["text_visible"] == 0]
+        result.append(Hypothesis(label, "text", *_pairs(with_text, f"effect_{label}", f"control_effect_{label}")))
+        result.append(Hypothesis(label, "absence",
+                                 *_pairs(without, f"paste_effect_{label}", f"paste_control_effect_{label}")))
+        for name in regions:
+            pair = _pairs(own, f"region_{name}_effect_{label}", f"region_{name}_control_effect_{label}")
+            result.append(Hypothesis(label, f"region:{name}", *pair))
+    return result
+
+
+def region_names(cases: pd.DataFrame) -> list[str]:
+    return [name[len("region_") : -len("_p_inpainted")] for name in cases.columns
+            if name.startswith("region_") and name.endswith("_p_inpainted")]
+
+
+def test_all(found: list[Hypothesis], seed: int) -> None:
+    """Fills p and p_adjusted; hypotheses with too few cases are not tested and cost nothing in the correction."""
+    tested = [h for h in found if len(h.effect) >= MIN_CASES]
+    for index, h in enumerate(tested):
+        h.p = sign_flip_p(h.effect - h.control, SIGN_FLIPS, seed + index)
+    for h, adjusted in zip(tested, holm([h.p for h in tested]) if tested else [], strict=True):
+        h.p_adjusted = float(adjusted)
+
+
+def judge(h: Hypothesis, config: AuditConfig, seed: int) -> dict:
+    """Effect, control and difference with intervals; `shown` only where the effect's interval excludes the controls'.
+
+    Also asked: a corrected p-value below 1 - level, and a mean difference of half of `min_effect`, so that thousands of
+    images do not turn a change of no consequence into a verdict.
+    """
+    entry = {"n": len(h.effect), "effect": _interval(h.effect, config.level, seed),
+             "control": _interval(h.control, config.level, seed),
+             "difference": _interval(h.effect - h.control, config.level, seed),
+             "p": h.p, "p_adjusted": h.p_adjusted, "shown": False}
+    if len(h.effect) >= MIN_CASES:
+        entry["shown"] = bool(
+            h.p_adjusted <= 1 - config.level
+            and entry["difference"]["low"] > 0
+            and entry["effect"]["low"] > entry["control"]["high"]
+            and entry["difference"]["value"] >= config.min_effect / 2
+        )
+    return entry
+
+
+def _share(part: pd.DataFrame, level: float) -> dict:
+    """Share of images without visible text, with its interval."""
+    none = int((part["text_visible"] == 0).sum())
+    found = wilson(none, len(part), level)
+    return {"n": len(part), "value": float(found.value), "low": float(found.low), "high": float(found.high)}
+
+
+def judge_absence(entry: dict, cases: pd.DataFrame, label: str, config: AuditConfig, seed: int) -> dict:
+    """Absence can only be a sign of the class if its images lack text more often than the others do.
+
+    Adds both shares, and what removing text from the other classes' images does to the class (positive: it raises it).
+    """
+    own, rest = cases[cases["label"] == label], cases[cases["label"] != label]
+    entry["textless_here"] = _share(own, config.level) if len(own) else None
+    entry["textless_elsewhere"] = _share(rest, config.level) if len(rest) else None
+    rarer = bool(len(own) and len(rest) and entry["textless_here"]["low"] > entry["textless_elsewhere"]["high"])
+    gain, control = _pairs(rest[rest["text_visible"] > 0], f"effect_{label}", f"control_effect_{label}")
+    entry["removal_elsewhere"] = {"n": len(gain), **_interval(control - gain, config.level, seed)}
+    entry["rarer_text"] = rarer
+    entry["shown"] = bool(entry["shown"] and rarer)
+    return entry
+
+
+def places(own: pd.DataFrame, label: str) -> dict:
+    """Mean effect by where the largest visible text lies, largest first: place -> {n, effect}."""
+    if "text_place" not in own:
+        return {}
+    groups = own[own["text_visible"] > 0].groupby("text_place")[f"effect_{label}"].agg(["size", "mean"])
+    groups = groups.sort_values("mean", ascending=False)
+    return {place: {"n": int(row["size"]), "effect": float(row["mean"])} for place, row in groups.iterrows()}
+
+
+def _numbers(entry: dict) -> str:
+    effect, control = entry["effect"], entry["control"]
+    return (f"by {effect['value']:.2f} ({effect['low']:.2f} to {effect['high']:.2f}) on average over {entry['n']} "
+            f"images, the controls by {control['value']:.2f} ({control['low']:.2f} to {control['high']:.2f})")
+
+
+def class_sentences(label: str, entry: dict) -> list[str]:
+    """What is shown of one class, each finding in one sentence; or why nothing is."""
+    text, absence = entry["text"], entry["absence"]
+    result = []
+    if text["shown"]:
+        where = next(iter(text["places"]), "")
+        result.append(f"{label} relies on text: removing it lowers the probability of {label} {_numbers(text)}"
+                      + (f"; the strongest markers lie at the {where}." if where else "."))
+    if absence["shown"]:
+        result.append(f"{label} relies on the absence of text: pasting markers of other images lowers the probability "
+                      f"of {label} {_numbers(absence)}.")
+    for name, region in entry["regions"].items():
+        if region["shown"]:
+            result.append(f"{label} relies on region {name!r}: removing it (text already gone) lowers the probability "
+                          f"of {label} {_numbers(region)}.")
+    return result or [_nothing(label, text, absence)]
+
+
+def _nothing(label: str, text: dict, absence: dict) -> str:
+    if text["n"] < MIN_CASES and absence["n"] < MIN_CASES:
+        return f"{label}: not shown, with {text['n']} images with text and {absence['n']} without there are too few."
+    parts = []
+    if text["n"] >= MIN_CASES:
+        parts.append(f"removing text changes its probability {_numbers(text)}")
+    if absence["n"] >= MIN_CASES:
+        parts.append(f"pasting markers changes it {_numbers(absence)}")
+    return f"{label}: not shown; {'; '.join(parts)}."
+
+
+def class_verdict(label: str, found: list[Hypothesis], cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
+    """{"verdict", "sentences", "text", "absence", "regions"} of one class."""
+    by_name = {h.name: judge(h, config, seed) for h in found if h.label == label}
+    text = {**by_name["text"], "places": places(cases[cases["label"] == label], label)}
+    absence = judge_absence(by_name["absence"], cases, label, config, seed)
+    regions = {name[len("region:") :]: entry for name, entry in by_name.items() if name.startswith("region:")}
+    words = ["relies on text"] * text["shown"] + ["relies on its absence"] * absence["shown"]
+    words += [f"relies on region {name}" for name, entry in regions.items() if entry["shown"]]
+    entry = {"verdict": "; ".join(words) or NOT_SHOWN, "text": text, "absence": absence, "regions": regions}
+    return {**entry, "sentences": class_sentences(label, entry)}
+
+
+def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed: int = 0) -> dict:
+    """The verdict on the audited images of one test set."""
+    cases = cases[cases["problem"] == ""] if "problem" in cases else cases
+    found = hypotheses(cases, classes)
+    test_all(found, seed)
+    result = {label: class_verdict(label, found, cases, config, seed) for label in classes}
+    named = [label for label in classes if result[label]["verdict"] != NOT_SHOWN]
+    kinds = {"text": any(result[c]["text"]["shown"] for c in classes),
+             "absence": any(result[c]["absence"]["shown"] for c in classes),
+             "regions": sorted({r for c in classes for r, e in result[c]["regions"].items() if e["shown"]})}
+    return {
+        "verdict": "; ".join(f"{label} {result[label]['verdict']}" for label in named) or NOT_SHOWN,
+        "sentences": [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
+        "shown": kinds, "classes": result, "cases": len(cases),
+        "hypotheses": sum(len(h.effect) >= MIN_CASES for h in found), "level": config.level,
+        "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
+        "centre_blacked_out": blackout_summary(cases, classes, config, seed),
+    }  # fmt: skip
+
+
+def swap_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
+    """How often decisions follow pasted markers, and text-free patches pasted in their place; means over images."""
+    pairs = _pairs(cases, "swap_followed", "swap_control_followed")
+    return {"n": len(pairs[0]), "followed": _interval(pairs[0], config.level, seed),
+            "control": _interval(pairs[1], config.level, seed)}
+
+
+def flag_summary(cases: pd.DataFrame) -> dict:
+    kinds = cases["kind"] if "kind" in cases else pd.Series("", index=cases.index)
+    return {"n": int((kinds != "").sum()), "decision": int((kinds == "decision").sum()),
+            "probability": int((kinds == "probability").sum()), "of": len(cases)}
+
+
+def blackout_summary(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed: int) -> dict:
+    """Mean recall over classes with the central field set to black, beside that on the images and chance."""
+    def balanced(labels, decisions):
+        return float(np.mean([np.mean(decisions[labels == c] == c) for c in np.unique(labels)]))
+
+    labels = cases["label"].to_numpy(str)
+    if not len(labels):
+        return {"n": 0}
+    result = {"n": len(labels), "chance": 1 / len(np.unique(labels))}
+    for name, column in (("blacked_out", "decision_centre_blacked"), ("image", "predicted")):
+        found = bootstrap(balanced, [labels, cases[column].to_numpy(str)], 500, seed, config.level)
+        result[name] = {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
+    return result
