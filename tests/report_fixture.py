@@ -1,0 +1,158 @@
+"""A run folder as the stages leave it, with tiny images and made-up predictions, for the tests of the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xray_debug.config import PipelineConfig
+from xray_debug.images import write_image
+
+CLASSES = ("normal", "pneumonia", "COVID-19")
+SIDE = 48
+TRAIN, TEST = 30, 36
+BOX = (3, 2, 17, 10)
+SKILL = {"original": 0.6, "cleaned": 0.9, "control": 0.62}  # how often a model is right where text misleads
+
+
+def small_config(**changes) -> PipelineConfig:
+    values = {"name": "fake run", "seed": 3, "seeds": [0, 1], "train": {"view": {"size": 32}},
+              "report": {"bootstrap": 200, "max_flagged": 3}, "audit": {"permutations": 99}}  # fmt: skip
+    return PipelineConfig.model_validate(values | changes)
+
+
+def image_names(test_sets: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """(image_id, split, test_set); one name holds what would be markup in HTML and Markdown."""
+    rows = [(f"train-{i:03d}.png", "val" if i % 6 == 0 else "train", "") for i in range(TRAIN)]
+    for name in test_sets:
+        rows += [(f"{name}-{i:03d}.png", "test", name) for i in range(TEST)]
+    rows[TRAIN] = ("a<b>&'$x$|`*.png", "test", test_sets[0])
+    return rows
+
+
+def make_run(folder: Path, config: PipelineConfig, test_sets: tuple[str, ...] = ("test", "reversed")) -> Path:
+    """Writes every stage's tables below `folder` and returns it."""
+    rng = np.random.default_rng(7)
+    manifest = make_manifest(folder, test_sets, rng)
+    usable = manifest[manifest["problem"] == ""]
+    test = usable[usable["split"] == "test"]
+    write_predictions(folder, test, config, rng)
+    boxes = write_boxes(folder, usable)
+    write_audit(folder, test, set(boxes["image_id"]), rng)
+    write_cleaning(folder, usable, set(boxes["image_id"]), rng)
+    for number, stage in enumerate(("prepare", "train", "explain", "detect", "audit", "clean", "retrain")):
+        record = {"stage": stage, "seconds": 1.5 + number, "peak_memory_mb": 100.0 + number, "device": "cpu",
+                  "versions": {"numpy": "2.0"}}  # fmt: skip
+        (folder / stage / "stage.json").write_text(json.dumps(record))
+    return folder
+
+
+def make_manifest(folder: Path, test_sets, rng) -> pd.DataFrame:
+    rows = []
+    for number, (image_id, split, test_set) in enumerate(image_names(test_sets)):
+        path = f"{'test' if split == 'test' else 'train'}/{image_id}"
+        target = folder / "prepare" / "data" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, rng.integers(0, 255, (SIDE, SIDE + 4), dtype=np.uint8))
+        label = CLASSES[number % 3]
+        rows.append({"image_id": image_id, "split": split, "patient_id": f"p{number}", "label": label, "path": path,
+                     "source": "cohen" if label == "COVID-19" else ("nih", "actmed")[number % 2], "width": SIDE + 4,
+                     "height": SIDE, "bit_depth": 8, "sha256": "", "problem": "", "test_set": test_set,
+                     "duplicate_of": "", "near_duplicate_of": ""})  # fmt: skip
+    rows[5]["problem"] = f"{rows[5]['image_id']}: the file is truncated"
+    manifest = pd.DataFrame(rows)
+    manifest.to_parquet(folder / "prepare" / "manifest.parquet")
+    (folder / "prepare" / "dataset.json").write_text(json.dumps({"root": "prepare/data"}))
+    return manifest
+
+
+def predict(test: pd.DataFrame, trained: str, tested: str, seed: int, rng) -> pd.DataFrame:
+    truth = test["label"].map(CLASSES.index).to_numpy()
+    right = rng.random(len(test)) < np.where(test["test_set"] == "test", 0.92, SKILL[trained])
+    best = np.where(right, truth, (truth + rng.integers(1, 3, len(test))) % 3)
+    probabilities = rng.dirichlet([1, 1, 1], len(test)) * 0.4
+    probabilities[np.arange(len(test)), best] += 0.6
+    table = test[["test_set", "image_id", "label", "source"]].reset_index(drop=True)
+    table = table.assign(trained_on=trained, tested_on=tested, seed=seed, predicted=[CLASSES[i] for i in best])
+    return table.assign(**{f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)})
+
+
+def write_predictions(folder: Path, test: pd.DataFrame, config: PipelineConfig, rng) -> None:
+    parts = {"train": [], "retrain": []}
+    for seed in config.all_seeds:
+        for trained in SKILL:
+            for tested in ("original", "cleaned"):
+                stage = "train" if (trained, tested) == ("original", "original") else "retrain"
+                parts[stage].append(predict(test, trained, tested, seed, rng))
+    for stage, tables in parts.items():
+        (folder / stage).mkdir(parents=True, exist_ok=True)
+        pd.concat(tables, ignore_index=True).to_parquet(folder / stage / "predictions.parquet")
+
+
+def write_boxes(folder: Path, usable: pd.DataFrame) -> pd.DataFrame:
+    marked = usable[(usable["label"] != "COVID-19") | (np.arange(len(usable)) % 4 == 0)]
+    rows = [(name, *BOX, 0.9, "fake") for name in marked["image_id"]]
+    boxes = pd.DataFrame(rows, columns=["image_id", "x0", "y0", "x1", "y1", "score", "detector"])
+    (folder / "detect").mkdir(parents=True)
+    boxes.to_parquet(folder / "detect" / "text_boxes.parquet")
+    return boxes
+
+
+def write_audit(folder: Path, test: pd.DataFrame, marked: set, rng) -> None:
+    cases = test[["image_id", "label", "source", "test_set"]].reset_index(drop=True)
+    columns = ("probability", "effect", "control_effect", "p_text_only", "p_text_inpainted", "p_inserted_0.06",
+               "p_deleted_0.12", "deletion", "insertion")  # fmt: skip
+    for name in columns:
+        cases[name] = rng.random(len(cases))
+    cases.loc[0, "control_effect"] = np.nan
+    cases["predicted"], cases["text_visible"] = "COVID-19", cases["image_id"].isin(marked).astype(int)
+    cases["flagged"] = np.arange(len(cases)) < 5
+    cases["kind"] = np.where(cases["flagged"], "decision", "")
+    cases["reasons"] = np.where(cases["flagged"], "Without its text the probability <falls>.", "")
+    cases["remarks"], cases["rank"] = "", np.arange(1, len(cases) + 1)
+    (folder / "audit").mkdir()
+    cases.to_parquet(folder / "audit" / "cases.parquet")
+    (folder / "audit" / "verdict.json").write_text(json.dumps(make_verdict()))
+    (folder / "explain" / "maps").mkdir(parents=True)
+    for name in cases["image_id"].head(4):
+        np.savez(folder / "explain" / "maps" / f"{name}.npz", saliency=rng.random((7, 7), dtype=np.float32))
+
+
+def share(value: float, **more) -> dict:
+    return {"value": value, "low": value - 0.03, "high": value + 0.04, **more}
+
+
+def make_verdict() -> dict:
+    """The shape of audit/verdict.json, with its no-evidence baselines."""
+    def asked(shown: bool) -> dict:
+        return {"n": 31, "effect": share(0.31), "control": share(0.01), "difference": share(0.3), "p": 0.0002,
+                "p_adjusted": 0.0017, "shown": shown}  # fmt: skip
+
+    def judged(label: str) -> dict:
+        return {"verdict": "relies on text", "text": asked(True) | {"places": {}}, "absence": asked(False),
+                "regions": {"border": asked(False)}, "sentences": [f"{label} relies on text."]}  # fmt: skip
+
+    own = {"verdict": "COVID-19 relies on text", "sentences": ["COVID-19 relies on text: by 0.31 on average."],
+           "classes": {label: judged(label) for label in CLASSES}, "cases": 36, "hypotheses": 9,
+           "swaps": {"n": 20, "followed": share(0.55), "control": share(0.05)},
+           "centre_blacked_out": {"n": 36, "chance": 1 / 3, "blacked_out": share(0.71),
+                                  "image": share(0.93)}}  # fmt: skip
+    baseline = {"mean_recall": 0.83, "chance": 1 / 3, "p": 0.002, "test": {"test": share(0.86, n=36, majority=0.33)}}
+    empty = {"mean_recall": 0.34, "chance": 1 / 3, "p": 0.4, "test": {}}
+    return {**own, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
+        "chance": 1 / 3, "images": 101, "patients": 99, "predictors": {"source": baseline, "file type": empty},
+        "sentences": ["The source alone guesses the label with a mean recall of 0.83."]}}  # fmt: skip
+
+
+def write_cleaning(folder: Path, usable: pd.DataFrame, marked: set, rng) -> None:
+    done = usable[usable["image_id"].isin(marked)]
+    changes = done[["image_id", "label", "source", "split", "test_set"]].reset_index(drop=True)
+    changes["boxes"] = json.dumps([list(BOX)])
+    changes["origin"], changes["file"], changes["area_share"] = "detector", changes["image_id"], 0.04
+    changes["residual"] = rng.integers(0, 2, len(changes))
+    (folder / "clean").mkdir()
+    changes.to_parquet(folder / "clean" / "changes.parquet")
+    (folder / "clean" / "probe.json").write_text(json.dumps({"auc": 0.55, "low": 0.49, "high": 0.61, "patches": 90}))

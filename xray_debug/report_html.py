@@ -1,0 +1,112 @@
+"""report.html from the report's dictionary: one file, pictures inside, nothing fetched, no scripts.
+
+Every text is escaped by the template engine; numbers pass the functions of report_format.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from xray_debug.report_format import FORMATS
+
+NAMES = {
+    "test_set": "test set", "trained_on": "trained on", "tested_on": "tested on", "n": "n", "p": "p", "auc": "AUC",
+    "p_holm": "p (Holm)",
+}  # fmt: skip
+
+
+def render_html(report: dict, folder: str | Path) -> str:
+    """The page; pictures are read from `folder` (where report["figures"] and the cases' figures lie)."""
+    folder = Path(folder)
+    return _template().render(report=report, picture=lambda name: data_uri(folder / name))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("xray_debug", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= FORMATS | {"words": words, "kind": kind_of, "scalars": scalars, "nested": nested}
+    environment.globals |= {"cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
+                            "model_rows": model_rows, "test_names": test_names}  # fmt: skip
+    return environment.get_template("report.html")
+
+
+def data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def words(key: str) -> str:
+    """A name of the data as a reader would say it."""
+    return NAMES.get(str(key), str(key).replace("_", " "))
+
+
+def kind_of(value) -> str:
+    """How a value of unknown shape is shown: rows (list of dicts), facts (dict), list or scalar."""
+    if isinstance(value, dict):
+        return "facts"
+    if isinstance(value, list):
+        return "rows" if value and all(isinstance(item, dict) for item in value) else "list"
+    return "scalar"
+
+
+def scalars(value: dict) -> dict:
+    """The entries that fit in a cell."""
+    return {key: item for key, item in value.items() if kind_of(item) == "scalar"}
+
+
+def nested(value: dict) -> dict:
+    """The other entries, empty ones left out."""
+    return {key: item for key, item in value.items() if kind_of(item) != "scalar" and item}
+
+
+def unique(rows: list[dict], key: str) -> list:
+    """The values of `key` in order of appearance."""
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def cell_of(rows: list[dict], **wanted) -> dict | None:
+    """The first row with these values."""
+    return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
+
+
+def test_names(no_evidence: dict) -> list[str]:
+    """Test sets for which some baseline gives an accuracy, in order of appearance, the usual one first."""
+    names = dict.fromkeys(name for row in no_evidence["predictors"].values() for name in row.get("test") or {})
+    return sorted(names, key=lambda name: name != "test")
+
+
+def model_rows(report: dict) -> list[dict]:
+    """The trained models' accuracy on the original test images, to stand beside the baselines."""
+    rows = [row for row in report["table4"] if row["tested_on"] == "original"]
+    return [
+        {"name": f"model trained on {trained} images",
+         "sets": {row["test_set"]: row for row in rows if row["trained_on"] == trained}}
+        for trained in unique(rows, "trained_on")
+    ]  # fmt: skip
+
+
+def verdict_rows(verdict: dict | None) -> list[dict]:
+    """One line per test set, class and question; empty where the verdict has another shape."""
+    sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
+    rows = []
+    for test_set, found in sets.items():
+        for label, entry in (found.get("classes") or {}).items():
+            asked = {"text": entry.get("text"), "absence of text": entry.get("absence")}
+            asked |= {f"region {name}": part for name, part in (entry.get("regions") or {}).items()}
+            for question, part in asked.items():
+                if isinstance(part, dict) and "shown" in part:
+                    rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})
+    return rows
+
+
+def _answer(part: dict, question: str) -> dict:
+    names = {"text": "relies on text", "absence of text": "relies on its absence"}
+    found = {name: part.get(name) for name in ("n", "effect", "control", "difference", "p_adjusted")}
+    said = names.get(question, "relies on it") if part["shown"] else "not shown"
+    return {**found, "shown": part["shown"], "words": said}
