@@ -37,13 +37,12 @@ def digest(value: Any) -> str:
 
 
 def code_digest(modules: Iterable[str]) -> str:
-    """sha256 of the sources of the package's `modules` ("cleaning", "text", ...; a folder counts whole)."""
+    """sha256 of the sources of the package's `modules`: "audit" is audit.py, audit_*.py and the folder audit/."""
     root, total = Path(__file__).parent, hashlib.sha256()
     for name in sorted(modules):
-        single = root / f"{name}.py"
-        files = [single] if single.exists() else sorted(p for p in (root / name).rglob("*") if p.is_file())
-        for file in files:
-            if file.suffix in {".py", ".safetensors", ".json"}:
+        files = [root / f"{name}.py", *root.glob(f"{name}_*.py"), *(root / name).rglob("*")]
+        for file in sorted(files):
+            if file.is_file() and file.suffix in {".py", ".safetensors", ".json"}:
                 total.update(file.name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]
 

@@ -199,16 +199,25 @@ def report(context: Context, folder: Path) -> None:
     write_report(context.run.folder, context.config)
 
 
+LEARNING = ("models", "training", "dataset", "augmentation", "metrics", "stats", "image")
+ERASING = ("cleaning", "inpainting", "placement")
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("prepare", (), ("prepare",), ("covidx", "images", "phantom"), prepare),
-        Stage("train", ("prepare",), ("train",), ("models", "training", "dataset", "metrics", "images"), train),
+        Stage("prepare", (), ("prepare",), ("covidx", "manifest", "image", "images", "phantom", "markers"), prepare),
+        Stage("train", ("prepare",), ("train",), LEARNING, train),
         Stage("explain", ("train",), ("explain",), ("saliency", "explaining"), explain),
         Stage("detect", ("prepare",), ("detect",), ("text", "images", "boxes"), detect),
-        Stage("audit", ("train", "explain", "detect"), ("audit", "clean"), ("audit", "cleaning", "stats"), audit),
-        Stage("clean", ("prepare", "detect"), ("clean", "detect"), ("cleaning", "covidx", "review"), clean),
-        Stage("retrain", ("train", "clean"), ("train", "clean"), ("models", "training", "dataset", "metrics"), retrain),
+        Stage(
+            "audit",
+            ("train", "explain", "detect"),
+            ("audit", "clean"),
+            ("audit", "interventions", "verdict", "evidence", "stats", *ERASING),
+            audit,
+        ),
+        Stage("clean", ("prepare", "detect"), ("clean", "detect"), ("review", "residue", "covidx", *ERASING), clean),
+        Stage("retrain", ("train", "clean"), ("train", "clean"), LEARNING, retrain),
         Stage("report", ("train", "explain", "detect", "audit", "clean", "retrain"), ("report",), ("report",), report),
     )
 }
