@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
+import torch
 
 from .boxes import clip_boxes, rasterise_boxes
 from .config import AuditConfig, CleanConfig
 from .images import ModelView
 from .inpainting import inpaint_boxes
 from .placement import control_boxes
+from .saliency import rank_pixels, upsample_saliency
 
 CURVE_STEPS = 24  # of the deletion and insertion curves; 48 frames and the two ends, which exist anyway
 
@@ -119,11 +120,9 @@ def prepare_case(image_id: str, original: np.ndarray, boxes, view: ModelView, co
 
 
 def ranks(saliency: np.ndarray, size: int) -> np.ndarray:
-    """(m, m) saliency -> (size, size) rank of each pixel, 0 = most salient; ties in reading order."""
-    fine = cv2.resize(saliency.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    result = np.empty(size * size, np.int64)
-    result[np.argsort(-fine.ravel(), kind="stable")] = np.arange(size * size)
-    return result.reshape(size, size)
+    """(m, m) saliency -> (size, size) rank of each pixel, 0 = most salient, as in the deletion and insertion curves."""
+    fine = upsample_saliency(torch.from_numpy(np.ascontiguousarray(saliency, np.float32))[None, None], size)
+    return rank_pixels(fine)[0, 0].numpy()
 
 
 def top_share(rank: np.ndarray, share: float) -> np.ndarray:
