@@ -19,6 +19,7 @@ import pandas as pd
 from .boxes import as_boxes
 from .cleaning_files import Journal, file_sha256, image_folder, link_or_copy, target_name
 from .config import CleanConfig
+from .covidx import write_labels
 from .images import ImageError, atomic_write, image_header, read_image, write_image
 from .inpainting import inpaint_boxes, inpaint_region
 from .placement import control_boxes, image_seed, moved_region
@@ -243,8 +244,6 @@ def _change_log(manifest: pd.DataFrame, results: list[tuple[_Job, dict]]) -> pd.
 
 def _write_label_files(manifest: pd.DataFrame, results: list[tuple[_Job, dict]], out: Path) -> None:
     """One label file for each folder, in the order of the manifest; an image without a file is left out."""
-    from .covidx import write_labels
-
     frame = manifest.assign(
         file=[result["file"] for _, result in results],
         folder=[image_folder(split, test_set) for split, test_set in zip(manifest["split"], manifest["test_set"],
