@@ -114,7 +114,7 @@ def load_reader(context: Context, name: str):
 
 def detect(context: Context, folder: Path) -> None:
     """Boxes of every usable image; saved in parts, so that a killed stage goes on."""
-    from xray_debug.text.detectors import detect_table
+    from xray_debug.text import detect_table
 
     root, frame = dataset_root(context.run), manifest(context.run)
     detector = load_reader(context, context.config.detect.detector)
