@@ -74,7 +74,7 @@ def _wording(rng: np.random.Generator) -> str:
 
 def lead_marker(rng: np.random.Generator) -> Sticker:
     """A big letter, L or R mostly, with the initials of who placed it under, over or beside it."""
-    font, weight = _pick(rng, LEAD), int(rng.integers(0, 4))
+    font, weight = _pick(rng, LEAD if _chance(rng, 0.88) else SERIF), int(rng.integers(0, 4))
     letter = _pick(rng, "LR") if _chance(rng, 0.75) else _pick(rng, "DSEIGPO" + CAPITALS)
     main = line_sticker(letter, font, UNIT, weight)
     if not _chance(rng, 0.7):

@@ -218,7 +218,7 @@ def main() -> None:
                                 batch=options.batch, rate=options.rate, seed=options.seed)
         train(backgrounds, options.out, settings, options.initial, options.workers,
               report=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
-              backgrounds=len(backgrounds))
+              radiographs=len(backgrounds))
 
 
 if __name__ == "__main__":
