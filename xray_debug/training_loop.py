@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
@@ -97,11 +98,16 @@ class Batches:
 
 
 class Task(lightning.LightningModule):
-    """Adam, a halving of the rate on plateaus, best weights by macro-F1 on val, a checkpoint after every epoch."""
+    """Adam, a halving of the rate on plateaus, best weights by macro-F1 on val, a checkpoint after every epoch.
+
+    What is scored on val and kept is a running average of the weights, which varies far less from epoch to epoch
+    than the weights themselves.
+    """
 
     def __init__(self, job: Job, progress: Callable[[int, int], None] | None):
         super().__init__()
         self.job, self.progress, self.model = job, progress, job.model
+        self.averaged = copy.deepcopy(job.model).requires_grad_(False).eval()
         self.rows: list[dict] = []
         self.plateau_state: dict = {}
         counts = np.bincount(job.labels, minlength=len(job.model.classes))
@@ -139,8 +145,19 @@ class Task(lightning.LightningModule):
         self.losses.append(loss.detach())
         return loss
 
+    @torch.no_grad()
+    def on_train_batch_end(self, outputs, batch, index: int) -> None:
+        """averaged = decay averaged + (1 - decay) weights; the decay grows to `average`, so the start is forgotten."""
+        step = self.global_step
+        keep = min(self.job.config.average, (1 + step) / (10 + step))
+        for mean, value in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
+
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        self.outputs.append(self.model(batch[0][:, None].float() / 255).float())
+        self.outputs.append(self.averaged(batch[0][:, None].float() / 255).float())
 
     def _row(self) -> dict:
         """This epoch's line of the history."""
@@ -180,7 +197,7 @@ class Task(lightning.LightningModule):
         folder = self.job.folder
         if self.trainer.is_global_zero:
             if row["best"]:
-                save_weights(self.model, folder / BEST)
+                save_weights(self.averaged, folder / BEST)
             pd.DataFrame(self.rows).to_csv(folder / (HISTORY + ".part"), index=False)
             os.replace(folder / (HISTORY + ".part"), folder / HISTORY)
         self.trainer.save_checkpoint(folder / (LAST + ".part"))
