@@ -118,7 +118,11 @@ def write_audit(folder: Path, test: pd.DataFrame, marked: set, rng) -> None:
     (folder / "audit" / "verdict.json").write_text(json.dumps(make_verdict()))
     (folder / "explain" / "maps").mkdir(parents=True)
     for name in cases["image_id"].head(4):
-        np.savez(folder / "explain" / "maps" / f"{name}.npz", saliency=rng.random((7, 7), dtype=np.float32))
+        np.savez(folder / "explain" / "maps" / f"{name}.npz", saliency=rng.random((7, 7), dtype=np.float32),
+                 deletion_curve=np.linspace(0.9, 0.1, 6), insertion_curve=np.linspace(0.1, 0.9, 6))  # fmt: skip
+    rows = [{"image_id": name, "target": "COVID-19", "method": "igos_pp", "mask_size": 7, "probability": 0.9,
+             "deletion": 0.2, "insertion": 0.7, "seconds": 1.25} for name in cases["image_id"].head(4)]  # fmt: skip
+    pd.DataFrame(rows).to_parquet(folder / "explain" / "explanations.parquet")
 
 
 def share(value: float, **more) -> dict:

@@ -13,6 +13,7 @@ from pathlib import Path
 from xray_debug import report_cleaning, report_figures, report_tables
 from xray_debug.config import PipelineConfig
 from xray_debug.report_cases import flagged_cases
+from xray_debug.report_explanations import explanations
 from xray_debug.report_format import plain
 from xray_debug.report_html import render_html
 from xray_debug.report_inputs import RunFiles, read_cells, read_run
@@ -64,6 +65,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "residual": report_cleaning.residual(run),
         "probe": run.probe,
         "faults": report_cleaning.faults(run),
+        "explanations": explanations(run, samples, seed),
     }
     report["flagged"], report["flagged_counts"] = flagged_cases(run, figures)
     report["timings"], report["versions"] = _timings(run), _versions(run)
@@ -113,6 +115,8 @@ def _draw(report: dict, folder: Path) -> dict[str, str]:
         "confusion": (report_figures.confusion_figure, report["confusion"]),
         "reliability": (report_figures.reliability_figure, list(_first_test(report["calibration"]))),
     }
+    curves = (report["explanations"] or {}).get("curves")
+    jobs["curves"] = (report_figures.mean_curves_figure, curves)
     found = {}
     for name, (draw, rows) in jobs.items():
         if rows:

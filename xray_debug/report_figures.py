@@ -96,10 +96,11 @@ def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
 def _show(axes, panel: Panel) -> None:
     axes.imshow(gray_bytes(panel.image), cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
     height, width = panel.image.shape[:2]
+    side = max(height, width)  # square axes, so that titles and captions of a strip are level
     for x0, y0, x1, y1 in panel.boxes:
         axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=SKY, linewidth=1.4))
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_xlim((width - side - 1) / 2, (width + side - 1) / 2)
+    axes.set_ylim((height + side - 1) / 2, (height - side - 1) / 2)
     axes.set_title(_literal(panel.title), fontsize=9, color=INK)
     axes.set_xlabel(_literal(panel.caption), fontsize=8.5, color=INK)
     axes.set_xticks([])
@@ -189,52 +190,75 @@ def _point(axes, x: float, row: dict, metric: str, first: bool) -> None:
 
 
 def confusion_figure(rows: Sequence[dict], path: str | Path) -> Path:
-    """Confusion matrices side by side: share of each true class in percent, darker = more."""
-    columns = min(len(rows), 3)
-    lines = -(-len(rows) // columns)
-    side = 1.15 + 0.62 * len(rows[0]["classes"])
-    figure = _figure(side * columns + 0.3, (side + 0.1) * lines)
-    places = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes, row in zip(places, rows, strict=False):
-        _confusion(axes, row)
-    for axes in places[len(rows):]:
-        axes.set_axis_off()
-    return _save(figure, path, 120)
+    """Confusion matrices, one line per test set: share of each true class in percent, darker = more."""
+    groups = [[row for row in rows if row["test_set"] == name] for name in dict.fromkeys(r["test_set"] for r in rows)]
+    columns, kinds = max(len(group) for group in groups), len(rows[0]["classes"])
+    side = 0.55 + 0.37 * kinds
+    figure = _figure(side * columns + 0.9, (side + 0.75) * len(groups))
+    places = figure.subplots(len(groups), columns, squeeze=False)
+    for line, group in zip(places, groups, strict=True):
+        for number, axes in enumerate(line):
+            if number < len(group):
+                _confusion(axes, group[number], number == 0)
+            else:
+                axes.set_axis_off()
+    return _save(figure, path, 130)
 
 
-def _confusion(axes, row: dict) -> None:
+def _confusion(axes, row: dict, first: bool) -> None:
     counts = np.asarray(row["counts"], float)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*share.shape):
         ink = "white" if share[i, j] > 0.55 else INK
-        axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=9, color=ink)
+        axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=8, color=ink)
     names = [_literal(name) for name in row["classes"]]
-    axes.set_xticks(range(len(names)), names, fontsize=7.5, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names, fontsize=7.5)
-    axes.set_xlabel("predicted", fontsize=8)
-    axes.set_ylabel("true", fontsize=8)
-    title = f"trained {row['trained_on']}\ntested {row['tested_on']} ({row['test_set']})"
-    axes.set_title(_literal(title), fontsize=8.5)
+    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names if first else [""] * len(names), fontsize=7)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted", fontsize=7.5)
+    axes.set_ylabel(_literal(f"{row['test_set']}: true") if first else "", fontsize=8)
+    axes.set_title(_literal(f"trained {row['trained_on']}\ntested {row['tested_on']}"), fontsize=8)
 
 
 def reliability_figure(rows: Sequence[dict], path: str | Path) -> Path:
     """Accuracy against confidence for each model on one test version; the area of a dot grows with its images."""
-    figure = _figure(4.6, 3.9)
+    figure = _figure(6.6, 3.4)
     axes = figure.subplots()
+    least = min((b["confidence"] for row in rows for b in row["bins"]), default=0.5)
     axes.plot([0, 100], [0, 100], color=FAINT, linewidth=1, linestyle=":", label="perfectly calibrated")
     for row in rows:
         colour = COLOURS.get(row["trained_on"], PINK)
         style = "-" if row["tested_on"] == "original" else "--"
         x, y = ([100 * b[name] for b in row["bins"]] for name in ("confidence", "accuracy"))
         total = max(sum(b["images"] for b in row["bins"]), 1)
-        name = f"trained on {row['trained_on']}, tested on {row['tested_on']}"
-        axes.plot(x, y, style, color=colour, linewidth=1.5, label=_literal(name))
+        name = f"trained {row['trained_on']}, tested {row['tested_on']}"
+        axes.plot(x, y, style, color=colour, linewidth=1.4, label=_literal(name))
         sizes = [8 + 160 * b["images"] / total for b in row["bins"]]
         axes.scatter(x, y, s=sizes, color=colour, alpha=0.7, linewidths=0)
-    axes.set(xlim=(100 / 3 - 5, 101), ylim=(0, 102))
+    axes.set(xlim=(100 * least - 3, 101), ylim=(0, 103))
     axes.set_xlabel("confidence, %", fontsize=9)
     axes.set_ylabel("accuracy, %", fontsize=9)
-    axes.legend(fontsize=7, frameon=False, loc="upper left")
+    figure.legend(fontsize=7.5, frameon=False, loc="outside right upper")
+    _plain_axes(axes)
+    return _save(figure, path, 120)
+
+
+def mean_curves_figure(curves: dict, path: str | Path) -> Path:
+    """Mean deletion and insertion curves of the explained cases with their quartiles.
+
+    `curves`: "share" (steps + 1,) in [0, 1]; "deletion" and "insertion", each {"mean", "low", "high"}.
+    """
+    figure = _figure(5.2, 3.0)
+    axes = figure.subplots()
+    share = 100 * np.asarray(curves["share"], float)
+    for name, colour, style in (("deletion", ORANGE, "-"), ("insertion", BLUE, "--")):
+        part = curves[name]
+        axes.plot(share, part["mean"], color=colour, linestyle=style, linewidth=1.8, label=name)
+        axes.fill_between(share, part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlim=(0, 100), ylim=(0, 1.02))
+    axes.set_xlabel("pixels deleted or inserted, %, most salient first", fontsize=8.5)
+    axes.set_ylabel("class probability", fontsize=8.5)
+    axes.legend(fontsize=8, frameon=False)
     _plain_axes(axes)
     return _save(figure, path, 120)

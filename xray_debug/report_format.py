@@ -45,14 +45,23 @@ def missing(value) -> bool:
     return value is None or isinstance(value, float) and not math.isfinite(value)
 
 
+def _fixed(value: float, digits: int) -> str:
+    """Rounded, and never a negative zero."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
 def percent(value) -> str:
     """A share in [0, 1] in percent with one decimal; the column's head says that it is percent."""
-    return MISSING if missing(value) else f"{100 * value + 0.0:.1f}"
+    return MISSING if missing(value) else _fixed(100 * value, 1)
 
 
 def points(value) -> str:
-    """A difference of shares in percentage points, signed; a true minus sign never, so that it can be copied."""
-    return MISSING if missing(value) else f"{100 * value:+.1f}".replace("-0.0", "+0.0")
+    """A difference of shares in percentage points, with its sign."""
+    return MISSING if missing(value) else _signed(_fixed(100 * value, 1))
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith("-") else f"+{text}"
 
 
 def p_value(value) -> str:
@@ -63,15 +72,15 @@ def p_value(value) -> str:
 
 def decimal(value) -> str:
     """Two decimals: probabilities, areas under curves."""
-    return MISSING if missing(value) else f"{value:.2f}"
+    return MISSING if missing(value) else _fixed(value, 2)
 
 
 def signed(value) -> str:
-    return MISSING if missing(value) else f"{value:+.2f}"
+    return MISSING if missing(value) else _signed(_fixed(value, 2))
 
 
 def count(value) -> str:
-    return MISSING if missing(value) else f"{value:.0f}"
+    return MISSING if missing(value) else _fixed(value, 0)
 
 
 def number(value) -> str:
@@ -83,13 +92,13 @@ def number(value) -> str:
     if missing(value):
         return MISSING
     if float(value).is_integer():
-        return f"{value:.0f}"
+        return _fixed(value, 0)
     return f"{value:.3g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.1e}"
 
 
 def duration(value) -> str:
     """Seconds with one decimal."""
-    return MISSING if missing(value) else f"{value:.1f}"
+    return MISSING if missing(value) else _fixed(value, 1)
 
 
 FORMATS = {

@@ -19,6 +19,7 @@ REVEALS = {
     "prepare/manifest.parquet": "faults set aside, repaired shares by class and source, pictures of flagged cases",
     "train/predictions.parquet": "scores of the model trained on the original images",
     "retrain/predictions.parquet": "scores after cleaning and after the control cleaning: the rest of the 2x2",
+    "explain/explanations.parquet": "deletion and insertion of the explanations",
     "detect/text_boxes.parquet": "boxes on the pictures of flagged cases",
     "audit/cases.parquet": "flagged cases",
     "audit/verdict.json": "the verdict and the no-evidence baselines",
@@ -35,6 +36,7 @@ class RunFiles:
     config: PipelineConfig
     manifest: pd.DataFrame | None = None
     predictions: pd.DataFrame | None = None
+    explanations: pd.DataFrame | None = None
     boxes: pd.DataFrame | None = None
     cases: pd.DataFrame | None = None
     changes: pd.DataFrame | None = None
@@ -75,9 +77,8 @@ def read_run(folder: str | Path, config: PipelineConfig) -> RunFiles:
         raise ValueError(f"{folder}: expected a run folder, found {'a file' if folder.exists() else 'nothing'}")
     run = RunFiles(folder, config)
     run.manifest = _table(run, "prepare/manifest.parquet")
-    parts = [_table(run, f"{stage}/predictions.parquet") for stage in ("train", "retrain")]
-    parts = [part for part in parts if part is not None and len(part)]
-    run.predictions = _check_predictions(pd.concat(parts, ignore_index=True)) if parts else None
+    run.predictions = _predictions(run)
+    run.explanations = _table(run, "explain/explanations.parquet")
     run.boxes = _table(run, "detect/text_boxes.parquet")
     run.cases = _table(run, "audit/cases.parquet")
     run.verdict = _json(run, "audit/verdict.json")
@@ -121,12 +122,20 @@ def _json(run: RunFiles, name: str, note: bool = True) -> Any:
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 
-def _check_predictions(frame: pd.DataFrame) -> pd.DataFrame:
-    """Test predictions only, one row per model, test version and image."""
-    needed = ["trained_on", "tested_on", "test_set", "seed", "image_id", "label", "source", "predicted"]
-    absent = [name for name in needed if name not in frame.columns]
-    if absent:
-        raise ValueError(f"predictions.parquet: expected the columns {needed}, {absent} are missing")
+def _predictions(run: RunFiles) -> pd.DataFrame | None:
+    """Predictions of the test images by all models: one row per model, test version and image."""
+    needed, parts = ["trained_on", "tested_on", "test_set", "seed", "image_id", "label", "source", "predicted"], []
+    for name in ("train/predictions.parquet", "retrain/predictions.parquet"):
+        part = _table(run, name)
+        if part is None or not len(part):
+            continue
+        absent = [column for column in needed if column not in part.columns]
+        if absent:
+            raise ValueError(f"{name}: expected the columns {', '.join(needed)}, {', '.join(absent)} missing")
+        parts.append(part)
+    if not parts:
+        return None
+    frame = pd.concat(parts, ignore_index=True)
     frame = frame[frame["test_set"].fillna("") != ""]
     keys = ["trained_on", "tested_on", "test_set", "seed", "image_id"]
     twice = frame[frame.duplicated(keys)]

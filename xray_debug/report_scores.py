@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xray_debug.metrics import scores
+from xray_debug.stats import Interval, percentile_interval
+
 METRICS = ("accuracy", "f1", "precision", "recall")
 
 
@@ -38,27 +41,6 @@ class Cell:
                     probabilities, tuple(self.seeds[row] for row in rows), self.classes)
 
 
-def scores_from_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy and macro F1, precision and recall of confusion matrices (..., K, K), rows the truth.
-
-    As in scikit-learn with `zero_division=0`: the macro average is over the classes that occur in the truth or
-    in the predictions, and a precision without predictions is 0.
-    """
-    confusion = np.asarray(confusion, np.float64)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    true, predicted = confusion.sum(-1), confusion.sum(-2)
-    present = (true + predicted) > 0
-    classes = np.maximum(present.sum(-1), 1)
-    share = lambda top, bottom: np.divide(top, bottom, out=np.zeros(hits.shape), where=bottom > 0)  # noqa: E731
-    total = np.maximum(true.sum(-1), 1e-12)
-    return {
-        "accuracy": hits.sum(-1) / total,
-        "f1": share(2 * hits, true + predicted).sum(-1) / classes,
-        "precision": share(hits, predicted).sum(-1) / classes,
-        "recall": share(hits, true).sum(-1) / classes,
-    }
-
-
 def confusion_matrices(cell: Cell, weights: np.ndarray | None = None) -> np.ndarray:
     """Confusion matrices (S, K, K), or (B, S, K, K) with (B, n) `weights` of the images."""
     kinds = len(cell.classes)
@@ -82,26 +64,22 @@ def resampled_scores(cell: Cell, samples: int, seed: int, chunk: int = 500) -> d
         picked = rng.integers(0, size, (min(chunk, samples - start), size))
         offset = picked + size * np.arange(len(picked))[:, None]
         weights = np.bincount(offset.ravel(), minlength=picked.shape[0] * size).reshape(len(picked), size)
-        scores = scores_from_confusion(confusion_matrices(cell, weights))
-        parts.append({name: value.mean(1) for name, value in scores.items()})
+        found = scores(confusion_matrices(cell, weights))
+        parts.append({name: found[name].mean(1) for name in METRICS})
     return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
 
 
-def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The middle `level` of the values."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def _named(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def cell_scores(cell: Cell, samples: int, seed: int, level: float) -> dict[str, float | None]:
     """Each metric averaged over the seeds, its interval over images and its spread (sd) over seeds."""
-    per_seed = scores_from_confusion(confusion_matrices(cell))
+    per_seed = scores(confusion_matrices(cell))
     resampled = resampled_scores(cell, samples, seed)
     result: dict[str, float | None] = {}
     for name in METRICS:
-        low, high = percentile_interval(resampled[name], level)
-        result[name] = float(per_seed[name].mean())
-        result[f"{name}_low"], result[f"{name}_high"] = low, high
+        result |= _named(name, percentile_interval(per_seed[name].mean(), resampled[name], level))
         result[f"{name}_spread"] = float(per_seed[name].std(ddof=1)) if len(cell.seeds) > 1 else None
         result[f"{name}_per_seed"] = [float(value) for value in per_seed[name]]
     return result
@@ -127,12 +105,11 @@ def paired_difference(first: Cell, second: Cell, samples: int, seed: int, level:
     """Second minus first, averaged over seeds, with paired bootstrap intervals over the shared images."""
     first, second = common(first, second)
     a, b = (resampled_scores(cell, samples, seed) for cell in (first, second))
-    point_a, point_b = (scores_from_confusion(confusion_matrices(cell)) for cell in (first, second))
+    point_a, point_b = (scores(confusion_matrices(cell)) for cell in (first, second))
     result: dict[str, float] = {}
     for name in METRICS:
-        low, high = percentile_interval(b[name] - a[name], level)
-        result[name] = float(point_b[name].mean() - point_a[name].mean())
-        result[f"{name}_low"], result[f"{name}_high"] = low, high
+        value = point_b[name].mean() - point_a[name].mean()
+        result |= _named(name, percentile_interval(value, b[name] - a[name], level))
     return result
 
 
@@ -140,6 +117,4 @@ def unpaired_difference(first: Cell, second: Cell, samples: int, seed: int, leve
     """Accuracy on second minus on first where the images differ: each is resampled by itself."""
     a = resampled_scores(first, samples, seed)["accuracy"]
     b = resampled_scores(second, samples, seed + 1)["accuracy"]
-    low, high = percentile_interval(b - a, level)
-    value = float(second.correct.mean() - first.correct.mean())
-    return {"accuracy": value, "accuracy_low": low, "accuracy_high": high}
+    return _named("accuracy", percentile_interval(second.correct.mean() - first.correct.mean(), b - a, level))

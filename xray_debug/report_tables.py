@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from xray_debug import stats
+from xray_debug.calibration import expected_calibration_error, reliability_curve
 from xray_debug.report_inputs import RunFiles
 from xray_debug.report_scores import (
     Cell,
@@ -77,14 +78,21 @@ def wording(difference: float, low: float, high: float, p: float, images: int) -
 
 
 def differences(cells: Cells, samples: int, seed: int) -> list[dict]:
-    """Paired comparisons of the 2x2 (and of the control), Holm-adjusted over all that could be made."""
+    """Paired comparisons of the 2x2 (and of the control), Holm-adjusted over all of a test set."""
     rows = []
     for test_set in dict.fromkeys(key[2] for key in cells):
+        found = []
         for first, second, what in COMPARISONS:
             a, b = cells.get((*first, test_set)), cells.get((*second, test_set))
             if a is not None and b is not None:
                 names = {"test_set": test_set, "what": what, "from": "/".join(first), "to": "/".join(second)}
-                rows.append({**names, **_difference(a, b, samples, seed)})
+                found.append({**names, **_difference(a, b, samples, seed)})
+        rows += _adjusted(found)
+    return rows
+
+
+def _adjusted(rows: list[dict]) -> list[dict]:
+    """Rows of one family with their adjusted p and what they allow to be said."""
     for row, adjusted in zip(rows, stats.holm([row["p"] for row in rows]) if rows else [], strict=True):
         row["p_holm"] = float(adjusted)
         change = (row["accuracy"], row["accuracy_low"], row["accuracy_high"])
@@ -220,7 +228,7 @@ def calibration(cells: Cells, run: RunFiles) -> list[dict]:
         labels = np.tile(cell.labels, len(cell.seeds))
         pooled = cell.probabilities.reshape(-1, len(cell.classes))
         truth = np.eye(len(cell.classes))[labels]
-        errors = [stats.expected_calibration_error(p, cell.labels, bins=BINS) for p in cell.probabilities]
+        errors = [expected_calibration_error(p, cell.labels, bins=BINS) for p in cell.probabilities]
         rows.append({
             **_named(key), "ece": float(np.mean(errors)), "brier": float(((pooled - truth) ** 2).sum(1).mean()),
             "confidence": float(pooled.max(1).mean()), "accuracy": float((pooled.argmax(1) == labels).mean()),
@@ -230,11 +238,9 @@ def calibration(cells: Cells, run: RunFiles) -> list[dict]:
 
 
 def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[dict]:
-    """Mean confidence, accuracy and count of each non-empty bin of the top probability (equal width, right-closed)."""
-    top, hit = probabilities.max(1), probabilities.argmax(1) == labels
-    place = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
-    inside = [place == b for b in range(bins) if (place == b).any()]
+    """Mean confidence, accuracy and count of each bin of confidence that holds images."""
+    curve = reliability_curve(probabilities, labels, bins)
     return [
-        {"confidence": float(top[i].mean()), "accuracy": float(hit[i].mean()), "images": int(i.sum())} for i in inside
+        {"confidence": float(curve.confidence[b]), "accuracy": float(curve.accuracy[b]), "images": int(curve.count[b])}
+        for b in np.flatnonzero(curve.count)
     ]
-

@@ -53,44 +53,37 @@ def _test_sets(report: dict) -> list[str]:
 
 def _scores(report: dict) -> list[tuple[str, str]]:
     """What training on cleaned images changes, tested on the original images of every test set."""
-    entries = []
-    for test_set in _test_sets(report):
-        row = _row(report, "original/original", "cleaned/original", test_set)
-        if row is not None:
-            entries.append(("cleaning", f"Training on cleaned images, test set {test_set}: {_told(report, row)}"))
-    return entries
-
-
-def _told(report: dict, row: dict) -> str:
-    before, after = (_accuracy(report, row[end], row["test_set"]) for end in ("from", "to"))
-    ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
-    numbers = (f"accuracy {percent(before)} % before and {percent(after)} % after, difference "
-               f"{points(row['accuracy'])} points ({ends}), p = {p_value(row['p_holm'])}")
-    numbers = numbers.replace("p = <", "p < ")
-    return f"{row['wording']}: {numbers}." if row["wording"].startswith("no ") else f"{row['wording']} it; {numbers}."
+    rows = [_row(report, "original/original", "cleaned/original", name) for name in _test_sets(report)]
+    return [("cleaning", _told(report, row, "training on cleaned images")) for row in rows if row is not None]
 
 
 def _control(report: dict) -> list[tuple[str, str]]:
-    entries = []
-    for test_set in _test_sets(report):
-        row = _row(report, "original/original", "control/original", test_set)
-        if row is not None:
-            told = f"The same inpainting away from text, test set {test_set}: {_told(report, row)}"
-            entries.append(("control", told))
-    return entries
+    rows = [_row(report, "original/original", "control/original", name) for name in _test_sets(report)]
+    return [("control", _told(report, row, "the same inpainting away from text")) for row in rows if row is not None]
+
+
+def _told(report: dict, row: dict, what: str) -> str:
+    before, after = (_accuracy(report, row[end], row["test_set"]) for end in ("from", "to"))
+    ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
+    numbers = (f"accuracy {percent(before)} % before, {percent(after)} % after, difference {points(row['accuracy'])} "
+               f"points ({ends}), adjusted p {p_value(row['p_holm'])}")
+    told = f"{what} {row['wording']} accuracy"
+    if row["wording"].startswith("no "):
+        told = f"{what}: {row['wording']}"
+    return f"On test set {row['test_set']}, {told}; {numbers}."
 
 
 def _gaps(report: dict) -> list[tuple[str, str]]:
-    """A fall on another test set, for the model trained on the original images."""
+    """How another test set differs from the usual one, for the model trained on the original images."""
     entries = []
     for row in report["gaps"]:
         if row["trained_on"] == row["tested_on"] == "original":
             shown = row["accuracy_high"] < 0 or row["accuracy_low"] > 0
-            verb = "falls" if row["accuracy"] < 0 else "rises"
-            end = f"{points(row['accuracy'])} points ({points(row['accuracy_low'])} to {points(row['accuracy_high'])})"
-            text = (f"Trained on the original images, accuracy is {percent(row['usual'])} % on the usual test and "
-                    f"{percent(row['there'])} % on {row['test_set']}")
-            entries.append(("gap", f"{text}: it {verb} by {end}." if shown else f"{text}; not told apart ({end})."))
+            ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
+            told = (f"Trained on the original images, accuracy is {percent(row['usual'])} % on the usual test and "
+                    f"{percent(row['there'])} % on {row['test_set']}: difference {points(row['accuracy'])} points "
+                    f"({ends}){'' if shown else ', which shows no difference'}.")  # fmt: skip
+            entries.append(("gap", told))
     return entries
 
 
