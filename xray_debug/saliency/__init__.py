@@ -16,11 +16,17 @@ from xray_debug.saliency.faithfulness import (
 from xray_debug.saliency.gradients import gradcam, gradient, integrated_gradients
 from xray_debug.saliency.igos import igos, igos_pp
 from xray_debug.saliency.images import blurred, compose, upsample_saliency
+from xray_debug.saliency.mask import mask_perturbation
+from xray_debug.saliency.regions import mass_inside, pointing
 from xray_debug.saliency.result import Evaluations, Explanation, Step
+from xray_debug.saliency.rise import rise
+from xray_debug.saliency.sanity import adversarial_alarm, mi_fgsm, randomise_labels, randomise_model
 
 METHODS: dict[str, Callable[..., Explanation]] = {
     "igos_pp": igos_pp,
     "igos": igos,
+    "mask_perturbation": mask_perturbation,
+    "rise": rise,
     "gradcam": gradcam,
     "integrated_gradients": integrated_gradients,
     "gradient": gradient,
@@ -32,6 +38,7 @@ __all__ = [
     "Evaluations",
     "Explanation",
     "Step",
+    "adversarial_alarm",
     "blurred",
     "compose",
     "deletion_insertion",
@@ -41,6 +48,13 @@ __all__ = [
     "igos_pp",
     "insertion_deletion_images",
     "integrated_gradients",
+    "mask_perturbation",
+    "mass_inside",
+    "mi_fgsm",
+    "pointing",
+    "randomise_labels",
+    "randomise_model",
     "rank_pixels",
+    "rise",
     "upsample_saliency",
 ]

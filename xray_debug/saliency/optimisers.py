@@ -76,14 +76,16 @@ class Adam:
     matter move little instead of by a full step in a direction that rounding chose.
     """
 
-    def __init__(self, rate: float, iterations: int, betas=(0.9, 0.999), floor: float = 0.05):
-        self.rate, self.iterations, self.betas, self.floor = rate, iterations, betas, floor
+    def __init__(self, rate: float, iterations: int, betas=(0.9, 0.999), floor: float = 0.05, cosine: bool = True):
+        self.rate, self.iterations, self.betas, self.floor, self.cosine = rate, iterations, betas, floor, cosine
         self.iteration = 0
         self.first: torch.Tensor | float = 0.0
         self.second: torch.Tensor | float = 0.0
 
     def step(self, masks, gradient, values, evaluate):
-        rate = self.rate * 0.5 * (1 + math.cos(math.pi * self.iteration / self.iterations))
+        rate = self.rate
+        if self.cosine:
+            rate *= 0.5 * (1 + math.cos(math.pi * self.iteration / self.iterations))
         self.iteration += 1
         a, b = self.betas
         self.first = a * self.first + (1 - a) * gradient
