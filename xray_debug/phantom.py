@@ -51,7 +51,7 @@ def _clean(config: PhantomConfig, label: str, seed, patient) -> tuple[np.ndarray
     shape = _rng(patient, "patient")
     source = str(shape.choice(list(SOURCES)))
     body, rng = Patient.draw(shape), _rng(seed, "film")
-    canvas = Canvas(config.size, rng.normal(0, 2.0), rng.uniform(0.92, 1.10), tuple(rng.normal(0, 0.02, 2)))
+    canvas = Canvas(config.size, rng.normal(0, 2.0), rng.uniform(0.94, 1.18), tuple(rng.normal(0, 0.025, 2)))
     attenuation, air = draw_attenuation(canvas, body, rng)
     opacity, strength = draw_findings(canvas, body, label, _rng(seed, "findings"), config.difficulty)
     return expose(attenuation + opacity * air, canvas, rng, *SOURCES[source]), strength, source

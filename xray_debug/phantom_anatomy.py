@@ -39,9 +39,9 @@ class Patient:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Patient:
         return cls(
-            width=rng.uniform(0.90, 1.12), apex=rng.uniform(0.10, 0.17), base=rng.uniform(0.76, 0.88),
-            dome=rng.uniform(0.07, 0.13), turn=rng.normal(0, 0.04), heart=rng.uniform(0.85, 1.2),
-            shoulder=rng.uniform(0.10, 0.20), fat=rng.uniform(0.0, 1.0),
+            width=rng.uniform(0.92, 1.16), apex=rng.uniform(0.08, 0.17), base=rng.uniform(0.74, 0.90),
+            dome=rng.uniform(0.06, 0.13), turn=rng.normal(0, 0.05), heart=rng.uniform(0.9, 1.35),
+            shoulder=rng.uniform(0.08, 0.20), fat=rng.uniform(0.0, 1.0),
             breasts=rng.uniform(0.3, 1.0) if rng.random() < 0.4 else 0.0, ribs=rng.uniform(0.6, 1.3),
             lateral=_LATERAL + rng.normal(0, 0.008, (2, 6)), medial=_MEDIAL + rng.normal(0, 0.005, (2, 6)))
 
@@ -84,10 +84,11 @@ def _lungs(canvas: Canvas, patient: Patient) -> tuple[np.ndarray, np.ndarray]:
     """(air in [0, 1] after the heart took its place, heart and great vessels in [0, 1])."""
     mask = canvas.fill(*[patient.lung(side) for side in SIDES], soft=0.004)
     size, floor = patient.heart, patient.base - 0.8 * patient.dome
-    heart = canvas.fill(ellipse((0.545, floor - 0.085), (0.155 * size, 0.115 * size), 38),
-                        ellipse((0.485, floor - 0.10), (0.085 * size, 0.115 * size)), soft=0.008)
-    vessels = canvas.fill(ellipse((0.548, patient.apex + 0.20), (0.042, 0.05)),
-                          ellipse((0.5, patient.apex + 0.16), (0.065, 0.2)), soft=0.008)
+    heart = canvas.fill(ellipse((0.545, floor - 0.075), (0.16 * size, 0.11 * size), 40),
+                        ellipse((0.485, floor - 0.09), (0.085 * size, 0.115 * size)),
+                        ellipse((0.535, floor - 0.19), (0.065 * size, 0.10)), soft=0.007)
+    vessels = canvas.fill(ellipse((0.553, patient.apex + 0.21), (0.045, 0.05)),
+                          ellipse((0.5, patient.apex + 0.16), (0.075, 0.22)), soft=0.010)
     depth = mask * (0.45 + 0.55 * canvas.blur(mask, 0.03))
     return depth * (1 - 0.80 * heart) * (1 - 0.55 * vessels), np.maximum(heart, 0.7 * vessels)
 
@@ -114,21 +115,20 @@ def _bones(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> np.nda
     """Ribs with brighter edges, clavicles, scapulae, humeral heads, spine; in attenuation."""
     posterior, anterior = _rib_lines(patient, rng)
     wide = 0.019 * patient.width
-    bones = 0.085 * canvas.strokes(posterior, wide, soft=0.0025)
-    bones -= 0.04 * canvas.strokes(posterior, wide * 0.5, soft=0.002)
-    bones += 0.05 * canvas.strokes(anterior, wide * 1.15, soft=0.004)
+    bones = 0.12 * canvas.strokes((posterior, wide, 1.0)) - 0.05 * canvas.strokes((posterior, wide * 0.5, 1.0))
+    bones += 0.05 * canvas.strokes((anterior, wide * 1.15, 1.0))
     bones *= patient.ribs
     high = patient.shoulder + 0.03
     clavicles = [np.array([(0.5 + s * 0.045, high + 0.07), (0.5 + s * 0.14, high + 0.045),
                            (0.5 + s * 0.25, high + 0.035), (0.5 + s * 0.36 * patient.width, high - 0.005)])
                  for s in SIDES]
-    bones += 0.11 * canvas.strokes(clavicles, 0.024, soft=0.003) - 0.05 * canvas.strokes(clavicles, 0.012, soft=0.002)
+    bones += 0.11 * canvas.strokes((clavicles, 0.024, 1.0)) - 0.05 * canvas.strokes((clavicles, 0.012, 1.0))
     scapulae = [np.array([(0.5 + s * 0.40 * patient.width, high + 0.02), (0.5 + s * 0.31 * patient.width, high + 0.06),
                           (0.5 + s * 0.37 * patient.width, high + 0.31), (0.5 + s * 0.44 * patient.width, high + 0.12)])
                 for s in SIDES]
     heads = [ellipse((0.5 + s * 0.47 * patient.width, high + 0.045), (0.05, 0.055)) for s in SIDES]
-    bones += 0.05 * canvas.fill(*scapulae, soft=0.005) + 0.09 * canvas.fill(*heads, soft=0.006)
-    return bones + _spine(canvas, rng)
+    bones += 0.05 * canvas.fill(*scapulae) + 0.09 * canvas.fill(*heads) + _spine(canvas, rng)
+    return canvas.blur(bones, 0.0035)
 
 
 def _spine(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
@@ -140,28 +140,24 @@ def _spine(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
                         (middle(y) - 0.032, y + 0.82 * height)]) for y in levels]
     knobs = [ellipse((middle(y), y + 0.5 * height), (0.008, 0.013)) for y in levels]
     column = np.stack([middle(levels), levels], 1)
-    return (0.07 * canvas.strokes([column], 0.075, soft=0.006) + 0.05 * canvas.fill(*bodies, soft=0.003)
-            + 0.05 * canvas.fill(*knobs, soft=0.002))
+    return 0.07 * canvas.strokes(([column], 0.075, 1.0)) + 0.05 * canvas.fill(*bodies) + 0.05 * canvas.fill(*knobs)
 
 
 def _vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> np.ndarray:
     """Branches from the hila outwards, thinning; and the hila themselves."""
-    lines, widths, levels, hila = [], [], [], []
+    stems, branches, twigs, hila = [], [], [], []
     for side in SIDES:
         root = patient.place(side, 0.06, 0.46 + 0.03 * side)
-        hila.append(blob(rng, root, (0.028, 0.05), 0.2))
-        for _ in range(11):
-            target = patient.place(side, rng.uniform(0.35, 0.95), rng.uniform(0.08, 0.95))
-            middle = (root + target) / 2 + rng.normal(0, 0.025, 2)
-            lines += [np.stack([root, middle, target])[:2], np.stack([middle, target])]
-            widths += [0.009, 0.005]
-            levels += [0.9, 0.6]
-            for _ in range(2):
-                twig = middle + (target - middle) * rng.uniform(0.2, 0.9)
-                lines.append(np.stack([twig, twig + (target - root) * 0.25 + rng.normal(0, 0.035, 2)]))
-                widths.append(0.0035)
-                levels.append(0.45)
-    return 0.10 * canvas.strokes(lines, widths, levels, soft=0.003) + 0.10 * canvas.fill(*hila, soft=0.014)
+        hila.append(blob(rng, root, (0.036, 0.062), 0.25))
+        targets = np.array([patient.place(side, *spot) for spot in rng.uniform((0.35, 0.08), (0.95, 0.95), (11, 2))])
+        forks = (root + targets) / 2 + rng.normal(0, 0.025, (11, 2))
+        stems += [np.stack([root, fork]) for fork in forks]
+        branches += list(np.stack([forks, targets], axis=1))
+        starts = np.repeat(forks, 2, axis=0) + np.repeat(targets - forks, 2, axis=0) * rng.uniform(0.2, 0.9, (22, 1))
+        ends = starts + np.repeat(targets - root, 2, axis=0) * 0.25 + rng.normal(0, 0.035, (22, 2))
+        twigs += list(np.stack([starts, ends], axis=1))
+    tree = canvas.strokes((twigs, 0.0035, 0.45), (branches, 0.005, 0.6), (stems, 0.009, 0.9), soft=0.003)
+    return 0.12 * tree + 0.15 * canvas.fill(*hila, soft=0.014)
 
 
 def draw_attenuation(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +168,7 @@ def draw_attenuation(canvas: Canvas, patient: Patient, rng: np.random.Generator)
     field += _bones(canvas, patient, rng) * body
     field += _vessels(canvas, patient, rng) * np.sqrt(air)
     trachea = np.array([(0.5, -0.05), (0.503, 0.12), (0.505, patient.apex + 0.19)])
-    field -= 0.10 * canvas.strokes([trachea], 0.034, soft=0.006)
+    field -= 0.10 * canvas.strokes(([trachea], 0.034, 1.0), soft=0.006)
     if patient.breasts:
         low = [ellipse((0.5 + s * 0.23 * patient.width, patient.base - 0.10), (0.15, 0.13)) for s in SIDES]
         field += 0.10 * patient.breasts * canvas.fill(*low, soft=0.02)

@@ -24,7 +24,7 @@ def _consolidation(canvas: Canvas, patient: Patient, rng: np.random.Generator, s
     outlines = [blob(rng, centre, (rng.uniform(0.06, 0.10), rng.uniform(0.06, 0.11)), 0.25)]
     if rng.random() < 0.4:
         outlines.append(blob(rng, centre + rng.normal(0, 0.06, 2), rng.uniform(0.03, 0.05), 0.25))
-    return 0.24 * strength * _patchy(canvas, rng, outlines, rng.uniform(0.012, 0.022), 0.15)
+    return 0.24 * strength * _patchy(canvas, rng, outlines, rng.uniform(0.012, 0.022), 0.12)
 
 
 def _ground_glass(canvas: Canvas, patient: Patient, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def _ground_glass(canvas: Canvas, patient: Patient, rng: np.random.Generator, st
         outlines = [blob(rng, patient.place(side, rng.uniform(0.68, 0.95), rng.choice([0.35, 0.55, 0.75, 0.9])
                                             + rng.uniform(-0.08, 0.05)),
                          (rng.uniform(0.035, 0.06), rng.uniform(0.05, 0.09)), 0.3) for _ in range(rng.integers(2, 5))]
-        total += 0.16 * strength * share * _patchy(canvas, rng, outlines, rng.uniform(0.015, 0.025), 0.3)
+        total += 0.16 * strength * share * _patchy(canvas, rng, outlines, rng.uniform(0.015, 0.025), 0.18)
     return total
 
 
@@ -59,7 +59,7 @@ def _look_alikes(canvas: Canvas, patient: Patient, rng: np.random.Generator, amo
 
 def draw_strength(rng: np.random.Generator, difficulty: float) -> float:
     """Strength of a case's opacity: log-normal; the harder, the fainter and the more spread out."""
-    return float(np.exp(rng.normal(0.45 - 0.45 * difficulty, 0.15 + 0.30 * difficulty)).clip(0.05, 2.5))
+    return float(np.exp(rng.normal(0.45 - 0.35 * difficulty, 0.12 + 0.26 * difficulty)).clip(0.05, 2.5))
 
 
 def draw_findings(canvas: Canvas, patient: Patient, label: str, rng: np.random.Generator,
