@@ -162,6 +162,8 @@ def _run(jobs, journal, write, workers: int, progress: Progress | None) -> list[
             done[i] = known
         else:
             waiting[pool.submit(write, job)] = i
+    if progress is not None and done:
+        progress(len(done), len(jobs))
     try:
         for future in as_completed(waiting):
             i = waiting[future]
