@@ -14,9 +14,10 @@ from ..images import SUFFIXES, ImageError, read_image, to_gray8
 from .detectors import CraftLiteDetector, load_detector
 from .samples import Background
 from .scales import BASE, resize_to
-from .targets import Character, draw_targets
+from .targets import EDGE, Character, draw_targets
 
-SURE, DOUBTFUL = 0.6, 0.2  # the teacher's peaks: text from SURE on, none under DOUBTFUL, between them nothing is learnt
+# the teacher's peaks: text from SURE on, none under DOUBTFUL, between them nothing is learnt; FAINT: text if marked so
+SURE, DOUBTFUL, FAINT = 0.6, 0.2, 0.15
 
 
 def load_backgrounds(
@@ -73,60 +74,63 @@ def masked(image: np.ndarray, boxes) -> Background:
 def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict, shape: tuple[int, int]) -> Background:
     """What the teacher reads in `image` (long side 768) and in its mirror image, as targets.
 
-    Characters are drawn anew from the blobs of the region map, so that a student does not inherit its blur.
-    `correction`: "not_text" and "text" boxes in pixels of the original, of `shape`; a text box may end with its
-    number of characters.
+    `correction` holds lists of boxes, in pixels of the original, of `shape`: "text" (the teacher is believed there
+    from a faint reading on; where it reads nothing, nothing is learnt), "not_text" and "unsure".
     """
     straight, turned = reader.score_maps(image), reader.score_maps(np.ascontiguousarray(image[:, ::-1]))
     width = image.shape[1] // 2
     maps = straight.copy()
     maps[:, :, :width] = (straight[:, :, :width] + turned[:, :, :width][:, :, ::-1]) / 2
-    known, unsure = _blobs(maps)
-    outside = rasterise_boxes(_half_boxes(correction.get("not_text", []), image, shape, 0), *unsure.shape)
-    known[:, outside], unsure[outside] = 0, False
-    for box in correction.get("text", []):
-        drawn = draw_targets(_spread(_half_boxes([box], image, shape, 0)[0] * 2, box), *image.shape)
-        drawn = np.pad(drawn, ((0, 0), (0, known.shape[1] - drawn.shape[1]), (0, known.shape[2] - drawn.shape[2])))
-        known = np.maximum(known, drawn)
-        unsure &= drawn[0] < 0.05
-    return Background(image, (known * 255).round().astype(np.uint8), unsure)
+    marks = {key: [rasterise_boxes([box], *maps.shape[1:])
+                   for box in _half_boxes(correction.get(key, []), image, shape, 2)]
+             for key in ("text", "not_text", "unsure")}
+    nowhere = np.zeros(maps.shape[1:], bool)
+    text, wrong = (np.any([nowhere, *marks[key]], axis=0) for key in ("text", "not_text"))
+    characters, read = find_characters(maps[0], text, wrong)
+    size = 2 * maps.shape[1], 2 * maps.shape[2]
+    known = np.stack([draw_targets(characters, *size)[0], maps[1] * _touching(maps, read)])
+    unsure = cv2.dilate(((maps[0] > DOUBTFUL) & ~wrong & ~read).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    for mark in [*(m for m in marks["text"] if not (m & read).any()), *marks["unsure"]]:
+        unsure |= mark & ~wrong
+    return Background(image, (known * 255).round().astype(np.uint8), unsure & (known[0] < 0.05))
 
 
-def _spread(box: np.ndarray, given) -> list[Character]:
-    """Characters side by side along the longer side of a box x0, y0, x1, y1."""
-    count = int(given[4]) if len(given) > 4 else 1
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-    axis = int(half[1] > half[0]) if count > 1 else 0
-    step = np.eye(2)[axis] * half / count
-    right, down = np.array([half[0], 0.0]), np.array([0.0, half[1]])
-    (down if axis else right)[:] /= count
-    return [Character(centre + step * (2 * i + 1 - count), right, down) for i in range(count)]
+def find_characters(region: np.ndarray, text: np.ndarray, wrong: np.ndarray) -> tuple[list[Character], np.ndarray]:
+    """Characters in a region map, and the pixels they were read from (bool); float32 and bool masks (h, w).
+
+    Each is drawn anew from a blob's upright box, so that a student does not inherit the teacher's blur. Strong blobs
+    count everywhere but in `wrong`, faint ones (from FAINT on) in `text` only.
+    """
+    characters, read = [], np.zeros(region.shape, bool)
+    for level in (0.45, 0.3, FAINT):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((region > level).astype(np.uint8), connectivity=4)
+        for label in range(1, count):
+            x, y, w, h, area = (int(v) for v in stats[label])
+            inside, window = labels[y:y + h, x:x + w] == label, (slice(y, y + h), slice(x, x + w))
+            peak = float(region[window][inside].max())
+            marked = text[window][inside].mean() > 0.3
+            enough = peak >= SURE or (marked and peak >= level + 0.05)
+            if area < 4 or not enough or (level < 0.45 and not marked):
+                continue
+            if wrong[window][inside].mean() > 0.5 or read[window][inside].any():
+                continue
+            # a Gaussian of this peak has fallen to `level` at this share of the way to the edge
+            share = np.clip(np.sqrt(2 * np.log(min(peak, 1.0) / level)) / EDGE, 0.4, 1)
+            half = np.array([w, h]) / share
+            characters.append(Character(np.array([2.0 * x + w, 2.0 * y + h]), np.array([half[0], 0]),
+                                        np.array([0, half[1]]), len(characters)))
+            read[window] |= inside
+    return characters, read
 
 
-def _blobs(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((2, h, w) float32 targets, (h, w) bool unsure) from averaged score maps."""
-    known, unsure = np.zeros_like(maps), np.zeros(maps.shape[1:], bool)
-    faint = ((maps[0] > DOUBTFUL) | (maps[1] > 0.4)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=4)
-    characters, keep = [], np.zeros(unsure.shape, np.uint8)
-    for label in range(1, count):
-        inside = labels == label
-        if (maps[0] * inside).max() < SURE:
-            unsure |= inside
-            continue
-        keep |= inside.astype(np.uint8)
-        core = ((maps[0] > 0.45) & inside).astype(np.uint8)
-        number, parts, boxes, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
-        for part in range(1, number):
-            x, y, w, h, area = boxes[part]
-            if area >= 4:
-                half = np.array([w, h]) / 0.8  # at 0.45 a Gaussian has fallen to 0.79 of the way to the edge
-                characters.append(Character(np.array([2 * x + w, 2 * y + h], float), np.array([half[0], 0]),
-                                            np.array([0, half[1]]), len(characters)))
-    known[0] = draw_targets(characters, 2 * maps.shape[1], 2 * maps.shape[2])[0]
-    known[1] = maps[1] * keep
-    unsure = cv2.dilate(unsure.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return known, unsure & (keep == 0)
+def _touching(maps: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Where the affinity map belongs to characters that were read: float32 (h, w), 0 or 1."""
+    linked = (maps[1] > 0.3) | read
+    count, labels = cv2.connectedComponents(linked.astype(np.uint8), connectivity=4)
+    good = np.zeros(count, np.float32)
+    good[np.unique(labels[read])] = 1
+    good[0] = 0
+    return good[labels]
 
 
 def phantom_backgrounds(count: int, seed: int) -> list[Background]:

@@ -30,7 +30,7 @@ from .samples import Background, make_sample
 @dataclass(frozen=True)
 class TrainOptions:
     """`minutes` and `steps`: whichever is given sets the schedule; `unlabelled_peak`: a prediction above it, over a
-    background nobody has labelled, counts as text that was overlooked and is not unlearnt."""
+    background nobody has labelled, counts from step `trust_from` on as overlooked text, and is not unlearnt."""
 
     steps: int | None = 6000
     minutes: float | None = None
@@ -39,7 +39,8 @@ class TrainOptions:
     rate: float = 2e-3
     warmup: int = 300
     average: float = 0.998
-    unlabelled_peak: float = 0.5
+    unlabelled_peak: float = 0.15
+    trust_from: int = 600
     seed: int = 0
 
 
@@ -171,8 +172,9 @@ def _step(state: State, batch, options: TrainOptions, low: bool) -> torch.Tensor
     images = images.to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         logits = state.net(images)
-    # the first thousand steps know too little of text to tell what was overlooked
-    loss = loss_of(logits.float(), maps, weights, options.unlabelled_peak if state.step > 1000 else 1.0)
+    # at first the network knows too little of text to tell what was overlooked
+    overlooked = options.unlabelled_peak if state.step >= options.trust_from else 1.0
+    loss = loss_of(logits.float(), maps, weights, overlooked)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.net.parameters(), 5.0)
@@ -215,7 +217,8 @@ def main() -> None:
         )
         task = progress.add_task("training")
         settings = TrainOptions(steps=None if options.minutes else options.steps, minutes=options.minutes,
-                                batch=options.batch, rate=options.rate, seed=options.seed)
+                                batch=options.batch, rate=options.rate, seed=options.seed,
+                                trust_from=0 if options.initial else TrainOptions.trust_from)
         train(backgrounds, options.out, settings, options.initial, options.workers,
               report=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
               radiographs=len(backgrounds))
