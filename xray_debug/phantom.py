@@ -7,6 +7,7 @@ random numbers, the marker from another, so that the same film exists with any c
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .config import PhantomConfig
-from .images import write_image
+from .covidx_labels import COLUMNS, write_labels
+from .images import atomic_write, write_image
 from .phantom_anatomy import Patient, draw_attenuation, expose
 from .phantom_canvas import Canvas
 from .phantom_findings import CLASSES, draw_findings
@@ -46,15 +49,23 @@ def _rng(*parts) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(sha256(repr(parts).encode()).digest()[:8], "little"))
 
 
-def _clean(config: PhantomConfig, label: str, seed, patient) -> tuple[np.ndarray, float, str]:
-    """(film without marker, strength of the opacity, source)."""
+class _Film(NamedTuple):
+    """A film without marker."""
+
+    clean: np.ndarray
+    label: str
+    strength: float
+    source: str
+
+
+def _film(config: PhantomConfig, label: str, seed, patient) -> _Film:
     shape = _rng(patient, "patient")
     source = str(shape.choice(list(SOURCES)))
     body, rng = Patient.draw(shape), _rng(seed, "film")
     canvas = Canvas(config.size, rng.normal(0, 2.0), rng.uniform(0.94, 1.18), tuple(rng.normal(0, 0.025, 2)))
     attenuation, air = draw_attenuation(canvas, body, rng)
     opacity, strength = draw_findings(canvas, body, label, _rng(seed, "findings"), config.difficulty)
-    return expose(attenuation + opacity * air, canvas, rng, *SOURCES[source]), strength, source
+    return _Film(expose(attenuation + opacity * air, canvas, rng, *SOURCES[source]), label, strength, source)
 
 
 def _choice(config: PhantomConfig, label: str, reverse: bool, follows: bool, rng: np.random.Generator) -> str | None:
@@ -77,19 +88,26 @@ def make_case(config: PhantomConfig, label: str, seed, marker: str | None = "aut
         raise ValueError(f"label: expected one of {', '.join(CLASSES)}, got {label!r}")
     if marker not in (None, "auto", *CLASSES):
         raise ValueError(f"marker: expected auto, None or one of {', '.join(CLASSES)}, got {marker!r}")
-    clean, strength, source = _clean(config, label, seed, seed if patient is None else patient)
+    film = _film(config, label, seed, seed if patient is None else patient)
     if marker == "auto":
         rng = _rng(seed, "marker", reverse)
         marker = _choice(config, label, reverse, rng.random() < config.correlation, rng)
-    image, boxes, artifacts = clean, [], []
+    return _plant(config, film, seed, marker)
+
+
+def _plant(config: PhantomConfig, film: _Film, seed, marker: str | None) -> PhantomCase:
+    """The film with the marker (or object) of class `marker`; what is drawn depends on (seed, marker) alone."""
+    image, boxes, artifacts = film.clean, [], []
     if marker is not None:
         rng = _rng(seed, "plant", marker)
         if config.plant == "artifact":
             image, artifacts = draw_artifact(image, marker, rng)
-        if config.plant != "artifact" or rng.random() < 0.7:  # beside an object, text says nothing about the class
-            text = marker if config.plant != "artifact" else str(_rng(seed, "text").choice(CLASSES))
-            image, boxes = draw_marker(image, text, config.style, rng)
-    return PhantomCase(image, clean, label, boxes, artifacts, marker, strength, source)
+            marked = str(_rng(seed, "text").choice(["", *CLASSES]))  # beside an object, text says nothing of the class
+            if marked:
+                image, boxes = draw_marker(image, marked, config.style, rng)
+        else:
+            image, boxes = draw_marker(image, marker, config.style, rng)
+    return PhantomCase(image, film.clean, film.label, boxes, artifacts, marker, film.strength, film.source)
 
 
 # ------------------------------------------------------------------------------------------------ whole dataset
@@ -132,15 +150,19 @@ def _tasks(config: PhantomConfig, folder: str, films: list, seed: int, reverse: 
     return sorted(tasks, key=lambda task: task.image_id)
 
 
-def _write(task: _Task, out: Path, config: PhantomConfig, seed: int) -> tuple[str, dict]:
-    """Draws and writes one film and its marker-free twin; returns (label line, entry of boxes.json)."""
-    case = make_case(config, task.label, task.seed, task.marker, patient=(seed, task.patient))
-    write_image(out / task.folder / task.image_id, case.image)
-    write_image(out / "truth" / task.folder / task.image_id, case.clean)
-    entry = {"class": task.label, "source": case.source, "size": [config.size, config.size], "boxes": case.boxes,
-             "ignore": [], "arrows": [], "artifacts": case.artifacts, "marker": case.marker,
-             "strength": round(case.strength, 4)}
-    return f"{task.patient} {task.image_id} {task.label} {case.source}\n", entry
+def _write(tasks: list[_Task], out: Path, config: PhantomConfig, seed: int) -> list[dict]:
+    """Draws one film, and writes it with each task's marker and without; returns their entries of boxes.json."""
+    first, entries = tasks[0], []
+    film = _film(config, first.label, first.seed, (seed, first.patient))
+    for task in tasks:
+        case = _plant(config, film, task.seed, task.marker)
+        write_image(out / task.folder / task.image_id, case.image)
+        write_image(out / "truth" / task.folder / task.image_id, case.clean)
+        entries.append({
+            "class": task.label, "source": case.source, "size": [config.size, config.size], "boxes": case.boxes,
+            "ignore": [], "arrows": [], "artifacts": case.artifacts, "marker": case.marker,
+            "strength": round(case.strength, 4)})
+    return entries
 
 
 def write_phantom(out: str | Path, config: PhantomConfig, seed: int = 0,
@@ -159,16 +181,21 @@ def write_phantom(out: str | Path, config: PhantomConfig, seed: int = 0,
     for folder in {task.folder for task in tasks}:
         (out / folder).mkdir(parents=True, exist_ok=True)
         (out / "truth" / folder).mkdir(parents=True, exist_ok=True)
-    lines, boxes = {task.folder: [] for task in tasks}, {}
+    films = defaultdict(list)  # the test films come twice, and are drawn once
+    for task in tasks:
+        films[task.seed].append(task)
+    boxes = {}
     with ThreadPoolExecutor() as pool:
-        for done, (task, (line, entry)) in enumerate(
-                zip(tasks, pool.map(lambda task: _write(task, out, config, seed), tasks), strict=True), 1):
-            lines[task.folder].append(line)
-            boxes[task.image_id] = entry
+        for group, entries in zip(films.values(), pool.map(lambda group: _write(group, out, config, seed),
+                                                           films.values()), strict=True):
+            boxes |= {task.image_id: entry for task, entry in zip(group, entries, strict=True)}
             if progress:
-                progress(done, len(tasks))
-    (out / "truth" / "boxes.json").write_text(json.dumps(boxes, indent=0), encoding="utf-8")
-    for folder, rows in lines.items():
+                progress(len(boxes), len(tasks))
+    boxes = {task.image_id: boxes[task.image_id] for task in tasks}
+    atomic_write(out / "truth" / "boxes.json", lambda file: file.write(json.dumps(boxes, indent=0).encode()))
+    for folder in {task.folder: None for task in tasks}:
         parent, _, split = folder.rpartition("/")
-        (out / parent / f"{split}_COVIDx.txt").write_text("".join(rows), encoding="utf-8")
+        rows = [(task.patient, task.image_id, task.label, boxes[task.image_id]["source"])
+                for task in tasks if task.folder == folder]
+        write_labels(out / parent / f"{split}_COVIDx.txt", pd.DataFrame(rows, columns=COLUMNS[:4]))
     return out

@@ -171,7 +171,7 @@ def _place(family: Family, shape: tuple[int, int], size: int, rng: np.random.Gen
 
 
 def _opacity(style: str, rng: np.random.Generator) -> float:
-    low, high = {"bright": (0.95, 1.0), "faint": (0.22, 0.36), "rotated": (0.6, 1.0)}.get(style, (0.5, 1.0))
+    low, high = {"bright": (0.95, 1.0), "faint": (0.22, 0.36), "rotated": (0.6, 1.0)}.get(style, (0.6, 1.0))
     return float(rng.uniform(low, high))
 
 
