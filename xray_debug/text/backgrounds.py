@@ -32,7 +32,7 @@ def load_backgrounds(
     files = sorted(f for f in Path(folder).rglob("*") if f.suffix.lower() in SUFFIXES)
     if len(files) > limit:
         files = [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:limit])]
-    corrections = json.loads(review.read_text()) if review else {}
+    corrections = json.loads(review.read_text()) if review else None
     suspected = json.loads(boxes_file.read_text()) if boxes_file and boxes_file.exists() and not teacher else {}
     reader = CraftLiteDetector(teacher) if teacher else load_detector("ppocr")
     result, total = [], len(files) + phantoms
@@ -42,7 +42,8 @@ def load_backgrounds(
         except ImageError:
             continue
         if teacher:
-            result.append(pseudo_label(reader, resize_to(image, BASE), corrections.get(file.name, {}), image.shape))
+            correction = corrections.get(file.name, {}) if corrections is not None else None
+            result.append(pseudo_label(reader, resize_to(image, BASE), correction, image.shape))
         else:
             if file.name not in suspected:
                 suspected[file.name] = [box.box for box in reader.detect([image])[0]]
@@ -71,12 +72,15 @@ def masked(image: np.ndarray, boxes) -> Background:
     return Background(small, unsure=rasterise_boxes(_half_boxes(boxes, small, image.shape, 8), *half))
 
 
-def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict, shape: tuple[int, int]) -> Background:
+def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict | None,
+                 shape: tuple[int, int]) -> Background:
     """What the teacher reads in `image` (long side 768) and in its mirror image, as targets.
 
     `correction` holds lists of boxes, in pixels of the original, of `shape`: "text" (the teacher is believed there
-    from a faint reading on; where it reads nothing, nothing is learnt), "not_text" and "unsure".
+    from a faint reading on; where it reads nothing, nothing is learnt), "not_text" and "unsure". What the teacher reads
+    elsewhere is then unsure; only without a correction (None) is it believed where it reads strongly.
     """
+    reviewed, correction = correction is not None, correction or {}
     straight, turned = reader.score_maps(image), reader.score_maps(np.ascontiguousarray(image[:, ::-1]))
     width = image.shape[1] // 2
     maps = straight.copy()
@@ -86,7 +90,7 @@ def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict,
              for key in ("text", "not_text", "unsure")}
     nowhere = np.zeros(maps.shape[1:], bool)
     text, wrong = (np.any([nowhere, *marks[key]], axis=0) for key in ("text", "not_text"))
-    characters, read = find_characters(maps[0], text, wrong)
+    characters, read = find_characters(maps[0], text, wrong, reviewed)
     size = 2 * maps.shape[1], 2 * maps.shape[2]
     known = np.stack([draw_targets(characters, *size)[0], maps[1] * _touching(maps, read)])
     unsure = cv2.dilate(((maps[0] > DOUBTFUL) & ~wrong & ~read).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -95,11 +99,12 @@ def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict,
     return Background(image, (known * 255).round().astype(np.uint8), unsure & (known[0] < 0.05))
 
 
-def find_characters(region: np.ndarray, text: np.ndarray, wrong: np.ndarray) -> tuple[list[Character], np.ndarray]:
+def find_characters(region: np.ndarray, text: np.ndarray, wrong: np.ndarray,
+                    reviewed: bool) -> tuple[list[Character], np.ndarray]:
     """Characters in a region map, and the pixels they were read from (bool); float32 and bool masks (h, w).
 
-    Each is drawn anew from a blob's upright box, so that a student does not inherit the teacher's blur. Strong blobs
-    count everywhere but in `wrong`, faint ones (from FAINT on) in `text` only.
+    Each is drawn anew from a blob's upright box, so that a student does not inherit the teacher's blur. Blobs count in
+    `text` from FAINT on, never in `wrong`, and elsewhere if they are strong and nobody has `reviewed` the image.
     """
     characters, read = [], np.zeros(region.shape, bool)
     for level in (0.45, 0.3, FAINT):
@@ -109,7 +114,7 @@ def find_characters(region: np.ndarray, text: np.ndarray, wrong: np.ndarray) -> 
             inside, window = labels[y:y + h, x:x + w] == label, (slice(y, y + h), slice(x, x + w))
             peak = float(region[window][inside].max())
             marked = text[window][inside].mean() > 0.3
-            enough = peak >= SURE or (marked and peak >= level + 0.05)
+            enough = peak >= level + 0.05 if marked else peak >= SURE and not reviewed
             if area < 4 or not enough or (level < 0.45 and not marked):
                 continue
             if wrong[window][inside].mean() > 0.5 or read[window][inside].any():

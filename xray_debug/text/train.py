@@ -11,6 +11,7 @@ With --minutes in place of --steps the learning rate follows the clock, and no t
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def loss_of(logits: torch.Tensor, maps: torch.Tensor, weights: torch.Tensor, ove
     doubt = (weights == 1) & (logits.detach()[:, 0].sigmoid() > overlooked)
     learn = ((weights > 0) & ~doubt)[:, None].expand_as(losses)
     text = maps > 0.1
-    total = losses.new_zeros(())
+    total = 0 * logits.sum()  # a gradient also where nothing may be learnt
     for plane in range(2):
         value, positive, usable = losses[:, plane], text[:, plane], learn[:, plane]
         wanted, rest = value[positive & usable], value[~positive & usable]
@@ -131,7 +132,7 @@ def start(options: TrainOptions, initial: str | Path | None) -> State:
 
 def rate_at(done: float, step: int, options: TrainOptions) -> float:
     """Warm-up over the first steps, then half a cosine down to 1 % at `done` = 1."""
-    return options.rate * min(1.0, (step + 1) / options.warmup) * (0.505 + 0.495 * np.cos(np.pi * min(done, 1.0)))
+    return options.rate * min(1.0, (step + 1) / options.warmup) * (0.505 + 0.495 * math.cos(math.pi * min(done, 1.0)))
 
 
 def train(backgrounds: list[Background], out: Path, options: TrainOptions, initial=None, workers: int = 1,
