@@ -61,6 +61,16 @@ def test_boxes_are_tight_around_the_letters():
         assert not image[~seen].any()
 
 
+@pytest.mark.parametrize(("ground", "polarity"), [(20, "bright"), (240, "dark")])
+def test_letters_stand_out_on_any_ground(ground, polarity):
+    film = np.full((256, 256), ground, np.uint8)
+    for seed in range(6):
+        image, boxes = draw_marker(film, CLASSES[seed % 3], "faint", np.random.default_rng(seed))
+        x0, y0, x1, y1 = boxes[0]["box"]
+        assert boxes[0]["polarity"] == polarity
+        assert np.abs(image[y0:y1, x0:x1].astype(int) - ground).max() > 30
+
+
 def test_the_same_film_exists_with_every_marker():
     cases = [make_case(SMALL, "COVID-19", 7, marker) for marker in (None, "auto", *CLASSES)]
     for case in cases:

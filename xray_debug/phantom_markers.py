@@ -18,6 +18,7 @@ _FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif-Bold", "DejaVuSansMono-B
 _STROKES = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 _LETTERS = "ABCDEFGHJKMNPSTVW"
 _FLOOR = 0.08  # fainter edge pixels of a letter are not drawn, so that boxes hold all of it
+_NEARLY_WHITE = 205  # grey level
 
 
 @dataclass(frozen=True)
@@ -189,24 +190,31 @@ def draw_marker(film: np.ndarray, label: str, style: str, rng: np.random.Generat
     opacity, result, boxes = _opacity(style, rng), film.copy(), []
     for piece in pieces:
         left = x + (shape[1] - piece.letters.shape[1]) // 2
-        boxes.append(_burn(result, piece, y, left, opacity, 255 * rng.uniform(0.9, 1.0)))
+        boxes.append(_burn(result, piece, y, left, opacity, rng.uniform(0.9, 1.0)))
         y += piece.letters.shape[0] + gap
     return result, boxes
 
 
 def _burn(film: np.ndarray, piece: _Piece, y: int, x: int, opacity: float, level: float) -> dict:
-    """Blends a piece into `film` in place, cut at the film's edge; returns its entry."""
+    """Blends a piece of brightness `level` in [0, 1] into `film` in place, cut at the film's edge; returns its entry.
+
+    On film that is nearly white already the letters are dark, or nobody could read them.
+    """
     high, wide = min(film.shape[0] - y, piece.letters.shape[0]), min(film.shape[1] - x, piece.letters.shape[1])
     cut = (slice(0, high), slice(0, wide))
     window = film[y:y + high, x:x + wide]
-    bright = opacity * np.maximum(piece.letters, piece.frame)[cut]
-    under = window * (1 - 0.85 * opacity * piece.halo[cut])
-    window[:] = np.round(under * (1 - bright) + level * bright)
+    ink = piece.letters[cut] > 0.5
+    dark = bool(ink.any() and window[ink].mean() > _NEARLY_WHITE)
+    paint = 255 * (1 - level if dark else level)
+    cover = opacity * np.maximum(piece.letters, piece.frame)[cut]
+    edge = 0.85 * opacity * piece.halo[cut]
+    under = window + edge * ((255 if dark else 0) - window.astype(np.float32))
+    window[:] = np.round(under * (1 - cover) + paint * cover)
     def box(mask):
         x0, y0, x1, y1 = _tight(mask[cut])
         return [x + x0, y + y0, x + x1, y + y1]
     entry = {"box": box(piece.letters), "text": piece.text, "kind": piece.kind, "style": ",".join(piece.style),
-             "polarity": "bright"}
+             "polarity": "dark" if dark else "bright"}
     outer = box(np.maximum(np.maximum(piece.letters, piece.frame), piece.halo))
     return entry | ({"outer": outer} if outer != entry["box"] else {})
 
