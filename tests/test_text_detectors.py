@@ -125,8 +125,8 @@ def test_the_bundled_weights_are_small():
 
 
 @pytest.mark.parametrize("shape, sides", [
-    ((100, 90), [768]), ((768, 600), [768]), ((1100, 700), [768]), ((1200, 900), [768, 1200]),
-    ((900, 4000), [768, 1536]),
+    ((100, 90), [200]), ((1, 1), [32]), ((768, 600), [768]), ((384, 20), [768]), ((1100, 700), [768]),
+    ((1200, 900), [768, 1200]), ((900, 4000), [768, 1536]),
 ])
 def test_working_sides(shape, sides):
     assert scales.working_sides(*shape) == sides

@@ -20,7 +20,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-STRIDE = 32  # sides of the network's input are multiples of this
 WINDOW = 33  # pixels, side of the neighbourhood that the second input channel is normalised by
 CONTRAST_FLOOR = 0.02  # of the grey range: contrast below this is noise and is not amplified to full range
 
@@ -141,7 +140,7 @@ class CraftLite(nn.Module):
     """CRAFT with a compact backbone: five stages of stride 2, a U-shaped way back to half resolution.
 
     Plain 3x3 convolutions: on CPUs they run nearer to peak than depthwise ones. Input (N, 2, H, W) as `prepare`
-    makes it, H and W multiples of STRIDE; output (N, 2, H / 2, W / 2) logits of region and affinity.
+    makes it, H and W multiples of 32; output (N, 2, H / 2, W / 2) logits of region and affinity.
     """
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160, 192), blocks: tuple[int, ...] = (0, 1, 1, 1, 1)):

@@ -13,8 +13,8 @@ import torch
 from ..boxes import TextBox, clip_boxes
 from ..images import to_gray8
 from . import official
-from .craft import STRIDE, Thresholds, find_words, fold, load_lite, prepare
-from .scales import BASE, in_tiles, merge, pad_to, resize_to, to_image, working_sides
+from .craft import Thresholds, find_words, fold, load_lite, prepare
+from .scales import BASE, STRIDE, in_tiles, merge, pad_to, resize_to, to_image, working_sides
 
 BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
 

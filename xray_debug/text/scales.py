@@ -14,12 +14,17 @@ import numpy as np
 from ..boxes import TextBox, intersection_areas
 
 BASE = 768  # pixels, long side
+ENLARGE = 2.0
+STRIDE = 32  # sides of the networks' inputs are multiples of this
 
 
 def working_sides(height: int, width: int, base: int = BASE, finest: int = 2 * BASE) -> list[int]:
-    """Long sides to read an image at: `base`, and `finest` (or its own size) if it has 1.5 times the pixels a side."""
+    """Long sides to read an image at: `base`, and `finest` (or its own size) if it has 1.5 times the pixels a side.
+
+    A small image is enlarged ENLARGE times at most: its letters are no sharper for more.
+    """
     longest = max(height, width)
-    fine = min(longest, finest)
+    fine, base = min(longest, finest), max(STRIDE, min(base, round(ENLARGE * longest)))
     return [base] if fine < 1.5 * base else [base, fine]
 
 
