@@ -133,10 +133,11 @@ def make_verdict() -> dict:
     """The shape of audit/verdict.json, with its no-evidence baselines."""
     def asked(shown: bool) -> dict:
         return {"n": 31, "effect": share(0.31), "control": share(0.01), "difference": share(0.3), "p": 0.0002,
-                "p_adjusted": 0.0017, "shown": shown}  # fmt: skip
+                "separation": share(0.28) if shown else None, "p_adjusted": 0.0017, "shown": shown}  # fmt: skip
 
     def judged(label: str) -> dict:
-        return {"verdict": "relies on text", "text": asked(True) | {"places": {}}, "absence": asked(False),
+        return {"verdict": "relies on text", "text": asked(True) | {"places": {}},
+                "absence": asked(False) | {"textless_here": share(0.6, n=12), "textless_elsewhere": share(0.05, n=24)},
                 "regions": {"border": asked(False)}, "sentences": [f"{label} relies on text."]}  # fmt: skip
 
     own = {"verdict": "COVID-19 relies on text", "sentences": ["COVID-19 relies on text: by 0.31 on average."],

@@ -6,12 +6,14 @@ Every text is escaped by the template engine; numbers pass the functions of repo
 from __future__ import annotations
 
 import base64
+import json
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from xray_debug.report_format import FORMATS
+from xray_debug.report_words import test_name
 
 NAMES = {
     "test_set": "test set", "trained_on": "trained on", "tested_on": "tested on", "n": "n", "p": "p", "auc": "AUC",
@@ -31,9 +33,11 @@ def _template() -> Template:
         loader=PackageLoader("xray_debug", "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= FORMATS | {"words": words, "kind": kind_of, "scalars": scalars, "nested": nested}
+    environment.filters |= FORMATS | {"words": words, "kind": kind_of, "scalars": scalars, "nested": nested,
+                                      "test_name": test_name}
     environment.globals |= {"cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
-                            "model_rows": model_rows, "test_names": test_names}  # fmt: skip
+                            "model_rows": model_rows, "test_names": test_names, "flat": flat,
+                            "textless_rows": textless_rows}  # fmt: skip
     return environment.get_template("report.html")
 
 
@@ -65,6 +69,15 @@ def nested(value: dict) -> dict:
     return {key: item for key, item in value.items() if kind_of(item) != "scalar" and item}
 
 
+def flat(config: dict, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as ("a.b", "value as JSON") lines."""
+    lines = []
+    for key, value in config.items():
+        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else []
+        lines += inner or [(f"{prefix}{key}", json.dumps(value, ensure_ascii=False))]
+    return lines
+
+
 def unique(rows: list[dict], key: str) -> list:
     """The values of `key` in order of appearance."""
     return list(dict.fromkeys(row[key] for row in rows))
@@ -93,20 +106,36 @@ def model_rows(report: dict) -> list[dict]:
 
 def verdict_rows(verdict: dict | None) -> list[dict]:
     """One line per test set, class and question; empty where the verdict has another shape."""
-    sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
     rows = []
-    for test_set, found in sets.items():
-        for label, entry in (found.get("classes") or {}).items():
-            asked = {"text": entry.get("text"), "absence of text": entry.get("absence")}
-            asked |= {f"region {name}": part for name, part in (entry.get("regions") or {}).items()}
-            for question, part in asked.items():
-                if isinstance(part, dict) and "shown" in part:
-                    rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})
+    for test_set, label, entry in _judged(verdict):
+        asked = {"text": entry.get("text"), "absence of text": entry.get("absence")}
+        asked |= {f"region {name}": part for name, part in (entry.get("regions") or {}).items()}
+        for question, part in asked.items():
+            if isinstance(part, dict) and "shown" in part:
+                rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})
+    return rows
+
+
+def _judged(verdict: dict | None) -> list[tuple[str, str, dict]]:
+    """(test set, class, what was found of it)."""
+    sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
+    return [(name, label, entry) for name, found in sets.items()
+            for label, entry in (found.get("classes") or {}).items()]  # fmt: skip
+
+
+def textless_rows(verdict: dict | None) -> list[dict]:
+    """How often images of a class, and those of the others, show no text; empty where the verdict does not say."""
+    rows = []
+    for test_set, label, entry in _judged(verdict):
+        absence = entry.get("absence") or {}
+        if absence.get("textless_here") and absence.get("textless_elsewhere"):
+            rows.append({"test_set": test_set, "label": label, "here": absence["textless_here"],
+                         "elsewhere": absence["textless_elsewhere"]})  # fmt: skip
     return rows
 
 
 def _answer(part: dict, question: str) -> dict:
     names = {"text": "relies on text", "absence of text": "relies on its absence"}
-    found = {name: part.get(name) for name in ("n", "effect", "control", "difference", "p_adjusted")}
+    found = {name: part.get(name) for name in ("n", "effect", "control", "difference", "separation", "p_adjusted")}
     said = names.get(question, "relies on it") if part["shown"] else "not shown"
     return {**found, "shown": part["shown"], "words": said}

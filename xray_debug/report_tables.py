@@ -58,6 +58,20 @@ def table4(cells: Cells, samples: int, seed: int) -> list[dict]:
     return rows
 
 
+def patients(cells: Cells, run: RunFiles) -> list[dict]:
+    """Images and patients of each test set, where the manifest knows them."""
+    frame, rows = run.usable, []
+    if frame is None or "patient_id" not in frame:
+        return rows
+    owner = frame.drop_duplicates("image_id").set_index("image_id")["patient_id"]
+    for test_set in dict.fromkeys(key[2] for key in cells):
+        ids = next(cell.image_ids for key, cell in cells.items() if key[2] == test_set)
+        known = owner.reindex(ids).dropna()
+        if len(known) == len(ids):
+            rows.append({"test_set": test_set, "images": len(ids), "patients": int(known.nunique())})
+    return rows
+
+
 def combined_p(p_values: list[float]) -> float:
     """One p-value of several that may depend on each other in any way: K/k times the k-th smallest, k = ceil(K/2).
 

@@ -28,6 +28,11 @@ def _verdict(report: dict) -> list[tuple[str, str]]:
     return [("verdict", _stopped(said)), *(("evidence", _stopped(sentence)) for sentence in sentences)]
 
 
+def test_name(test_set: str) -> str:
+    """A test set as the reader is told of it."""
+    return "the dataset's own test set" if test_set == "test" else f"test set {test_set}"
+
+
 def _stopped(text: str) -> str:
     """A sentence with its full stop, and a capital unless a class name opens it."""
     text = text.strip()
@@ -65,12 +70,12 @@ def _control(report: dict) -> list[tuple[str, str]]:
 def _told(report: dict, row: dict, what: str) -> str:
     before, after = (_accuracy(report, row[end], row["test_set"]) for end in ("from", "to"))
     ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
-    numbers = (f"accuracy {percent(before)} % before, {percent(after)} % after, difference {points(row['accuracy'])} "
-               f"points ({ends}), adjusted p {p_value(row['p_holm'])}")
-    told = f"{what} {row['wording']} accuracy"
+    numbers = (f"{percent(before)} % before, {percent(after)} % after, difference {points(row['accuracy'])} points "
+               f"({ends}), adjusted p {p_value(row['p_holm'])}")
+    told = f"{what} {row['wording']} accuracy: {numbers}"
     if row["wording"].startswith("no "):
-        told = f"{what}: {row['wording']}"
-    return f"On test set {row['test_set']}, {told}; {numbers}."
+        told = f"{what}: {row['wording']}; accuracy {numbers}"
+    return f"On {test_name(row['test_set'])}, {told}."
 
 
 def _gaps(report: dict) -> list[tuple[str, str]]:
@@ -80,9 +85,10 @@ def _gaps(report: dict) -> list[tuple[str, str]]:
         if row["trained_on"] == row["tested_on"] == "original":
             shown = row["accuracy_high"] < 0 or row["accuracy_low"] > 0
             ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
-            told = (f"Trained on the original images, accuracy is {percent(row['usual'])} % on the usual test and "
-                    f"{percent(row['there'])} % on {row['test_set']}: difference {points(row['accuracy'])} points "
-                    f"({ends}){'' if shown else ', which shows no difference'}.")  # fmt: skip
+            there = f"{percent(row['there'])} % on {test_name(row['test_set'])}"
+            told = (f"Trained on the original images, accuracy is {percent(row['usual'])} % on {test_name('test')} and "
+                    f"{there}: difference {points(row['accuracy'])} points ({ends})")  # fmt: skip
+            told += "." if shown else ", which shows no difference."
             entries.append(("gap", told))
     return entries
 
