@@ -100,7 +100,7 @@ def optimise(
 ) -> Explanation:
     """The loop: gradient, step, next. Masks start at 1, everything kept."""
     started = time.perf_counter()
-    checked_mask_size(mask_size)
+    _check(mask_size, setting, schedule)
     images, targets = prepared(model, images, targets)
     baselines = checked_baselines(baselines, images)
     steps: list[Step] = []
@@ -130,3 +130,13 @@ def optimise(
         insertion_mask=masks[:, 1:2].float() if masks.shape[1] == 2 else None,
         trace=steps if trace else None,
     )
+
+
+def _check(mask_size: int, setting: Setting, schedule: Schedule) -> None:
+    checked_mask_size(mask_size)
+    for name, value in (("iterations", schedule.iterations), ("integration_steps", setting.steps)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    for name in ("noise", "area_weight", "smooth_weight"):
+        if getattr(setting, name) < 0:
+            raise ValueError(f"{name}: expected 0 or more, got {getattr(setting, name)}")
