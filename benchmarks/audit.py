@@ -16,6 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,17 @@ import torch
 
 from xray_debug.audit import audit_dataset, forward
 from xray_debug.audit_measures import saliency_share
-from xray_debug.boxes import as_boxes
+from xray_debug.boxes import as_boxes, rasterise_boxes
 from xray_debug.config import AuditConfig, CleanConfig, PhantomConfig, TrainConfig
-from xray_debug.images import ModelView, read_image
-from xray_debug.models import build_model
-from xray_debug.phantom import write_phantom
+from xray_debug.images import ModelView, write_image
+from xray_debug.models import build_model, load_checkpoint
+from xray_debug.phantom import PhantomCase, make_case
 from xray_debug.training import fit
 
 CLASSES = ["normal", "pneumonia", "COVID-19"]
 STYLES, CORRELATIONS = ("bright", "faint", "rotated"), (0.95, 0.8, 0.6)
 METHODS = ("igos_pp", "igos", "rise", "gradcam", "integrated_gradients", "gradient")
-VIEW, TRAIN_IMAGES, TEST_IMAGES, EPOCHS = 96, 360, 120, 12
+VIEW, TRAIN_IMAGES, TEST_IMAGES, EPOCHS, DIFFICULTY = 80, 360, 90, 16, 0.3
 EXPLAINED = 12  # images of a dataset on which the saliency methods are ranked
 
 
@@ -42,54 +43,71 @@ def datasets() -> dict[str, dict]:
     """name -> what is planted."""
     planted = {f"{style}-{correlation}": {"plant": "marker", "style": style, "correlation": correlation}
                for correlation in CORRELATIONS for style in STYLES}
-    others = {plant: {"plant": plant, "style": "mixed", "correlation": 0.95} for plant in ("absence", "artifact", "none")}
-    return planted | others
+    others = ("absence", "artifact", "none")
+    return planted | {plant: {"plant": plant, "style": "mixed", "correlation": 0.95} for plant in others}
 
 
 # ------------------------------------------------------------------------------------------------ one dataset
 
 
-def draw(folder: Path, options: dict, seed: int) -> dict:
-    """The phantom's truth (boxes.json), after drawing it where it is not there yet."""
-    truth = folder / "truth" / "boxes.json"
-    if not (folder / "train_COVIDx.txt").exists():
-        write_phantom(folder, PhantomConfig(train=TRAIN_IMAGES, test=TEST_IMAGES, **options), seed)
-    return json.loads(truth.read_text(encoding="utf-8"))
+def draw(options: dict, split: str, count: int, seed: int) -> list[tuple[str, PhantomCase]]:
+    """(name, film) of `count` patients, one film each, the classes in turn; shares of markers are exact per class."""
+    config = PhantomConfig(difficulty=DIFFICULTY, **options)
+    return [(f"{split}{index:04d}.png", make_case(config, CLASSES[index % 3], (seed, split, index)))
+            for index in range(count)]
 
 
-def load(folder: Path, split: str, truth: dict, view: ModelView) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(names, uint8 (N, S, S), class indices) of one split."""
-    names = sorted(path.name for path in (folder / split).glob("*.png"))
-    images = np.stack([view.apply(read_image(folder / split / name)) for name in names])
-    return names, images, np.array([CLASSES.index(truth[name]["class"]) for name in names])
+def as_arrays(films: list[tuple[str, PhantomCase]], view: ModelView, which: str = "image") -> np.ndarray:
+    """uint8 (N, S, S): the films, or with "clean" the same without marker, as the model sees them."""
+    return np.stack([view.apply(getattr(film, which)) for _, film in films])
 
 
-def train(folder: Path, truth: dict, view: ModelView, out: Path, seed: int):
-    """A small covidnet, chosen on a fifth of the training patients."""
-    names, images, labels = load(folder, "train", truth, view)
-    patients = np.array([name.rsplit("-", 1)[0] for name in names])
-    val = np.isin(patients, np.unique(patients)[::5])
+def label_indices(films: list[tuple[str, PhantomCase]]) -> np.ndarray:
+    return np.array([CLASSES.index(film.label) for _, film in films])
+
+
+def train(options: dict, view: ModelView, out: Path, seed: int):
+    """A small covidnet, chosen on every fifth of its training films."""
+    if (out / "model.json").exists():
+        return load_checkpoint(out)
+    films = draw(options, "train", TRAIN_IMAGES, seed)
+    images, labels = as_arrays(films, view), label_indices(films)
+    val = np.arange(len(films)) % 5 == 0
     torch.manual_seed(seed)
-    model = build_model("covidnet", CLASSES, view)
-    config = TrainConfig(epochs=EPOCHS, batch_size=32, learning_rate=2e-3, stop_after=EPOCHS, patience=3,
+    model = build_model("covidnet", CLASSES, view, width=16, depth=0.3)
+    config = TrainConfig(epochs=EPOCHS, batch_size=16, learning_rate=2e-3, stop_after=EPOCHS, patience=4,
                          view={"size": view.size}, accelerator="cpu")
     fit(model, images[~val], labels[~val], images[val], labels[val], config, out, seed)
     return model.eval()
 
 
-def text_boxes(folder: Path, names: list[str], truth: dict, source: str) -> dict[str, np.ndarray]:
+def write_test(films: list[tuple[str, PhantomCase]], folder: Path) -> pd.DataFrame:
+    """Writes the films and returns the table that the audit asks for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, film in films:
+        write_image(folder / name, film.image)
+    return pd.DataFrame([{"image_id": name, "label": film.label, "source": film.source, "test_set": "test",
+                          "file": str(folder / name)} for name, film in films])
+
+
+def film_boxes(film: PhantomCase) -> np.ndarray:
+    """(N, 4) boxes of the text with its frame or ring."""
+    return as_boxes([box.get("outer", box["box"]) for box in film.boxes])
+
+
+def text_boxes(films: list[tuple[str, PhantomCase]], source: str) -> dict[str, np.ndarray]:
     """Boxes of the test images: the detector's, or the true ones."""
     if source == "truth":
-        return {name: as_boxes([box.get("outer", box["box"]) for box in truth[name]["boxes"]]) for name in names}
+        return {name: film_boxes(film) for name, film in films}
     from xray_debug.text import load_detector
 
-    found = load_detector(source).detect([read_image(folder / "test" / name) for name in names])
-    return {name: as_boxes([box.box for box in boxes]) for name, boxes in zip(names, found, strict=True)}
+    found = load_detector(source).detect([film.image for _, film in films])
+    return {name: as_boxes([box.box for box in boxes]) for (name, _), boxes in zip(films, found, strict=True)}
 
 
-def object_table(names: list[str], truth: dict, path: Path) -> str | None:
+def object_table(films: list[tuple[str, PhantomCase]], path: Path) -> str | None:
     """The planted objects as a user's table of regions, or None where there are none."""
-    rows = [(name, *item["box"], "object") for name in names for item in truth[name].get("artifacts", [])]
+    rows = [(name, *item["box"], "object") for name, film in films for item in film.artifacts]
     if not rows:
         return None
     pd.DataFrame(rows, columns=["image_id", "x0", "y0", "x1", "y1", "name"]).to_csv(path, index=False)
@@ -122,14 +140,13 @@ def rank_methods(model, images: np.ndarray, targets: np.ndarray, masks: np.ndarr
     return result
 
 
-def true_probabilities(model, folder: Path, names: list[str]) -> np.ndarray:
-    """(N, K) on the same images without their markers."""
-    clean = np.stack([model.view.apply(read_image(folder / "truth" / "test" / name)) for name in names])
-    return forward(model, clean[:, None].astype(np.float32) / 255, 64)
+def probabilities_of(model, images: np.ndarray) -> np.ndarray:
+    """uint8 (N, S, S) -> (N, K)."""
+    return forward(model, images[:, None].astype(np.float32) / 255, 64)
 
 
 def compare(cases: pd.DataFrame, truth: np.ndarray, min_effect: float) -> dict:
-    """Flags and effects of one dataset against the exact counterfactuals (`truth` (N, K), in the order of the cases)."""
+    """Flags and effects of one dataset against the exact counterfactuals, `truth` (N, K)."""
     predicted = cases["predicted"].map(CLASSES.index).to_numpy()
     changed = truth.argmax(axis=1) != predicted
     effect = cases["probability"].to_numpy() - truth[np.arange(len(cases)), predicted]
@@ -146,61 +163,57 @@ def compare(cases: pd.DataFrame, truth: np.ndarray, min_effect: float) -> dict:
     }  # fmt: skip
 
 
-def run_dataset(work: Path, name: str, options: dict, seed: int, args) -> dict:
+def run_dataset(folder: Path, name: str, options: dict, seed: int, args) -> dict:
     """Everything about one dataset."""
-    started, folder, view = time.time(), work / f"{name}-{seed}", ModelView(VIEW)
-    truth = draw(folder / "data", options, seed)
-    model = train(folder / "data", truth, view, folder / "model", seed)
-    trained = time.time()
-    names, images, labels = load(folder / "data", "test", truth, view)
-    boxes = text_boxes(folder / "data", names, truth, args.boxes)
-    detected = time.time()
-    cases = pd.DataFrame({"image_id": names, "label": [CLASSES[i] for i in labels],
-                          "source": [truth[n]["source"] for n in names], "test_set": "test",
-                          "file": [str(folder / "data" / "test" / n) for n in names]})
-    config = AuditConfig(regions=object_table(names, truth, folder / "objects.csv"))
-    probabilities = forward(model, images[:, None].astype(np.float32) / 255, 64)
-    ranking, maps = {}, {}
-    if options["plant"] == "marker" and options["correlation"] == 0.95 and args.methods:
-        ranking = rank_planted(model, names, images, probabilities, truth, args.methods)
-    rows = np.arange(0, len(names), max(1, len(names) // EXPLAINED))  # maps, so that these cases cost what they cost
-    values, _ = explain(model, images[rows], probabilities[rows].argmax(axis=1), "gradient")
-    maps = {names[i]: value for i, value in zip(rows, values, strict=True)}
-    explained = time.time()
+    folder.mkdir(parents=True, exist_ok=True)
+    clock, view = [time.time()], ModelView(VIEW)
+    model = train(options, view, folder / "model", seed)
+    clock.append(time.time())
+    films = draw(options, "test", TEST_IMAGES, seed)
+    cases, images, labels = write_test(films, folder / "test"), as_arrays(films, view), label_indices(films)
+    boxes = text_boxes(films, args.boxes)
+    clock.append(time.time())
+    before, exact = probabilities_of(model, images), probabilities_of(model, as_arrays(films, view, "clean"))
+    planted = options["plant"] == "marker" and options["correlation"] == 0.95
+    ranking = rank_planted(model, films, images, before, args.methods) if planted else {}
+    maps = some_maps(model, list(cases["image_id"]), images, before)
+    clock.append(time.time())
+    config = AuditConfig(regions=object_table(films, folder / "objects.csv"))
     result = audit_dataset(model, cases, boxes, maps, config, CleanConfig(), seed)
-    exact = true_probabilities(model, folder / "data", names)
+    clock.append(time.time())
     result.cases.to_parquet(folder / "cases.parquet")
     np.save(folder / "exact.npy", exact)
-    return {
-        "name": name, "seed": seed, **options, "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
-        "accuracy_clean": float((exact.argmax(axis=1) == labels).mean()),
-        "verdict": result.verdict["verdict"], "shown": result.verdict["shown"],
-        "classes": {c: entry["verdict"] for c, entry in result.verdict["classes"].items()},
-        "compare": compare(result.cases, exact, config.min_effect), "ranking": ranking,
-        "passes": result.passes / len(cases), "most_passes": result.verdict["most_passes"],
-        "seconds": {"draw_train": trained - started, "detect": detected - trained, "explain": explained - detected,
-                    "audit": time.time() - explained},
-    }  # fmt: skip
+    steps = dict(zip(("train", "detect", "explain", "audit"), np.diff(clock).tolist(), strict=True))
+    return {"name": name, "seed": seed, **options, "seconds": steps,
+            "accuracy": float((before.argmax(axis=1) == labels).mean()),
+            "accuracy_clean": float((exact.argmax(axis=1) == labels).mean()),
+            "ranking": ranking, **judged(result.cases, result.verdict, exact, config)}
 
 
-def rank_planted(model, names, images, probabilities, truth, methods) -> dict:
-    """Ranks the methods on correctly classified test images that carry their own class's marker."""
-    rows = [i for i, name in enumerate(names) if truth[name]["boxes"]
-            and truth[name]["marker"] == truth[name]["class"] == CLASSES[probabilities[i].argmax()]][:EXPLAINED]
+def judged(cases: pd.DataFrame, verdict: dict, exact: np.ndarray, config: AuditConfig) -> dict:
+    """The part of the result that follows from the audit."""
+    return {"verdict": verdict["verdict"], "shown": verdict["shown"],
+            "classes": {c: entry["verdict"] for c, entry in verdict["classes"].items()},
+            "compare": compare(cases, exact, config.min_effect),
+            "passes": verdict["passes_per_case"], "most_passes": verdict["most_passes"]}
+
+
+def some_maps(model, names: list[str], images: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Cheap maps for every eighth image, so that these cases cost what explained cases cost."""
+    rows = np.arange(0, len(names), 8)
+    values, _ = explain(model, images[rows], probabilities[rows].argmax(axis=1), "gradient")
+    return {names[i]: value for i, value in zip(rows, values, strict=True)}
+
+
+def rank_planted(model, films, images: np.ndarray, probabilities: np.ndarray, methods) -> dict:
+    """Ranks the methods on rightly classified test images that carry their own class's marker."""
+    rows = [i for i, (_, film) in enumerate(films)
+            if film.boxes and film.marker == film.label == CLASSES[probabilities[i].argmax()]][:EXPLAINED]
     if not rows:
         return {}
-    masks = np.stack([marker_mask(truth[names[i]], model.view.size) for i in rows])
+    masks = np.stack([model.view.mask_to_view(rasterise_boxes(film_boxes(films[i][1]), *films[i][1].image.shape))
+                      for i in rows])
     return rank_methods(model, images[rows], probabilities[rows].argmax(axis=1), masks, methods)
-
-
-def marker_mask(entry: dict, size: int) -> np.ndarray:
-    """The marker's boxes in the view, float (size, size) covered shares."""
-    width, height = entry["size"]
-    mask = np.zeros((height, width), np.float32)
-    for box in entry["boxes"]:
-        x0, y0, x1, y1 = box.get("outer", box["box"])
-        mask[y0:y1, x0:x1] = 1
-    return ModelView(size).mask_to_view(mask)
 
 
 # ------------------------------------------------------------------------------------------------ all of them
@@ -240,18 +253,20 @@ def summary(results: list[dict]) -> dict:
     compared = [r["compare"] for r in results if r["plant"] != "artifact"]
     strong = [r["compare"] for r in planted]
 
+    def named(rows):
+        return ratio(sum(r["shown"]["text"] for r in rows), len(rows))
+
     def total(rows, key):
         return sum(row[key] for row in rows)
 
     everyone = [r["compare"] for r in results if r["plant"] != "artifact" and r["compare"]["n"]]
     return {
-        "planted_named": ratio(sum(r["shown"]["text"] for r in planted), len(planted)),
-        "planted_named_by_correlation": {str(c): ratio(sum(r["shown"]["text"] for r in of(plant="marker", correlation=c)),
-                                                       len(of(plant="marker", correlation=c))) for c in CORRELATIONS},
+        "planted_named": named(planted),
+        "planted_named_by_correlation": {str(c): named(of(plant="marker", correlation=c)) for c in CORRELATIONS},
         "clean_accused": ratio(sum(r["verdict"] != "not shown" for r in clean), len(clean)),
         "absence_named": ratio(sum(r["shown"]["absence"] for r in absence), len(absence)),
         "artifact_named": ratio(sum("object" in r["shown"]["regions"] for r in objects), len(objects)),
-        "artifact_text_accused": ratio(sum(r["shown"]["text"] for r in objects), len(objects)),
+        "artifact_text_accused": named(objects),
         "flag_precision": ratio(total(strong, "both"), total(strong, "flagged")),
         "flag_recall": ratio(total(strong, "both"), total(strong, "changed")),
         "flag_precision_all": ratio(total(compared, "both"), total(compared, "flagged")),
@@ -279,9 +294,9 @@ def print_table(results: list[dict], figures: dict) -> None:
     print(f"{'dataset':16}{'seed':>5}{'acc':>6}{'clean':>7}{'effect':>8}{'error':>7}{'flags':>7}{'true':>6}{'both':>6}"
           f"{'passes':>8}  verdict")
     for r in results:
-        c = r["compare"]
+        c, passes = r["compare"], r["passes"]
         print(f"{r['name']:16}{r['seed']:5}{r['accuracy']:6.2f}{r['accuracy_clean']:7.2f}{c['effect_true']:8.2f}"
-              f"{c['effect_error']:7.3f}{c['flagged']:7}{c['changed']:6}{c['both']:6}{r['passes']:8.0f}  {r['verdict']}")
+              f"{c['effect_error']:7.3f}{c['flagged']:7}{c['changed']:6}{c['both']:6}{passes:8.0f}  {r['verdict']}")
     if figures["ranking"]:
         print(f"\n{'method':22}{'pointing':>9}{'mass':>7}{'enrichment':>12}{'s/image':>9}")
         for method, s in figures["ranking"].items():
@@ -299,7 +314,7 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", choices=list(datasets()), default=list(datasets()))
     parser.add_argument("--boxes", default="craft-lite", help="a detector's name, or truth for the exact boxes")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="methods to rank")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-audit"), help="drawn data and finished results")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-audit"), help="models and finished results")
     args = parser.parse_args()
     results = []
     for seed in args.seeds:
@@ -307,8 +322,8 @@ def main() -> None:
             folder = args.work / f"{name}-{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             key = {"boxes": args.boxes, "methods": args.methods, "code": code_key()}
-            results.append(cached(folder / "result.json", key, lambda name=name, seed=seed: run_dataset(
-                args.work, name, datasets()[name], seed, args)))
+            results.append(cached(folder / "result.json", key, partial(
+                run_dataset, folder, name, datasets()[name], seed, args)))
             print(f"{name} {seed}: {results[-1]['verdict']}", flush=True)
     figures = summary(results)
     print_table(results, figures)

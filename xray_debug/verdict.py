@@ -2,8 +2,11 @@
 
 Computed from the rows of cases.parquet alone. For each class the question is put to the images that carry its label,
 not to those the model assigns to it: among the latter the probability is high by selection, and any change lowers it.
-Every hypothesis compares the effect of an intervention with that of its controls on the same images; p-values are of
-a sign-flip test (one-sided) and corrected over all hypotheses of a test set (Holm).
+
+A hypothesis has two halves and needs both. Beyond controls: the intervention lowers the class's probability on its
+images by more than its controls do on the same images (sign-flip test). Separation: it does so more than on the images
+of the other classes (permutation of labels); a model that answers all text alike gains nothing from it. The larger of
+the two p-values counts and is corrected over all hypotheses of a test set (Holm). All tests are one-sided.
 """
 
 from __future__ import annotations
@@ -16,20 +19,25 @@ import pandas as pd
 from .config import AuditConfig
 from .stats import bootstrap, holm, wilson
 
-BOOTSTRAP, SIGN_FLIPS = 2000, 5000
+BOOTSTRAP, SIGN_FLIPS, PERMUTATIONS = 2000, 5000, 2000
 MIN_CASES = 8  # below, a sign-flip test cannot become significant after correction
-FEW = 20
 NOT_SHOWN = "not shown"
 
 
 @dataclass
 class Hypothesis:
-    """One class and one intervention: paired effects and control effects on n images."""
+    """One class and one intervention: paired effects and control effects on n images of the class.
+
+    `beyond` and `own`: on all images, effect less control (0 where there is nothing to remove), and whether the image
+    is of the class; None for a question that is not put to the other classes' images.
+    """
 
     label: str
     name: str  # text, absence, or region:<name>
     effect: np.ndarray
     control: np.ndarray
+    beyond: np.ndarray | None = None
+    own: np.ndarray | None = None
     p: float = 1.0
     p_adjusted: float = 1.0
 
@@ -46,11 +54,29 @@ def sign_flip_p(differences: np.ndarray, samples: int, seed: int) -> float:
     return (1 + hits) / (1 + samples)
 
 
+def separation(beyond: np.ndarray, own: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean over the class's images less mean over the others, along `axis`; nan where either is missing."""
+    count = own.sum(axis=axis)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mine = np.where(own, beyond, 0.0).sum(axis=axis) / count
+        return mine - np.where(own, 0.0, beyond).sum(axis=axis) / (own.shape[axis] - count)
+
+
+def separation_p(beyond: np.ndarray, own: np.ndarray, permutations: int, seed: int) -> float:
+    """One-sided p of the separation when it does not matter which images are of the class."""
+    shuffled = np.random.default_rng(seed).permuted(np.tile(own, (permutations, 1)), axis=1)
+    hits = separation(np.broadcast_to(beyond, shuffled.shape), shuffled) >= separation(beyond, own) - 1e-12
+    return float((1 + hits.sum()) / (1 + permutations))
+
+
 def _interval(values: np.ndarray, level: float, seed: int) -> dict:
     if not len(values):
         return {"value": None, "low": None, "high": None}
-    found = bootstrap(lambda v: float(np.mean(v)), [values], BOOTSTRAP, seed, level)
-    return {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
+    return _as_dict(bootstrap(np.mean, [values], BOOTSTRAP, seed, level))
+
+
+def _as_dict(interval) -> dict:
+    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
 
 
 def _pairs(frame: pd.DataFrame, effect: str, control: str) -> tuple[np.ndarray, np.ndarray]:
@@ -61,19 +87,28 @@ def _pairs(frame: pd.DataFrame, effect: str, control: str) -> tuple[np.ndarray, 
     return values[:, 0], values[:, 1]
 
 
+def _beyond(frame: pd.DataFrame, effect: str, control: str) -> np.ndarray:
+    """(N,) effect less control on every image, 0 where there was nothing to remove or no place for a control."""
+    if effect not in frame or control not in frame:
+        return np.zeros(len(frame))
+    return (frame[effect] - frame[control]).fillna(0.0).to_numpy(float)
+
+
 def hypotheses(cases: pd.DataFrame, classes: list[str]) -> list[Hypothesis]:
     """All that is asked of one test set."""
     result = []
     regions = region_names(cases)
     for label in classes:
-        own = cases[cases["label"] == label]
-        with_text, without = own[own["text_visible"] > 0], own[own["text_visible"] == 0]
-        result.append(Hypothesis(label, "text", *_pairs(with_text, f"effect_{label}", f"control_effect_{label}")))
-        result.append(Hypothesis(label, "absence",
-                                 *_pairs(without, f"paste_effect_{label}", f"paste_control_effect_{label}")))
-        for name in regions:
-            pair = _pairs(own, f"region_{name}_effect_{label}", f"region_{name}_control_effect_{label}")
-            result.append(Hypothesis(label, f"region:{name}", *pair))
+        mine = (cases["label"] == label).to_numpy()
+        own = cases[mine]
+        names = (f"effect_{label}", f"control_effect_{label}")
+        result.append(Hypothesis(label, "text", *_pairs(own[own["text_visible"] > 0], *names),
+                                 _beyond(cases, *names), mine))
+        names = (f"paste_effect_{label}", f"paste_control_effect_{label}")
+        result.append(Hypothesis(label, "absence", *_pairs(own[own["text_visible"] == 0], *names)))
+        for region in regions:
+            names = (f"region_{region}_effect_{label}", f"region_{region}_control_effect_{label}")
+            result.append(Hypothesis(label, f"region:{region}", *_pairs(own, *names), _beyond(cases, *names), mine))
     return result
 
 
@@ -87,26 +122,35 @@ def test_all(found: list[Hypothesis], seed: int) -> None:
     tested = [h for h in found if len(h.effect) >= MIN_CASES]
     for index, h in enumerate(tested):
         h.p = sign_flip_p(h.effect - h.control, SIGN_FLIPS, seed + index)
+        if h.own is not None and not h.own.all():
+            h.p = max(h.p, separation_p(h.beyond, h.own, PERMUTATIONS, seed + index))
     for h, adjusted in zip(tested, holm([h.p for h in tested]) if tested else [], strict=True):
         h.p_adjusted = float(adjusted)
 
 
 def judge(h: Hypothesis, config: AuditConfig, seed: int) -> dict:
-    """Effect, control and difference with intervals; `shown` only where the effect's interval excludes the controls'.
+    """Effect, control, difference and separation with intervals, and whether the hypothesis is shown.
 
-    Also asked: a corrected p-value below 1 - level, and a mean difference of half of `min_effect`, so that thousands of
-    images do not turn a change of no consequence into a verdict.
+    It is where the corrected p-value is below 1 - level, the interval of the effect excludes that of the controls, and
+    the intervals of difference and separation exclude 0. The mean difference must reach `min_effect` for a region and
+    half of it for text, so that thousands of images do not turn a change of no consequence into a verdict.
     """
     entry = {"n": len(h.effect), "effect": _interval(h.effect, config.level, seed),
              "control": _interval(h.control, config.level, seed),
              "difference": _interval(h.effect - h.control, config.level, seed),
-             "p": h.p, "p_adjusted": h.p_adjusted, "shown": False}
+             "separation": None, "p": h.p, "p_adjusted": h.p_adjusted, "shown": False}
+    separates = True
+    if h.own is not None and h.own.any() and not h.own.all():
+        found = bootstrap(separation, [h.beyond, h.own], BOOTSTRAP, seed, config.level)
+        entry["separation"], separates = _as_dict(found), found.low > 0
     if len(h.effect) >= MIN_CASES:
+        least = config.min_effect if h.name.startswith("region:") else config.min_effect / 2
         entry["shown"] = bool(
-            h.p_adjusted <= 1 - config.level
+            separates
+            and h.p_adjusted <= 1 - config.level
             and entry["difference"]["low"] > 0
             and entry["effect"]["low"] > entry["control"]["high"]
-            and entry["difference"]["value"] >= config.min_effect / 2
+            and entry["difference"]["value"] >= least
         )
     return entry
 
@@ -114,8 +158,7 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int) -> dict:
 def _share(part: pd.DataFrame, level: float) -> dict:
     """Share of images without visible text, with its interval."""
     none = int((part["text_visible"] == 0).sum())
-    found = wilson(none, len(part), level)
-    return {"n": len(part), "value": float(found.value), "low": float(found.low), "high": float(found.high)}
+    return {"n": len(part), **_as_dict(wilson(none, len(part), level))}
 
 
 def judge_absence(entry: dict, cases: pd.DataFrame, label: str, config: AuditConfig, seed: int) -> dict:
@@ -206,7 +249,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
         "shown": kinds, "classes": result, "cases": len(cases),
         "hypotheses": sum(len(h.effect) >= MIN_CASES for h in found), "level": config.level,
         "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
-        "centre_blacked_out": blackout_summary(cases, classes, config, seed),
+        "centre_blacked_out": blackout_summary(cases, config, seed),
     }  # fmt: skip
 
 
@@ -223,16 +266,20 @@ def flag_summary(cases: pd.DataFrame) -> dict:
             "probability": int((kinds == "probability").sum()), "of": len(cases)}
 
 
-def blackout_summary(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed: int) -> dict:
-    """Mean recall over classes with the central field set to black, beside that on the images and chance."""
-    def balanced(labels, decisions):
-        return float(np.mean([np.mean(decisions[labels == c] == c) for c in np.unique(labels)]))
+def mean_recall(hits: np.ndarray, codes: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Share of hits averaged over the classes (`codes`, from 0) that occur, along `axis`."""
+    with np.errstate(invalid="ignore"):
+        recalls = [(hits * (codes == c)).sum(axis=axis) / (codes == c).sum(axis=axis) for c in range(codes.max() + 1)]
+    return np.nanmean(recalls, axis=0)
 
-    labels = cases["label"].to_numpy(str)
-    if not len(labels):
+
+def blackout_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
+    """Mean recall over classes with the central field set to black, beside that on the images and chance."""
+    if not len(cases):
         return {"n": 0}
-    result = {"n": len(labels), "chance": 1 / len(np.unique(labels))}
+    codes, names = pd.factorize(cases["label"])
+    result = {"n": len(cases), "chance": 1 / len(names)}
     for name, column in (("blacked_out", "decision_centre_blacked"), ("image", "predicted")):
-        found = bootstrap(balanced, [labels, cases[column].to_numpy(str)], 500, seed, config.level)
-        result[name] = {"value": float(found.value), "low": float(found.low), "high": float(found.high)}
+        hits = (cases[column] == cases["label"]).to_numpy(float)
+        result[name] = _as_dict(bootstrap(mean_recall, [hits, codes], BOOTSTRAP, seed, config.level))
     return result
