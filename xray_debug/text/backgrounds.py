@@ -96,7 +96,10 @@ def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict 
     unsure = cv2.dilate(((maps[0] > DOUBTFUL) & ~wrong & ~read).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     for mark in [*(m for m in marks["text"] if not (m & read).any()), *marks["unsure"]]:
         unsure |= mark & ~wrong
-    return Background(image, (known * 255).round().astype(np.uint8), unsure & (known[0] < 0.05))
+    boxes = _half_boxes([*correction.get("text", []), *correction.get("not_text", [])], image, shape, 0)
+    places = [c.centre for c in characters] + list(boxes[:, :2] + boxes[:, 2:])  # of a half box, twice the middle
+    return Background(image, (known * 255).round().astype(np.uint8), unsure & (known[0] < 0.05),
+                      np.array(places).reshape(-1, 2))
 
 
 def find_characters(region: np.ndarray, text: np.ndarray, wrong: np.ndarray,

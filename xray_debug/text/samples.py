@@ -17,12 +17,13 @@ class Background:
     """A radiograph, grey uint8 (H, W), long side 768, and what is known of the text in it, at half resolution.
 
     `known`: (2, H / 2, W / 2) uint8, region and affinity times 255 (None: no text known); `unsure`: bool, where
-    nothing may be learnt (None: nowhere).
+    nothing may be learnt (None: nowhere); `places`: (P, 2) x, y in pixels of the image that are worth looking at.
     """
 
     image: np.ndarray
     known: np.ndarray | None = None
     unsure: np.ndarray | None = None
+    places: np.ndarray | None = None
 
 
 @dataclass
@@ -40,18 +41,22 @@ class Sample:
     characters: list[Character] = field(default_factory=list)
 
 
-def _window(shape: tuple[int, int], size: int, rng: np.random.Generator) -> np.ndarray:
+def _window(background: Background, size: int, rng: np.random.Generator) -> np.ndarray:
     """(2, 3) matrix from the background to a crop of `size` pixels: place, scale, and turns and mirrors sometimes.
 
-    Half of the crops lie at the edge of the film, where markers do; a crop may reach over it.
+    Half of the crops hold one of the background's `places`, if it has any; half of the rest lie at the edge of the
+    film, where markers do; a crop may reach over it.
     """
-    height, width = shape
-    scale = np.exp(rng.uniform(np.log(0.65), np.log(1.4)))
+    height, width = background.image.shape
+    scale = np.exp(rng.uniform(np.log(0.6), np.log(1.4)))
     span = size / scale
     low, high = np.array([-0.1, -0.1]) * span, np.array([width, height]) - 0.9 * span
     high = np.maximum(high, low)
     origin = rng.uniform(low, high)
-    if rng.random() < 0.5:
+    if background.places is not None and len(background.places) and rng.random() < 0.5:
+        place = background.places[rng.integers(len(background.places))]
+        origin = np.clip(place - rng.uniform(0.15, 0.85, 2) * span, low, high)
+    elif rng.random() < 0.5:
         side = rng.integers(2)
         origin[side] = np.clip(rng.choice((0, (width, height)[side] - span)) + rng.normal() * span * 0.1,
                                low[side], high[side])
@@ -99,7 +104,7 @@ def _camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def make_sample(background: Background, rng: np.random.Generator, size: int = 320, plain: float = 0.15) -> Sample:
     """One sample of `size` pixels (a multiple of 32); a share `plain` of them shows the background as it is."""
-    matrix = _window(background.image.shape, size, rng)
+    matrix = _window(background, size, rng)
     image = _exposure(_warp(background.image.astype(np.float32), matrix, size), rng)
     maps = np.zeros((2, size // 2, size // 2), np.float32)
     unsure = np.zeros((size // 2, size // 2), bool)
