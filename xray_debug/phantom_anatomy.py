@@ -182,7 +182,8 @@ def draw_attenuation(canvas: Canvas, patient: Patient, rng: np.random.Generator)
 def expose(field: np.ndarray, canvas: Canvas, rng: np.random.Generator, hardness: float, grain: float) -> np.ndarray:
     """Attenuation -> uint8 film: tone curve, brightness and contrast of the exposure, grain, collimation.
 
-    `hardness` around 1 steepens the curve; `grain` is the standard deviation of the noise in grey levels of 255.
+    `hardness` around 1 steepens the curve; `grain` is the standard deviation of the noise in grey levels of 255,
+    at 256 pixels.
     """
     field = (field - rng.uniform(0.0, 0.08)) / rng.uniform(0.95, 1.2)
     film = np.clip(field, 0, 1.3)
@@ -190,7 +191,8 @@ def expose(field: np.ndarray, canvas: Canvas, rng: np.random.Generator, hardness
     film = rng.uniform(0.0, 0.10) + rng.uniform(0.72, 0.98) * np.clip(film, 0, 1.1)
     film *= 1 + rng.normal(0, 0.05) * np.linspace(-1, 1, canvas.size, dtype=np.float32)[:, None]
     film *= 1 + rng.normal(0, 0.05) * np.linspace(-1, 1, canvas.size, dtype=np.float32)[None, :]
-    film = film * 255 + grain * canvas.noise(rng, 1 / 256)
+    fine = min(1.0, canvas.size / 256)  # pixels larger than the grain average it
+    film = film * 255 + fine * grain * canvas.noise(rng, 1 / 256)
     if rng.random() < 0.3:
         film = _collimate(film, canvas, rng)
     return np.clip(np.round(film), 0, 255).astype(np.uint8)

@@ -59,13 +59,13 @@ def _look_alikes(canvas: Canvas, patient: Patient, rng: np.random.Generator, amo
 
 def draw_strength(rng: np.random.Generator, difficulty: float) -> float:
     """Strength of a case's opacity: log-normal; the harder, the fainter and the more spread out."""
-    return float(np.exp(rng.normal(0.45 - 0.35 * difficulty, 0.12 + 0.26 * difficulty)).clip(0.05, 2.5))
+    return float(np.exp(rng.normal(0.45 - 0.30 * difficulty, 0.12 + 0.24 * difficulty)).clip(0.05, 2.5))
 
 
 def draw_findings(canvas: Canvas, patient: Patient, label: str, rng: np.random.Generator,
                   difficulty: float) -> tuple[np.ndarray, float]:
     """(attenuation to add inside the lungs, strength of the class's opacity; 0 for normal)."""
-    total = _look_alikes(canvas, patient, rng, min(difficulty, 2.0))
+    total = _look_alikes(canvas, patient, rng, 0.9 * min(difficulty, 2.0))
     if label == "normal":
         return total, 0.0
     strength = draw_strength(rng, difficulty)
