@@ -73,7 +73,7 @@ class TrainConfig(Section):
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     devices: int | Literal["auto"] = 1
     accelerator: str = "auto"
-    average: float = Field(0.95, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
+    average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
     precision: str = "32-true"
     workers: int = Field(0, ge=0)
 
