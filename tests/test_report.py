@@ -200,6 +200,13 @@ def test_a_missing_part_is_named_and_the_rest_is_written(copy, quick, part):
     assert (copy / "report" / "report.md").stat().st_size > 500
 
 
+def test_what_an_unfinished_stage_left_is_not_reported(copy, quick):
+    (copy / "clean" / ".partial.json").write_text("{}")
+    report = strict(write_report(copy, quick))
+    assert report["repaired"] is None and report["probe"] is None and "clean" not in report["timings"]
+    assert any("stage clean has not finished" in entry["why"] for entry in report["not_shown"])
+
+
 def test_an_empty_run_folder_gives_a_report_that_says_so(tmp_path, config):
     report = strict(write_report(tmp_path, config))
     assert report["table4"] == [] and report["flagged"] == [] and report["timings"] == {}
@@ -217,6 +224,12 @@ def test_one_seed_one_test_set_and_no_maps(tmp_path):
     assert "spread over seeds" in whats and "further test sets" in whats and "heatmaps" in whats
     titles = [panel["title"] for panel in report["flagged"][0]["panels"]]
     assert titles == ["original, text boxes", "text only", "cleaned"]
+
+
+def test_explained_cases_are_shown_first(copy, config):
+    next((copy / "explain" / "maps").glob("test-002*")).unlink()
+    report = strict(write_report(copy, config))
+    assert [case["rank"] for case in report["flagged"]] == [1, 2, 4]
 
 
 def test_a_missing_image_costs_its_picture_only(copy, config):

@@ -66,6 +66,15 @@ def test_the_bootstrap_agrees_with_a_plain_loop():
     assert found["accuracy"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_images_of_one_patient_are_drawn_together():
+    cell, size = make_cell(24, seeds=(0,)), 24
+    twins = Cell(np.repeat(cell.image_ids, 2) + np.array(["a", "b"] * size), np.repeat(cell.labels, 2),
+                 np.repeat(cell.sources, 2), np.repeat(cell.predicted, 2, axis=1), None, (0,), CLASSES,
+                 np.repeat(cell.image_ids, 2))  # fmt: skip
+    alone, together = (resampled_scores(c, 200, 3) for c in (cell, twins))
+    assert all(together[name] == pytest.approx(alone[name]) for name in METRICS)  # a copy adds no evidence
+
+
 def test_the_interval_of_accuracy_is_the_binomials():
     cell = make_cell(400, seeds=(0,), skill=0.8)
     found = cell_scores(cell, 4000, 1, 0.95)

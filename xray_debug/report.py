@@ -53,7 +53,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "no_evidence": verdict.pop("no_evidence", None),
         "verdict": verdict or None,
         "table4": report_tables.table4(cells, samples, seed),
-        "patients": report_tables.patients(cells, run),
+        "patients": report_tables.patients(cells),
         "reference": report_tables.REFERENCE,
         "differences": report_tables.differences(cells, samples, seed),
         "gaps": report_tables.gaps(cells, samples, seed),

@@ -38,12 +38,18 @@ def flagged_cases(run: RunFiles, figures: Path) -> tuple[list[dict], dict | None
             counts[f"by_{column}"] = {str(k): int(n) for k, n in chosen[column].value_counts().items()}
     if counts["shown"] < counts["flagged"]:
         run.leave_out(f"pictures of {counts['flagged'] - counts['shown']} of {counts['flagged']} flagged cases",
-                      "report.max_flagged; audit/cases.parquet holds them all")  # fmt: skip
+                      "report.max_flagged, explained cases first; audit/cases.parquet holds them all")  # fmt: skip
     records = [
         _record(run, row, figures / f"case-{number:03d}.png")
-        for number, (_, row) in enumerate(chosen.head(counts["shown"]).iterrows(), 1)
+        for number, (_, row) in enumerate(_shown(run, chosen, counts["shown"]).iterrows(), 1)
     ]
     return records, counts
+
+
+def _shown(run: RunFiles, chosen: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The first `count` cases, those with a saliency map before those without; in the order given."""
+    without = np.array([not _map_file(run, image_id).exists() for image_id in chosen["image_id"]], bool)
+    return chosen.iloc[np.sort(np.argsort(without, kind="stable")[:count])]
 
 
 def _record(run: RunFiles, row: pd.Series, path: Path) -> dict:
@@ -139,12 +145,16 @@ def _boxes_of(run: RunFiles, image_id: str, height: int, width: int) -> np.ndarr
 
 def _map_of(run: RunFiles, image_id: str) -> np.ndarray | None:
     """The saliency map (m, m), None where the case was not explained."""
-    path = run.folder / "explain" / "maps" / f"{image_id}.npz"
+    path = _map_file(run, image_id)
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as stored:
         saliency = np.asarray(stored["saliency"], np.float32)
     return saliency.reshape(saliency.shape[-2:])
+
+
+def _map_file(run: RunFiles, image_id: str) -> Path:
+    return run.folder / "explain" / "maps" / f"{image_id}.npz"
 
 
 def _shrunk(gray: np.ndarray) -> tuple[np.ndarray, float]:

@@ -32,7 +32,7 @@ def _number_of_boxes(value) -> int:
 
 
 def repaired(run: RunFiles, permutations: int, seed: int) -> dict | None:
-    """Share of images and area repaired by class and source, and whether "was repaired" tells the class."""
+    """Share of images and area repaired by class and source, and whether the repair tells the class."""
     flags = repaired_flags(run)
     if flags is None:
         return None
@@ -45,10 +45,13 @@ def repaired(run: RunFiles, permutations: int, seed: int) -> dict | None:
         {"label": label, "source": source, **_repaired_row(part)}
         for (label, source), part in flags.groupby(["label", "source"], sort=True)
     ]
+    large = flags["area_share"] > flags["area_share"].median()
+    facts = {"repaired": flags["repaired"], "repaired area above the median": large}
     predicts = [
-        {"images_of": name, **predicts_label(part["repaired"], part["label"], permutations, seed)}
-        for name, part in [("all images", flags), ("training images", flags[flags["split"] != "test"])]
-        if part["label"].nunique() > 1
+        {"fact": fact, "images_of": name, **predicts_label(values[part], flags["label"][part], permutations, seed)}
+        for fact, values in facts.items()
+        for name, part in [("all", flags["split"] != ""), ("training", flags["split"] != "test")]
+        if flags["label"][part].nunique() > 1
     ]
     return {"rows": rows, "by_class_and_source": cross, "predicts_label": predicts}
 

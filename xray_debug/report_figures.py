@@ -236,7 +236,7 @@ def reliability_figure(rows: Sequence[dict], path: str | Path) -> Path:
         axes.plot(x, y, style, color=colour, linewidth=1.4, label=_literal(name))
         sizes = [8 + 160 * b["images"] / total for b in row["bins"]]
         axes.scatter(x, y, s=sizes, color=colour, alpha=0.7, linewidths=0)
-    axes.set(xlim=(100 * least - 3, 101), ylim=(0, 103))
+    axes.set(xlim=(100 * least - 3, 101), ylim=(-3, 103))
     axes.set_xlabel("confidence, %", fontsize=9)
     axes.set_ylabel("accuracy, %", fontsize=9)
     figure.legend(fontsize=7.5, frameon=False, loc="outside right upper")

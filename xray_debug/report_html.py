@@ -119,7 +119,7 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
 def _judged(verdict: dict | None) -> list[tuple[str, str, dict]]:
     """(test set, class, what was found of it)."""
     sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
-    return [(name, label, entry) for name, found in sets.items()
+    return [(name, label, entry) for name, found in sorted(sets.items(), key=lambda pair: (pair[0] != "test", pair[0]))
             for label, entry in (found.get("classes") or {}).items()]  # fmt: skip
 
 

@@ -96,12 +96,13 @@ def read_run(folder: str | Path, config: PipelineConfig) -> RunFiles:
 
 def _absent(run: RunFiles, name: str) -> None:
     stage = name.split("/")[0]
-    run.leave_out(REVEALS[name], f"{name} is not in the run folder: stage {stage} has not run")
+    state = "has not finished" if _unfinished(run, name) else "has not run"
+    run.leave_out(REVEALS[name], f"{name} is not in the run folder: stage {stage} {state}")
 
 
 def _table(run: RunFiles, name: str) -> pd.DataFrame | None:
     path = run.folder / name
-    if not path.exists():
+    if not path.exists() or _unfinished(run, name):
         _absent(run, name)
         return None
     try:
@@ -110,9 +111,14 @@ def _table(run: RunFiles, name: str) -> pd.DataFrame | None:
         raise ValueError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
 
 
+def _unfinished(run: RunFiles, name: str) -> bool:
+    """Whether the stage that writes the file has begun but not ended: what lies there is not its result."""
+    return (run.folder / name.split("/")[0] / ".partial.json").exists()
+
+
 def _json(run: RunFiles, name: str, note: bool = True) -> Any:
     path = run.folder / name
-    if not path.exists():
+    if not path.exists() or _unfinished(run, name):
         if note:
             _absent(run, name)
         return None
@@ -185,4 +191,13 @@ def _cell(run: RunFiles, name: str, part: pd.DataFrame, classes: list[str]) -> C
             part[part["seed"] == seed].set_index("image_id").loc[ids, columns].to_numpy(np.float64) for seed in seeds
         ])  # fmt: skip
     return Cell(ids.to_numpy(str), first["label"].map(index).to_numpy(np.int64), first["source"].to_numpy(str),
-                predicted, probabilities, tuple(seeds), tuple(classes))  # fmt: skip
+                predicted, probabilities, tuple(seeds), tuple(classes), _patients(run, ids))  # fmt: skip
+
+
+def _patients(run: RunFiles, image_ids: pd.Index) -> np.ndarray | None:
+    """(n,) patients of the images, None where the manifest does not know them all."""
+    frame = run.usable
+    if frame is None or "patient_id" not in frame:
+        return None
+    owners = frame.drop_duplicates("image_id").set_index("image_id")["patient_id"].reindex(image_ids)
+    return None if owners.isna().any() else owners.to_numpy(str)

@@ -1,7 +1,8 @@
 """Scores of several models (seeds) on the same images, with bootstrap intervals over the images.
 
 A resample of images is a vector of counts, and every score is a function of the confusion matrix, so all
-resamples of all seeds are one matrix product: counts (B, n) times the one-hot cells (n, S K K).
+resamples of all seeds are one matrix product: counts (B, n) times the one-hot cells (n, S K K). Images of one
+patient are no independent evidence and are drawn together.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Cell:
     probabilities: np.ndarray | None  # (S, n, K), rows sum to 1
     seeds: tuple[int, ...]
     classes: tuple[str, ...]
+    patients: np.ndarray | None = None  # (n,) whose image it is; None: every image is somebody else's
 
     @property
     def correct(self) -> np.ndarray:
@@ -38,7 +40,8 @@ class Cell:
         rows = [self.seeds.index(seed) for seed in (self.seeds if seeds is None else seeds)]
         probabilities = None if self.probabilities is None else self.probabilities[rows][:, images]
         return Cell(self.image_ids[images], self.labels[images], self.sources[images], self.predicted[rows][:, images],
-                    probabilities, tuple(self.seeds[row] for row in rows), self.classes)
+                    probabilities, tuple(self.seeds[row] for row in rows), self.classes,
+                    None if self.patients is None else self.patients[images])  # fmt: skip
 
 
 def confusion_matrices(cell: Cell, weights: np.ndarray | None = None) -> np.ndarray:
@@ -53,17 +56,19 @@ def confusion_matrices(cell: Cell, weights: np.ndarray | None = None) -> np.ndar
 
 
 def resampled_scores(cell: Cell, samples: int, seed: int, chunk: int = 500) -> dict[str, np.ndarray]:
-    """(B,) scores, averaged over the seeds' models, of `samples` bootstrap resamples of the images.
+    """(B,) scores, averaged over the seeds' models, of `samples` bootstrap resamples of the images, patient by patient.
 
-    Cells with the same number of images and the same `seed` are resampled alike, image by image: the
-    difference of two such results is a paired bootstrap.
+    Cells with the same images and the same `seed` are resampled alike: the difference of two such results is a paired
+    bootstrap.
     """
-    rng, size = np.random.default_rng(seed), len(cell.labels)
+    owners = cell.image_ids if cell.patients is None else cell.patients
+    groups = np.unique(owners, return_inverse=True)[1]
+    rng, size = np.random.default_rng(seed), int(groups.max()) + 1
     parts = []
     for start in range(0, samples, chunk):
         picked = rng.integers(0, size, (min(chunk, samples - start), size))
         offset = picked + size * np.arange(len(picked))[:, None]
-        weights = np.bincount(offset.ravel(), minlength=picked.shape[0] * size).reshape(len(picked), size)
+        weights = np.bincount(offset.ravel(), minlength=picked.shape[0] * size).reshape(len(picked), size)[:, groups]
         found = scores(confusion_matrices(cell, weights))
         parts.append({name: found[name].mean(1) for name in METRICS})
     return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}

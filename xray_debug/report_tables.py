@@ -58,18 +58,13 @@ def table4(cells: Cells, samples: int, seed: int) -> list[dict]:
     return rows
 
 
-def patients(cells: Cells, run: RunFiles) -> list[dict]:
-    """Images and patients of each test set, where the manifest knows them."""
-    frame, rows = run.usable, []
-    if frame is None or "patient_id" not in frame:
-        return rows
-    owner = frame.drop_duplicates("image_id").set_index("image_id")["patient_id"]
-    for test_set in dict.fromkeys(key[2] for key in cells):
-        ids = next(cell.image_ids for key, cell in cells.items() if key[2] == test_set)
-        known = owner.reindex(ids).dropna()
-        if len(known) == len(ids):
-            rows.append({"test_set": test_set, "images": len(ids), "patients": int(known.nunique())})
-    return rows
+def patients(cells: Cells) -> list[dict]:
+    """Images and patients of each test set, where they are known."""
+    first = {key[2]: cell for key, cell in reversed(cells.items())}
+    return [
+        {"test_set": name, "images": len(first[name].labels), "patients": len(set(first[name].patients))}
+        for name in dict.fromkeys(key[2] for key in cells) if first[name].patients is not None
+    ]  # fmt: skip
 
 
 def combined_p(p_values: list[float]) -> float:
