@@ -18,12 +18,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .image_view import ModelView, to_gray8
 
-__all__ = ["SUFFIXES", "LOSSY", "ImageError", "ImageHeader", "ModelView", "atomic_write", "image_header", "read_image",
+__all__ = ["SUFFIXES", "ImageError", "ImageHeader", "ModelView", "atomic_write", "image_header", "read_image",
            "to_gray8", "write_image"]
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
-LOSSY = ("JPEG", "MPO", "WEBP")
 _DEPTHS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16}
 
 
