@@ -42,7 +42,7 @@ def code_digest(modules: Iterable[str]) -> str:
     for name in sorted(modules):
         files = [root / f"{name}.py", *root.glob(f"{name}_*.py"), *(root / name).rglob("*")]
         for file in sorted(files):
-            if file.is_file() and file.suffix in {".py", ".safetensors", ".json"}:
+            if file.is_file() and file.suffix in {".py", ".safetensors", ".json", ".html"}:
                 total.update(file.name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]
 

@@ -218,7 +218,7 @@ STAGES: dict[str, Stage] = {
         ),
         Stage("clean", ("prepare", "detect"), ("clean", "detect"), ("review", "residue", "covidx", *ERASING), clean),
         Stage("retrain", ("train", "clean"), ("train", "clean"), LEARNING, retrain),
-        Stage("report", ("train", "explain", "detect", "audit", "clean", "retrain"), ("report",), ("report",), report),
+        Stage("report", ("train", "explain", "detect", "audit", "clean", "retrain"), ("report",), ("report", "templates"), report),
     )
 }
 
