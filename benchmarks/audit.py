@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from xray_debug.audit import audit_dataset, forward
+from xray_debug.audit import audit_dataset, dataset_verdict, forward
+from xray_debug.audit_flags import add_flags
 from xray_debug.audit_measures import saliency_share
 from xray_debug.boxes import as_boxes, rasterise_boxes
 from xray_debug.config import AuditConfig, CleanConfig, PhantomConfig, TrainConfig
@@ -184,14 +185,16 @@ def run_dataset(folder: Path, name: str, options: dict, seed: int, args) -> dict
     result.cases.to_parquet(folder / "cases.parquet")
     np.save(folder / "exact.npy", exact)
     steps = dict(zip(("train", "detect", "explain", "audit"), np.diff(clock).tolist(), strict=True))
-    return {"name": name, "seed": seed, **options, "seconds": steps,
+    return {"name": name, "seed": seed, **options, "seconds": steps, "ranking": ranking,
             "accuracy": float((before.argmax(axis=1) == labels).mean()),
-            "accuracy_clean": float((exact.argmax(axis=1) == labels).mean()),
-            "ranking": ranking, **judged(result.cases, result.verdict, exact, config)}
+            "accuracy_clean": float((exact.argmax(axis=1) == labels).mean())}
 
 
-def judged(cases: pd.DataFrame, verdict: dict, exact: np.ndarray, config: AuditConfig) -> dict:
-    """The part of the result that follows from the audit."""
+def judged(folder: Path, seed: int) -> dict:
+    """Flags and verdict from the measures of a finished dataset, and how they compare with the truth."""
+    config, exact = AuditConfig(), np.load(folder / "exact.npy")
+    cases = add_flags(pd.read_parquet(folder / "cases.parquet"), config)
+    verdict = dataset_verdict(cases, CLASSES, config, seed)
     return {"verdict": verdict["verdict"], "shown": verdict["shown"],
             "classes": {c: entry["verdict"] for c, entry in verdict["classes"].items()},
             "compare": compare(cases, exact, config.min_effect),
@@ -231,12 +234,12 @@ def cached(path: Path, key: dict, make: Callable[[], dict]) -> dict:
 
 
 def code_key() -> str:
-    """Changes with the code that decides the results."""
+    """Changes with the code that measures; flags and verdict are drawn anew each time."""
     package = Path(__file__).parents[1] / "xray_debug"
-    files = ["audit", "audit_flags", "audit_measures", "audit_regions", "interventions", "markers", "verdict",
-             "inpainting", "phantom_markers"]
-    text = b"".join((package / f"{name}.py").read_bytes() for name in files) + Path(__file__).read_bytes()
-    return hashlib.sha256(text).hexdigest()[:16]
+    files = ["audit_measures", "audit_regions", "interventions", "markers", "inpainting", "phantom_markers"]
+    text = b"".join((package / f"{name}.py").read_bytes() for name in files)
+    settings = repr((VIEW, TRAIN_IMAGES, TEST_IMAGES, EPOCHS, DIFFICULTY, EXPLAINED))
+    return hashlib.sha256(text + settings.encode()).hexdigest()[:16]
 
 
 def ratio(part: float, whole: float) -> float | None:
@@ -316,14 +319,14 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="methods to rank")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-audit"), help="models and finished results")
     args = parser.parse_args()
-    results = []
+    results, key = [], {"boxes": args.boxes, "methods": args.methods, "code": code_key()}
     for seed in args.seeds:
         for name in args.datasets:
             folder = args.work / f"{name}-{seed}"
             folder.mkdir(parents=True, exist_ok=True)
-            key = {"boxes": args.boxes, "methods": args.methods, "code": code_key()}
-            results.append(cached(folder / "result.json", key, partial(
-                run_dataset, folder, name, datasets()[name], seed, args)))
+            measured = cached(folder / "result.json", key, partial(
+                run_dataset, folder, name, datasets()[name], seed, args))
+            results.append({**measured, **judged(folder, seed)})
             print(f"{name} {seed}: {results[-1]['verdict']}", flush=True)
     figures = summary(results)
     print_table(results, figures)

@@ -109,6 +109,17 @@ def test_region_is_named():
     assert region_names(frame) == ["border"]
 
 
+@pytest.mark.parametrize("alone, verdict", [(0.2, "a relies on region border"), (0.0, "not shown")])
+def test_a_large_region_must_tell_the_class_alone(alone, verdict):
+    frame = cases().assign(region_border_area=0.3)
+    rng, own = np.random.default_rng(1), frame["label"] == "a"
+    for c in CLASSES:
+        frame[f"region_border_alone_{c}"] = rng.normal(0, 0.02, len(frame))
+    frame.loc[own, "region_border_effect_a"] += 0.3
+    frame.loc[own, "region_border_alone_a"] += alone
+    assert set_verdict(frame, CLASSES, CONFIG)["verdict"] == verdict
+
+
 def test_few_cases_give_no_verdict():
     frame = cases(n=5)
     frame.loc[frame["label"] == "b", "effect_b"] += 0.9

@@ -63,7 +63,7 @@ class Case:
     images: CaseImages
     frames: Frames
     donors: list[Donor]
-    regions: list[str]
+    regions: dict[str, np.ndarray]
 
 
 class Auditor:
@@ -111,7 +111,7 @@ class Auditor:
         frames.add("centre_blacked", blacked_out(case.view))
         masks = region_masks(case, self.view, self.user)
         add_region_frames(frames, case, masks, image_seed(self.seed, f"{image_id}/regions"))
-        return Case(case, frames, donors, list(masks))
+        return Case(case, frames, donors, masks)
 
     def finish(self, case: Case) -> dict:
         """Sends the case through the model as one batch and measures it."""

@@ -7,7 +7,7 @@ a positive effect means that what was removed spoke for the class. A measure wit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -119,6 +119,7 @@ def class_effects(out: Outcomes, regions: Sequence[str]) -> dict:
         controls = np.array([out.vector(f"region/{name}/control/{i}/inpainted") for i in range(2)])
         table[f"region_{name}_effect"] = base - out.vector(f"region/{name}/inpainted")
         table[f"region_{name}_control_effect"] = base - controls.mean(axis=0)
+        table[f"region_{name}_alone"] = out.vector(f"region/{name}/only") - out.vector("baseline")
     return {f"{key}_{name}": float(values[i]) for key, values in table.items() for i, name in enumerate(out.classes)}
 
 
@@ -126,9 +127,11 @@ def _mean_rows(rows: np.ndarray, width: int) -> np.ndarray:
     return rows.mean(axis=0) if len(rows) else np.full(width, np.nan)
 
 
-def region_measures(out: Outcomes, regions: Sequence[str]) -> dict:
+def region_measures(out: Outcomes, regions: Mapping[str, np.ndarray]) -> dict:
+    """Probability of the predicted class with each region (name -> mask) inpainted, blurred and alone; its area."""
     row = {}
-    for name in regions:
+    for name, mask in regions.items():
+        row[f"region_{name}_area"] = float(mask.mean())
         for what in ("inpainted", "blurred", "only"):
             row[f"region_{name}_p_{what}"] = out.p(f"region/{name}/{what}")
         row[f"region_{name}_decision"] = out.decision(f"region/{name}/inpainted")
@@ -178,11 +181,11 @@ def swap_measures(out: Outcomes, donors: Sequence[Donor]) -> dict:
 
 
 def measure(out: Outcomes, case: CaseImages, saliency: np.ndarray | None, donors: Sequence[Donor],
-            regions: Sequence[str], config: AuditConfig) -> dict:
+            regions: Mapping[str, np.ndarray], config: AuditConfig) -> dict:
     """One row of cases.parquet without the flags."""
     return {
         "predicted": out.classes[out.predicted], "probability": out.p("image"),
         **text_measures(out, case), **salient_measures(out, case, saliency, config), **swap_measures(out, donors),
         "p_centre_blacked": out.p("centre_blacked"), "decision_centre_blacked": out.decision("centre_blacked"),
-        **region_measures(out, regions), **class_effects(out, regions),
+        **region_measures(out, regions), **class_effects(out, list(regions)),
     }  # fmt: skip

@@ -5,8 +5,9 @@ not to those the model assigns to it: among the latter the probability is high b
 
 A hypothesis has two halves and needs both. Beyond controls: the intervention lowers the class's probability on its
 images by more than its controls do on the same images (sign-flip test). Separation: it does so more than on the images
-of the other classes (permutation of labels); a model that answers all text alike gains nothing from it. The larger of
-the two p-values counts and is corrected over all hypotheses of a test set (Holm). All tests are one-sided.
+of the other classes (permutation of labels); a model that answers all text alike gains nothing from it. Taking away a
+large region spoils any film, so such a region must also separate the class when it is all there is to see. The largest
+of the p-values counts and is corrected over all hypotheses of a test set (Holm). All tests are one-sided.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .audit_summary import BOOTSTRAP, as_dict, blackout_summary, flag_summary, mean_interval_of, paired, swap_summary
 from .config import AuditConfig
 from .stats import bootstrap, holm, wilson
 
-BOOTSTRAP, SIGN_FLIPS, PERMUTATIONS = 2000, 5000, 2000
+SIGN_FLIPS, PERMUTATIONS = 5000, 2000
+LARGE = 0.1  # area share from which a region must also tell the class alone
 MIN_CASES = 8  # below, a sign-flip test cannot become significant after correction
 NOT_SHOWN = "not shown"
 
@@ -29,7 +32,8 @@ class Hypothesis:
     """One class and one intervention: paired effects and control effects on n images of the class.
 
     `beyond` and `own`: on all images, effect less control (0 where there is nothing to remove), and whether the image
-    is of the class; None for a question that is not put to the other classes' images.
+    is of the class; None for a question that is not put to the other classes' images. `alone`: for a large region, what
+    it adds on the baseline by itself, on all images.
     """
 
     label: str
@@ -38,6 +42,7 @@ class Hypothesis:
     control: np.ndarray
     beyond: np.ndarray | None = None
     own: np.ndarray | None = None
+    alone: np.ndarray | None = None
     p: float = 1.0
     p_adjusted: float = 1.0
 
@@ -69,24 +74,6 @@ def separation_p(beyond: np.ndarray, own: np.ndarray, permutations: int, seed: i
     return float((1 + hits.sum()) / (1 + permutations))
 
 
-def _interval(values: np.ndarray, level: float, seed: int) -> dict:
-    if not len(values):
-        return {"value": None, "low": None, "high": None}
-    return _as_dict(bootstrap(np.mean, [values], BOOTSTRAP, seed, level))
-
-
-def _as_dict(interval) -> dict:
-    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
-
-
-def _pairs(frame: pd.DataFrame, effect: str, control: str) -> tuple[np.ndarray, np.ndarray]:
-    if effect not in frame or control not in frame:
-        return np.zeros(0), np.zeros(0)
-    values = frame[[effect, control]].to_numpy(float)
-    values = values[np.isfinite(values).all(axis=1)]
-    return values[:, 0], values[:, 1]
-
-
 def _beyond(frame: pd.DataFrame, effect: str, control: str) -> np.ndarray:
     """(N,) effect less control on every image, 0 where there was nothing to remove or no place for a control."""
     if effect not in frame or control not in frame:
@@ -102,14 +89,23 @@ def hypotheses(cases: pd.DataFrame, classes: list[str]) -> list[Hypothesis]:
         mine = (cases["label"] == label).to_numpy()
         own = cases[mine]
         names = (f"effect_{label}", f"control_effect_{label}")
-        result.append(Hypothesis(label, "text", *_pairs(own[own["text_visible"] > 0], *names),
+        result.append(Hypothesis(label, "text", *paired(own[own["text_visible"] > 0], *names),
                                  _beyond(cases, *names), mine))
         names = (f"paste_effect_{label}", f"paste_control_effect_{label}")
-        result.append(Hypothesis(label, "absence", *_pairs(own[own["text_visible"] == 0], *names)))
+        result.append(Hypothesis(label, "absence", *paired(own[own["text_visible"] == 0], *names)))
         for region in regions:
             names = (f"region_{region}_effect_{label}", f"region_{region}_control_effect_{label}")
-            result.append(Hypothesis(label, f"region:{region}", *_pairs(own, *names), _beyond(cases, *names), mine))
+            result.append(Hypothesis(label, f"region:{region}", *paired(own, *names), _beyond(cases, *names), mine,
+                                     _alone(cases, region, label)))
     return result
+
+
+def _alone(cases: pd.DataFrame, region: str, label: str) -> np.ndarray | None:
+    """(N,) gain of the class by the region alone, for regions of LARGE area; None for small ones."""
+    area, gain = f"region_{region}_area", f"region_{region}_alone_{label}"
+    if area not in cases or not cases[area].mean() >= LARGE:
+        return None
+    return cases[gain].fillna(0.0).to_numpy(float)
 
 
 def region_names(cases: pd.DataFrame) -> list[str]:
@@ -123,7 +119,8 @@ def test_all(found: list[Hypothesis], seed: int) -> None:
     for index, h in enumerate(tested):
         h.p = sign_flip_p(h.effect - h.control, SIGN_FLIPS, seed + index)
         if h.own is not None and not h.own.all():
-            h.p = max(h.p, separation_p(h.beyond, h.own, PERMUTATIONS, seed + index))
+            parts = [part for part in (h.beyond, h.alone) if part is not None]
+            h.p = max(h.p, *(separation_p(part, h.own, PERMUTATIONS, seed + index) for part in parts))
     for h, adjusted in zip(tested, holm([h.p for h in tested]) if tested else [], strict=True):
         h.p_adjusted = float(adjusted)
 
@@ -135,14 +132,17 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int) -> dict:
     the intervals of difference and separation exclude 0. The mean difference must reach `min_effect` for a region and
     half of it for text, so that thousands of images do not turn a change of no consequence into a verdict.
     """
-    entry = {"n": len(h.effect), "effect": _interval(h.effect, config.level, seed),
-             "control": _interval(h.control, config.level, seed),
-             "difference": _interval(h.effect - h.control, config.level, seed),
+    entry = {"n": len(h.effect), "effect": mean_interval_of(h.effect, config.level, seed),
+             "control": mean_interval_of(h.control, config.level, seed),
+             "difference": mean_interval_of(h.effect - h.control, config.level, seed),
              "separation": None, "p": h.p, "p_adjusted": h.p_adjusted, "shown": False}
     separates = True
     if h.own is not None and h.own.any() and not h.own.all():
         found = bootstrap(separation, [h.beyond, h.own], BOOTSTRAP, seed, config.level)
-        entry["separation"], separates = _as_dict(found), found.low > 0
+        entry["separation"], separates = as_dict(found), found.low > 0
+        if h.alone is not None:
+            found = bootstrap(separation, [h.alone, h.own], BOOTSTRAP, seed, config.level)
+            entry["alone"], separates = as_dict(found), separates and found.low > 0
     if len(h.effect) >= MIN_CASES:
         least = config.min_effect if h.name.startswith("region:") else config.min_effect / 2
         entry["shown"] = bool(
@@ -158,7 +158,7 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int) -> dict:
 def _share(part: pd.DataFrame, level: float) -> dict:
     """Share of images without visible text, with its interval."""
     none = int((part["text_visible"] == 0).sum())
-    return {"n": len(part), **_as_dict(wilson(none, len(part), level))}
+    return {"n": len(part), **as_dict(wilson(none, len(part), level))}
 
 
 def judge_absence(entry: dict, cases: pd.DataFrame, label: str, config: AuditConfig, seed: int) -> dict:
@@ -170,8 +170,8 @@ def judge_absence(entry: dict, cases: pd.DataFrame, label: str, config: AuditCon
     entry["textless_here"] = _share(own, config.level) if len(own) else None
     entry["textless_elsewhere"] = _share(rest, config.level) if len(rest) else None
     rarer = bool(len(own) and len(rest) and entry["textless_here"]["low"] > entry["textless_elsewhere"]["high"])
-    gain, control = _pairs(rest[rest["text_visible"] > 0], f"effect_{label}", f"control_effect_{label}")
-    entry["removal_elsewhere"] = {"n": len(gain), **_interval(control - gain, config.level, seed)}
+    gain, control = paired(rest[rest["text_visible"] > 0], f"effect_{label}", f"control_effect_{label}")
+    entry["removal_elsewhere"] = {"n": len(gain), **mean_interval_of(control - gain, config.level, seed)}
     entry["rarer_text"] = rarer
     entry["shown"] = bool(entry["shown"] and rarer)
     return entry
@@ -251,35 +251,3 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
         "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
         "centre_blacked_out": blackout_summary(cases, config, seed),
     }  # fmt: skip
-
-
-def swap_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
-    """How often decisions follow pasted markers, and text-free patches pasted in their place; means over images."""
-    pairs = _pairs(cases, "swap_followed", "swap_control_followed")
-    return {"n": len(pairs[0]), "followed": _interval(pairs[0], config.level, seed),
-            "control": _interval(pairs[1], config.level, seed)}
-
-
-def flag_summary(cases: pd.DataFrame) -> dict:
-    kinds = cases["kind"] if "kind" in cases else pd.Series("", index=cases.index)
-    return {"n": int((kinds != "").sum()), "decision": int((kinds == "decision").sum()),
-            "probability": int((kinds == "probability").sum()), "of": len(cases)}
-
-
-def mean_recall(hits: np.ndarray, codes: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Share of hits averaged over the classes (`codes`, from 0) that occur, along `axis`."""
-    with np.errstate(invalid="ignore"):
-        recalls = [(hits * (codes == c)).sum(axis=axis) / (codes == c).sum(axis=axis) for c in range(codes.max() + 1)]
-    return np.nanmean(recalls, axis=0)
-
-
-def blackout_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
-    """Mean recall over classes with the central field set to black, beside that on the images and chance."""
-    if not len(cases):
-        return {"n": 0}
-    codes, names = pd.factorize(cases["label"])
-    result = {"n": len(cases), "chance": 1 / len(names)}
-    for name, column in (("blacked_out", "decision_centre_blacked"), ("image", "predicted")):
-        hits = (cases[column] == cases["label"]).to_numpy(float)
-        result[name] = _as_dict(bootstrap(mean_recall, [hits, codes], BOOTSTRAP, seed, config.level))
-    return result
