@@ -217,6 +217,16 @@ def test_ppocr_finds_a_word_and_loads_no_reader(ppocr):
     assert ppocr.detect([film(400, 500, "")]) == [[]]
 
 
+def test_ppocr_drops_what_is_as_large_as_the_film_and_what_is_faint(ppocr, monkeypatch):
+    class Found:
+        boxes = np.array([[[0, 0], [99, 0], [99, 79], [0, 79]], [[5, 5], [30, 5], [30, 15], [5, 15]],
+                          [[50, 5], [80, 5], [80, 15], [50, 15]]], float)
+        scores = [0.9, 0.8, 0.3]
+
+    monkeypatch.setattr(ppocr, "engine", lambda *args, **options: Found)
+    assert ppocr.detect([np.zeros((80, 100), np.uint8)]) == [[TextBox(5, 5, 30, 15, 0.8)]]
+
+
 def test_ppocr_without_its_model_says_so(tmp_path):
     pytest.importorskip("rapidocr", reason="extra ppocr is not installed")
     with pytest.raises(ValueError, match="no such weight file"):

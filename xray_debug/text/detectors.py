@@ -55,13 +55,14 @@ class MapDetector:
     """What the two CRAFT networks share: sizes, batches, tiles, score maps to boxes. Memory: one batch at a time.
 
     `base`, `finest`: long sides a film is read at (scales.working_sides); `tile`: the largest side put through the
-    network at once; `grow`: pixels at the working size added on every side of a box.
+    network at once; `grow`: share of a box's shorter side added on every side, at least `least_grow` pixels at the
+    working size.
     """
 
     name = ""
 
     def __init__(self, text_threshold=0.7, link_threshold=0.4, low_text=0.4, min_area=10, base=BASE, finest=2 * BASE,
-                 tile=1024, overlap=128, batch_size=8, grow=0.0, device="cpu"):
+                 tile=1024, overlap=128, batch_size=8, grow=0.0, least_grow=0.0, device="cpu"):
         if min(base, finest) < STRIDE or tile % STRIDE or overlap % STRIDE or not 0 < overlap < tile:
             raise ValueError(f"base and finest must be at least {STRIDE}, tile and overlap multiples of it, overlap "
                              f"under tile; got {base}, {finest}, {tile}, {overlap}")
@@ -69,7 +70,7 @@ class MapDetector:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.thresholds = Thresholds(text_threshold, link_threshold, low_text, min_area)
         self.base, self.finest, self.tile, self.overlap = base, finest, tile, overlap
-        self.batch_size, self.grow, self.device = batch_size, grow, torch.device(device)
+        self.batch_size, self.grow, self.least_grow, self.device = batch_size, grow, least_grow, torch.device(device)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """An image at its working size -> float32 (C, H, W), what the network takes."""
@@ -120,9 +121,11 @@ class MapDetector:
         height, width = size
         region, affinity = (np.ascontiguousarray(m[:(height + 1) // 2, :(width + 1) // 2]) for m in maps)
         scale = 2 * shape[1] / width, 2 * shape[0] / height
-        grow = np.array([-1, -1, 1, 1]) * self.grow / 2
-        boxes = (to_image(self.rectangle(word, region.shape) + grow, scale, *shape, word.score)
-                 for word in find_words(region, affinity, self.thresholds))
+        boxes = []
+        for word in find_words(region, affinity, self.thresholds):
+            x0, y0, x1, y1 = rectangle = self.rectangle(word, region.shape)
+            grow = max(self.grow * min(x1 - x0, y1 - y0), self.least_grow / 2)
+            boxes.append(to_image(rectangle + grow * np.array([-1, -1, 1, 1]), scale, *shape, word.score))
         return [box for box in boxes if box]
 
     def rectangle(self, word, shape: tuple[int, int]) -> np.ndarray:
@@ -134,8 +137,8 @@ class CraftLiteDetector(MapDetector):
 
     name = "craft-lite"
 
-    def __init__(self, weights=None, precision="auto", **options):
-        super().__init__(**options)
+    def __init__(self, weights=None, precision="auto", grow=0.1, least_grow=2.0, **options):
+        super().__init__(grow=grow, least_grow=least_grow, **options)
         if precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {precision!r}")
         if precision == "auto":
@@ -187,12 +190,13 @@ class CraftDetector(MapDetector):
 class PPOCRDetector:
     """The detector that comes inside the package rapidocr (PP-OCR); works offline, loads nothing else of it.
 
-    `threads`: of onnxruntime, -1 for all cores.
+    `threads`: of onnxruntime, -1 for all cores. `largest`: share of the film above which a box is dropped: on a film
+    without text the model often returns the whole of it. `min_score`: the least score of a box.
     """
 
     name = "ppocr"
 
-    def __init__(self, weights=None, threads=-1):
+    def __init__(self, weights=None, threads=-1, largest=0.2, min_score=0.5):
         try:
             import onnxruntime  # noqa: F401  rapidocr finds it missing only later, and less clearly
             import rapidocr
@@ -207,7 +211,7 @@ class PPOCRDetector:
             weights = bundled[-1]
         if not Path(weights).is_file():
             raise ValueError(f"{weights}: no such weight file")
-        self.weights = Path(weights)
+        self.weights, self.largest, self.min_score = Path(weights), largest, min_score
         self.engine = rapidocr.RapidOCR(params={
             "Det.model_path": str(weights), "Global.log_level": "critical", "Global.use_cls": False,
             "Global.use_rec": False, "EngineConfig.onnxruntime.intra_op_num_threads": threads,
@@ -223,8 +227,9 @@ class PPOCRDetector:
             return []
         boxes = []
         for quad, score in zip(np.asarray(found.boxes, np.float64), found.scores, strict=True):
-            for box in clip_boxes([(*quad.min(axis=0), *quad.max(axis=0))], *gray.shape):
-                boxes.append(TextBox(*(int(value) for value in box), float(np.clip(score, 0, 1))))
+            for x0, y0, x1, y1 in clip_boxes([(*quad.min(axis=0), *quad.max(axis=0))], *gray.shape).tolist():
+                if (x1 - x0) * (y1 - y0) <= self.largest * gray.size and score >= self.min_score:
+                    boxes.append(TextBox(x0, y0, x1, y1, float(np.clip(score, 0, 1))))
         return sorted(boxes, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
 
 
