@@ -95,6 +95,14 @@ def test_pixels_outside_the_region_stay_and_the_input_is_not_written_to(boxes, s
     assert not (region & ~rasterise_boxes(grown, 120, 100)).any()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_grey_stored_as_colour_equals_inpainting_the_colour_image(dtype, method):
+    image = np.repeat(film(dtype=dtype)[..., None], 3, axis=2)
+    cleaned, region = inpaint_boxes(image, [(20, 20, 50, 40), (90, 0, 100, 30)], 10, method)
+    np.testing.assert_array_equal(cleaned, whole(image, region, 10, method))
+
+
 def test_a_marker_on_a_flat_field_vanishes():
     # within 3 grey levels: OpenCV's Telea adds a gradient term of unit length even where the field is flat
     for level, marker in ((60, 250), (200, 5)):

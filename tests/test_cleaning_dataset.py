@@ -18,7 +18,7 @@ from xray_debug.images import ImageError, image_header, read_image, write_image
 
 COLUMNS = ["image_id", "x0", "y0", "x1", "y1"]
 BOX = (20, 15, 50, 35)
-SETTINGS = CleanConfig(workers=2)
+SETTINGS = CleanConfig(workers=2, dilation=0.15)
 
 
 def film(seed: int, dtype=np.uint8, channels=0, marker=True) -> np.ndarray:
@@ -207,7 +207,7 @@ def test_control_without_a_free_place_keeps_the_pixels_and_the_name(data, tmp_pa
 
 def test_jpeg_is_encoded_again_only_on_request_and_says_what_was_lost(data, tmp_path):
     root, manifest, boxes = data
-    settings = CleanConfig(lossy="jpeg")
+    settings = CleanConfig(lossy="jpeg", dilation=0.15)
     changes = clean_dataset(manifest, root, boxes, tmp_path / "out", settings).set_index("image_id")
     assert changes.file["c.jpg"] == "c.jpg"
     assert image_header(tmp_path / "out/train/c.jpg").format == "JPEG"
@@ -296,7 +296,8 @@ def test_bad_images_are_set_aside_named_and_never_fatal(data, tmp_path):
 
 def test_a_killed_run_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
     root, manifest, boxes = data
-    whole = clean_dataset(manifest, root, boxes, tmp_path / "whole", SETTINGS)
+    one = SETTINGS.model_copy(update={"workers": 1})
+    whole = clean_dataset(manifest, root, boxes, tmp_path / "whole", one)
     real, written = cleaning.write_image, []
 
     def dies_at_the_third(path, image):
@@ -305,7 +306,6 @@ def test_a_killed_run_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
         written.append(path)
         real(path, image)
 
-    one = CleanConfig(workers=1)
     monkeypatch.setattr(cleaning, "write_image", dies_at_the_third)
     with pytest.raises(MemoryError):
         clean_dataset(manifest, root, boxes, tmp_path / "out", one)

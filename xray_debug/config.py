@@ -112,7 +112,7 @@ class AuditConfig(Section):
 class CleanConfig(Section):
     method: Literal["telea", "ns"] = "telea"
     radius: int = Field(10, ge=1)
-    dilation: float = Field(0.15, ge=0, description="growth of each box, fraction of its shorter side")
+    dilation: float = Field(0.1, ge=0, description="growth of each box, fraction of its shorter side; docs/cleaning.md")
     min_dilation: int = Field(2, ge=0, description="pixels")
     shape: Literal["box", "letters"] = "box"
     lossy: Literal["png", "jpeg"] = Field("png", description="what a changed lossy image becomes")

@@ -36,25 +36,31 @@ def inpaint_boxes(
     ValueError where the boxes leave nothing to fill in from; TypeError for other pixel types.
     """
     region = text_region(image, boxes, shape, dilation, min_dilation, method)
-    return inpaint_region(image, region, radius, method), region
+    grown = dilate_boxes(boxes, growth(boxes, dilation, min_dilation), *image.shape[:2])
+    return _fill(image, region, grown, radius, method), region
 
 
 def inpaint_region(image: np.ndarray, region: np.ndarray, radius: int = 10, method: str = "telea") -> np.ndarray:
     """A copy of `image` in which the pixels of `region` (bool, (H, W)) are filled in from around them."""
+    region = np.asarray(region, bool)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
+    corners = stats[1:, :2]
+    return _fill(image, region, np.concatenate([corners, corners + stats[1:, 2:4]], axis=1), radius, method)
+
+
+def _fill(image: np.ndarray, region: np.ndarray, parts: np.ndarray, radius: int, method: str) -> np.ndarray:
+    """`inpaint_region` where `parts`, boxes (N, 4), are known to hold all of the region."""
     _check_image(image)
     if method not in METHODS:
         raise ValueError(f"inpainting method: expected one of {', '.join(METHODS)}, got {method!r}")
     if radius < 1:
         raise ValueError(f"inpainting radius: expected at least 1 pixel, got {radius}")
-    region = np.asarray(region, bool)
     if region.shape != image.shape[:2]:
         raise ValueError(f"the region has shape {region.shape}, the image {image.shape[:2]}")
-    cleaned = image.copy()
-    if not region.any():
-        return cleaned
     if region.all():  # OpenCV would return the image unchanged
         raise ValueError("the region covers the whole image, so nothing is left to fill it in from")
-    for y0, y1, x0, x1 in _crops(region, int(radius) + CROP_SLACK):
+    cleaned = image.copy()
+    for x0, y0, x1, y1 in _crops(parts, int(radius) + CROP_SLACK, *region.shape):
         window = (slice(y0, y1), slice(x0, x1))
         filled = _inpaint(image[window], region[window], radius, METHODS[method])
         cleaned[window][region[window]] = filled[region[window]]
@@ -96,31 +102,28 @@ def _inpaint(image: np.ndarray, region: np.ndarray, radius: int, flag: int) -> n
     """cv2.inpaint for every pixel type: it takes 8 bit with one or three channels, 16 bit with one."""
     mask = region.astype(np.uint8)
     image = np.ascontiguousarray(image)
+    if image.ndim == 3 and (image == image[..., :1]).all():  # grey stored as colour: the same result, sooner
+        return np.repeat(_inpaint(image[..., 0], region, radius, flag)[..., None], image.shape[2], axis=2)
     if image.ndim == 2 or (image.dtype == np.uint8 and image.shape[2] == 3):
         return cv2.inpaint(image, mask, radius, flag)
     channels = [cv2.inpaint(np.ascontiguousarray(image[..., c]), mask, radius, flag) for c in range(image.shape[2])]
     return np.stack(channels, axis=-1)
 
 
-def _crops(region: np.ndarray, margin: int) -> list[tuple[int, int, int, int]]:
-    """Windows (y0, y1, x0, x1) with a margin around the parts of the region; windows that meet become one."""
-    height, width = region.shape
-    _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-    windows = [
-        (max(y - margin, 0), min(y + h + margin, height), max(x - margin, 0), min(x + w + margin, width))
-        for x, y, w, h, _ in stats[1:].tolist()
-    ]
-    merged: list[tuple[int, int, int, int]] = []
-    while windows:
-        window = windows.pop()
-        meeting = [w for w in merged if w[0] < window[1] and window[0] < w[1] and w[2] < window[3] and window[2] < w[3]]
+def _crops(parts: np.ndarray, margin: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Boxes with a margin around the parts; boxes that meet become one."""
+    waiting = [tuple(box) for box in dilate_boxes(parts, margin, height, width).tolist()]
+    crops: list[tuple[int, int, int, int]] = []
+    while waiting:
+        x0, y0, x1, y1 = waiting.pop()
+        meeting = [c for c in crops if c[0] < x1 and x0 < c[2] and c[1] < y1 and y0 < c[3]]
         if not meeting:
-            merged.append(window)
+            crops.append((x0, y0, x1, y1))
             continue
-        merged = [w for w in merged if w not in meeting]
-        group = np.array([window, *meeting])
-        windows.append((group[:, 0].min(), group[:, 1].max(), group[:, 2].min(), group[:, 3].max()))
-    return merged
+        crops = [c for c in crops if c not in meeting]
+        group = np.array([(x0, y0, x1, y1), *meeting])
+        waiting.append((*group[:, :2].min(axis=0).tolist(), *group[:, 2:].max(axis=0).tolist()))
+    return crops
 
 
 def _letters(image, boxes, grow, region, method) -> np.ndarray:
