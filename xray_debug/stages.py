@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xray_debug.config import PipelineConfig
@@ -81,7 +82,10 @@ def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.Data
         raise RunError(
             f"explain.select: expected predicted:CLASS, label:CLASS, wrong or all, got {config.explain.select!r}"
         )
-    return chosen.head(config.explain.max_cases) if config.explain.max_cases else chosen
+    if config.explain.max_cases is None or len(chosen) <= config.explain.max_cases:
+        return chosen
+    spread = np.linspace(0, len(chosen) - 1, config.explain.max_cases)  # evenly, so that no test set is left out
+    return chosen.iloc[spread.round().astype(int)]
 
 
 def explain(context: Context, folder: Path) -> None:
@@ -151,14 +155,17 @@ def audit(context: Context, folder: Path) -> None:
     model = load_checkpoint(run.path("train")).to(context.device)
     cases = frame[frame["split"] == "test"][["image_id", "label", "source", "test_set", "path"]].copy()
     cases["file"] = [str(root / p) for p in cases.pop("path")]
+    journal = folder / "cases.jsonl"  # finished cases of an interrupted audit
     result = audit_dataset(
         model, cases.reset_index(drop=True), boxes, read_maps(run.path("explain", "maps")), config.audit, config.clean,
-        config.seed, context.progress("audit"),
+        config.seed, context.progress("audit"), journal,
     )  # fmt: skip
-    verdict = dict(result.verdict)
-    verdict["no_evidence"] = no_evidence(frame, boxes, config.seed, config.audit.permutations)
+    seen = image_cache(context, frame, root, run.path("train", "cache.npy"), "decode and resize")
+    evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, seen)
+    verdict = {**result.verdict, "no_evidence": evidence}
     write_table(result.cases, folder / "cases.parquet")
     write_json(folder / "verdict.json", verdict)
+    journal.unlink(missing_ok=True)
     flagged = int(result.cases["flagged"].sum())
     context.say(f"{flagged} of {len(result.cases)} cases flagged, {result.passes} forward passes")
 
@@ -218,7 +225,13 @@ STAGES: dict[str, Stage] = {
         ),
         Stage("clean", ("prepare", "detect"), ("clean", "detect"), ("review", "residue", "covidx", *ERASING), clean),
         Stage("retrain", ("train", "clean"), ("train", "clean"), LEARNING, retrain),
-        Stage("report", ("train", "explain", "detect", "audit", "clean", "retrain"), ("report",), ("report", "templates"), report),
+        Stage(
+            "report",
+            ("train", "explain", "detect", "audit", "clean", "retrain"),
+            ("report",),
+            ("report", "templates"),
+            report,
+        ),
     )
 }
 
