@@ -106,6 +106,20 @@ def test_gradient_also_returns_the_value():
         assert torch.allclose(built.value(masks, torch.arange(2), 2)[1:], built.value(masks[1:], torch.tensor([1]), 2))
 
 
+def test_shared_passes_at_the_start_change_nothing():
+    """At masks of 1 half the passes are saved; just beside it none are, and the gradient is the same."""
+    model = Curved()
+    with borrowed(model):
+        built, masks = objective(model, Setting(steps=3, noise=0.0, smooth_weight=0.0, area_weight=0.0))
+        ones = torch.ones_like(masks)
+        value, gradient = built.gradient(ones, 0)
+        assert built.network.forward == 2 * 2 * 3
+        near, other = built.gradient(ones - 1e-13, 0)
+        assert built.network.forward == 2 * 2 * 3 + 2 * 4 * 3
+    assert torch.allclose(value, near, atol=1e-10)
+    assert torch.allclose(gradient, other, atol=1e-10)
+
+
 def test_noise_follows_the_draw_and_the_image_seed_only():
     model = Curved()
     with borrowed(model):

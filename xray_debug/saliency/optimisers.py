@@ -70,13 +70,14 @@ class LineSearch:
 
 
 class Adam:
-    """Adam with a cosine-decayed rate.
+    """Adam with a cosine-decayed rate and a floor under its denominator.
 
-    The denominator's floor is a fraction of each mask's own root mean square gradient: entries that hardly
-    matter move little instead of by a full step in a direction that rounding chose.
+    The floor is `floor` times each mask's own root mean square gradient. At 1 small gradients move their entries
+    in proportion, only large ones are tamed: the ranking keeps the sizes that plain Adam's signs would flatten,
+    and rounding cannot choose the direction of entries that hardly matter.
     """
 
-    def __init__(self, rate: float, iterations: int, betas=(0.9, 0.999), floor: float = 0.05, cosine: bool = True):
+    def __init__(self, rate: float, iterations: int, betas=(0.9, 0.999), floor: float = 1.0, cosine: bool = True):
         self.rate, self.iterations, self.betas, self.floor, self.cosine = rate, iterations, betas, floor, cosine
         self.iteration = 0
         self.first: torch.Tensor | float = 0.0

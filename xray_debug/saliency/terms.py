@@ -56,7 +56,6 @@ class Setting:
     bilateral: bool = True
     area_weight: float = 1.0
     smooth_weight: float = 20.0
-    all_noisy: bool = False
 
 
 class Views(NamedTuple):
@@ -99,7 +98,7 @@ class Objective:
 
     def value(self, masks: torch.Tensor, rows: torch.Tensor, draw: int) -> torch.Tensor:
         """f of the images `rows` (n,) at masks (n, Q, m, m): (n,)."""
-        views = self._views(rows.tolist(), draw)
+        views = self._views(rows.tolist(), draw, self.terms)
         pixels = self._pixel_masks(masks)
         scores = self.network.scores(lambda r: self._images(views, pixels, rows, r), self.targets[rows][views.image])
         return self._sum(scores * views.weight, len(rows)) + self.regulariser(masks, rows)
@@ -107,7 +106,8 @@ class Objective:
     def gradient(self, masks: torch.Tensor, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
         """f (N,) and its gradient (N, Q, m, m) for all images."""
         rows = torch.arange(len(masks), device=masks.device)
-        views = self._views(rows.tolist(), draw)
+        twins = self._has_twins(masks)
+        views = self._views(rows.tolist(), draw, self.terms[:2] if twins else self.terms)
         pixels = self._pixel_masks(masks)
         total = torch.zeros(len(masks) * 3, *self.size, dtype=masks.dtype, device=masks.device)
         place = views.image * 3 + views.mask
@@ -120,12 +120,20 @@ class Objective:
             lambda r: self._images(views, pixels, rows, r), self.targets[views.image], views.weight, take
         )
         flow = upsample_adjoint(total.view(len(masks), 3, *self.size), masks.shape[-2:])
+        found = self._sum(scores * views.weight, len(masks))
+        if twins:
+            flow[:, 2], found = flow[:, 0] + flow[:, 1], 2 * found
         gradient = self._to_masks(flow, masks)
         with torch.enable_grad():
             leaf = masks.detach().requires_grad_(True)
             extra = self.regulariser(leaf, rows)
             gradient = gradient + torch.autograd.grad(extra.sum(), leaf)[0]
-        return self._sum(scores * views.weight, len(masks)) + extra.detach(), gradient
+        return found + extra.detach(), gradient
+
+    def _has_twins(self, masks: torch.Tensor) -> bool:
+        """Whether the product's terms show the network the same images as the single masks', as at the start."""
+        full = self.setting.variant == "full" and self.setting.noise == 0
+        return full and bool((masks == 1).all())
 
     def regulariser(self, masks: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """g of the masks that carry it, (n,): area_weight * mean |1 - M| + smooth_weight * variation."""
@@ -155,12 +163,12 @@ class Objective:
             return flow[:, :1].clone()
         return flow[:, :2] + flow[:, 2:] * masks.flip(1)
 
-    def _views(self, rows: list[int], draw: int) -> Views:
+    def _views(self, rows: list[int], draw: int, terms: tuple[Term, ...]) -> Views:
         steps, setting = self.setting.steps, self.setting
         image, mask, offset, slope, weight, keys = [], [], [], [], [], []
         for position, row in enumerate(rows):
             shift = 1.0 if setting.points == "even" else 1.0 - uniform(self.seeds[row], draw)
-            for number, term in enumerate(self.terms):
+            for number, term in enumerate(terms):
                 deletes = term.kind == "deletion"
                 for step in range(steps):
                     point = (step + shift) / steps
@@ -169,7 +177,7 @@ class Objective:
                     offset.append(0.0 if deletes else 1.0)
                     slope.append(point if deletes else -point)
                     weight.append((1.0 if deletes else -1.0) / steps)
-                    noisy = setting.noise > 0 and (term.noisy or setting.all_noisy)
+                    noisy = setting.noise > 0 and term.noisy
                     keys.append((self.seeds[row], number, step) if noisy else None)
         keys = [None if key is None else (*key, draw) for key in keys]
         place = {"device": self.baselines.device}
