@@ -114,6 +114,10 @@ class Task(lightning.LightningModule):
         weight = len(job.labels) / (len(counts) * counts) if job.config.balance == "loss" else np.ones(len(counts))
         self.register_buffer("weight", torch.tensor(weight, dtype=torch.float32), persistent=False)
 
+    def epoch_now(self) -> int:
+        """The epoch counted from 0, for Batches; a method, since a lambda could not go to another process."""
+        return self.current_epoch
+
     def configure_optimizers(self):
         config = self.job.config
         optimizer = torch.optim.Adam(
@@ -252,11 +256,10 @@ def _quiet():
 def run(job: Job, progress: Callable[[int, int], None] | None) -> None:
     """Trains until the epochs are used up or val stops getting better; leaves BEST and HISTORY in the folder."""
     config = job.config
-    task = Task(job, progress)
-    train = Batches(
-        job.images, job.labels, config.batch_size, lambda: task.current_epoch, config.balance, job.seed
-    )
-    val = Batches(job.val_images, job.val_labels, max(config.batch_size, 64), lambda: 0, "none", None)
+    # a progress bar cannot go to the other processes that several devices take
+    task = Task(job, progress if config.devices == 1 else None)
+    train = Batches(job.images, job.labels, config.batch_size, task.epoch_now, config.balance, job.seed)
+    val = Batches(job.val_images, job.val_labels, max(config.batch_size, 64), task.epoch_now, "none", None)
     with _quiet():
         trainer = lightning.Trainer(
             accelerator=config.accelerator,
