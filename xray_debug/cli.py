@@ -220,17 +220,18 @@ def status(run: RunOption):
 
 def bad_request(error: BaseException) -> bool:
     """Whether the user asked for something impossible (exit status 2) rather than a run having failed (1)."""
-    from xray_debug.config import ConfigError
-    from xray_debug.runs import RunError
-
-    return isinstance(error, (ConfigError, RunError, FileNotFoundError))
+    return isinstance(error, (ValueError, ImportError, FileNotFoundError))
 
 
 def one_sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, (ValueError, RuntimeError, TypeError)) else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if isinstance(error, (ValueError, RuntimeError, TypeError, ImportError))
+        else f"{type(error).__name__}: {text}"
+    )
 
 
 def main() -> None:

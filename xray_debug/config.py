@@ -92,6 +92,7 @@ class ExplainConfig(Section):
 class DetectConfig(Section):
     detector: str = Field("craft-lite", description="craft-lite, craft or ppocr")
     second: str | None = Field("ppocr", description="independent reader of the cleaned images; null for none")
+    second_images: int | None = Field(None, ge=1, description="how many cleaned images it reads, spread; null for all")
     weights: str | None = Field(None, description="official CRAFT weights, for detector craft")
     options: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     batch_size: int = Field(8, ge=1)

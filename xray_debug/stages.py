@@ -171,7 +171,7 @@ def audit(context: Context, folder: Path) -> None:
 
 
 def clean(context: Context, folder: Path) -> None:
-    from xray_debug.cleaning import add_residual, clean_dataset, inpainting_probe
+    from xray_debug.cleaning import clean_dataset, inpainting_probe
     from xray_debug.review import ReviewDB
 
     run, config = context.run, context.config
@@ -186,18 +186,34 @@ def clean(context: Context, folder: Path) -> None:
         )  # fmt: skip
         if not control:
             changes = table
-    second = config.detect.second
-    if second is not None:
-        if second == config.detect.detector:
-            raise RunError(f"detect.second: expected another detector than detect.detector, got {second!r} for both")
-        changes = add_residual(
-            changes, folder / "dataset", load_reader(context, second), context.progress("read again")
-        )
+    if config.detect.second is not None and len(changes):
+        changes = read_again(context, changes, folder / "dataset")
     write_table(changes, folder / "changes.parquet")
     write_json(
         folder / "probe.json", inpainting_probe(changes, root, folder / "dataset", frame, config.clean, config.seed)
     )
     context.say(f"{len(changes)} of {len(frame)} images repaired")
+
+
+def read_again(context: Context, changes: pd.DataFrame, cleaned: Path) -> pd.DataFrame:
+    """The change log with `residual`, the text that an independent detector finds after cleaning; NA where not read."""
+    from xray_debug.cleaning import add_residual
+
+    settings = context.config.detect
+    if settings.second == settings.detector:
+        raise RunError(
+            f"detect.second: expected another detector than detect.detector, got {settings.second!r} for both"
+        )
+    rows = np.arange(len(changes))
+    if settings.second_images is not None and settings.second_images < len(rows):
+        rows = np.linspace(0, len(rows) - 1, settings.second_images).round().astype(int)
+    try:
+        detector = load_reader(context, settings.second)
+    except ImportError as error:  # the second reader is an extra; the repair itself does not depend on it
+        context.say(f"cleaned images are not read again: {error}")
+        return changes
+    read = add_residual(changes.iloc[rows], cleaned, detector, context.progress("read again"))
+    return changes.assign(residual=read["residual"].astype("Int64"))
 
 
 def report(context: Context, folder: Path) -> None:
