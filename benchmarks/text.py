@@ -63,7 +63,7 @@ class RandomCraft:
         from xray_debug.text.scales import pad_to, resize_to
 
         for image in images:
-            self.net(torch.from_numpy(pad_to(official.normalise(resize_to(image, self.side)), 32))[None])
+            self.net(torch.from_numpy(official.normalise(pad_to(resize_to(image, self.side), 32)))[None])
         return [[] for _ in images]
 
 

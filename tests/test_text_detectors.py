@@ -143,9 +143,9 @@ def test_tiles_equal_the_whole_for_a_local_network(shape):
 
 def test_tiles_and_the_whole_agree_on_the_detectors_boxes(tiny):
     image, seen = film(300, 300), []
-    maps = tiny._run([scales.pad_to(tiny.prepare(image), 32)])[0]
-    tiles = scales.in_tiles(scales.pad_to(tiny.prepare(image), 32),
-                            lambda v: seen.append(v.shape) or tiny._run([v])[0], 256, 192)
+    values = tiny.prepare(scales.pad_to(image, 32))
+    maps = tiny._run([values])[0]
+    tiles = scales.in_tiles(values, lambda v: seen.append(v.shape) or tiny._run([v])[0], 256, 192)
     assert len(seen) == 4
     assert np.median(np.abs(tiles - maps)) < 1e-5  # only near the tiles' edges do they differ
 

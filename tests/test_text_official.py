@@ -32,7 +32,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def image():
-    image = np.random.default_rng(0).integers(0, 80, (96, 64, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 80, (96, 72, 3), dtype=np.uint8)  # 72: to be padded
     image[20:60, 20:40] = 250
     return image
 
@@ -68,14 +68,14 @@ def test_score_maps_equal_the_packages(weights, image, refine):
         options = {"refine": True, "refiner": path, "refiner_sha256": official.sha256(path)}
     found = detector(weights, **options).score_maps(image)
     assert found.std() > 0.01
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, expected[:, :48, :36], atol=1e-4)
 
 
 def test_boxes_equal_the_packages(weights, image):
     maps, _ = packages_maps(weights, image)
     quads, _ = official._package("craft_utils").getDetBoxes(maps[0], maps[1], 0.45, 0.4, 0.4)
     expected = {(int(np.floor(2 * q[:, 0].min() + 1e-6)), int(np.floor(2 * q[:, 1].min() + 1e-6)),
-                 min(64, int(np.ceil(2 * q[:, 0].max() - 1e-6))), min(96, int(np.ceil(2 * q[:, 1].max() - 1e-6))))
+                 min(72, int(np.ceil(2 * q[:, 0].max() - 1e-6))), min(96, int(np.ceil(2 * q[:, 1].max() - 1e-6))))
                 for q in quads}
     found = detector(weights, text_threshold=0.45)._boxes(maps, image.shape[:2], image.shape[:2])
     assert expected and {box.box for box in found} == expected
@@ -89,7 +89,7 @@ def test_normalisation_equals_the_packages(image):
 def test_gray_is_three_equal_channels():
     gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
     np.testing.assert_array_equal(official.normalise(gray), official.normalise(np.stack([gray] * 3, axis=-1)))
-    assert pad_to(official.normalise(gray), 32).shape == (3, 32, 32)
+    assert official.normalise(pad_to(gray, 32)).shape == (3, 32, 32)
 
 
 def test_torchvision_is_left_as_it_was():

@@ -73,7 +73,7 @@ class MapDetector:
         self.batch_size, self.grow, self.least_grow, self.device = batch_size, grow, least_grow, torch.device(device)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """An image at its working size -> float32 (C, H, W), what the network takes."""
+        """An image at its working size, padded -> float32 (C, H, W), what the network takes."""
         raise TypeError("MapDetector is a base class: use load_detector")
 
     def maps(self, batch: torch.Tensor) -> torch.Tensor:
@@ -90,36 +90,35 @@ class MapDetector:
         shapes: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
         for i, image in enumerate(images):
             for side in working_sides(*image.shape[:2], self.base, self.finest):
-                values = self.prepare(resize_to(image, side))
-                size = values.shape[1:]
-                padded = pad_to(values, STRIDE)
-                shapes.setdefault(padded.shape[1:], []).append((i, padded, size))
+                resized = resize_to(image, side)
+                values = self.prepare(pad_to(resized, STRIDE))
+                shapes.setdefault(values.shape[1:], []).append((i, values, resized.shape[:2]))
         for group in shapes.values():
             for start in range(0, len(group), self.batch_size):
                 part = group[start:start + self.batch_size]
-                for (i, _, size), maps in zip(part, self._run([padded for _, padded, _ in part]), strict=True):
+                for (i, _, size), maps in zip(part, self._run([values for _, values, _ in part]), strict=True):
                     found[i] += self._boxes(maps, size, images[i].shape[:2])
         return [merge(boxes) for boxes in found]
 
     def score_maps(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
         """(2, h, w) region and affinity of one image at one working size (default `base`), half its resolution."""
-        values = self.prepare(resize_to(_checked(image, 0), side or self.base))
-        height, width = values.shape[1:]
-        return self._run([pad_to(values, STRIDE)])[0][:, :(height + 1) // 2, :(width + 1) // 2]
+        resized = resize_to(_checked(image, 0), side or self.base)
+        height, width = resized.shape[:2]
+        return self._run([self.prepare(pad_to(resized, STRIDE))])[0][:, :(height + 1) // 2, :(width + 1) // 2]
 
     @torch.inference_mode()
-    def _run(self, padded: list[np.ndarray]) -> list[np.ndarray]:
+    def _run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         def network(values: np.ndarray) -> np.ndarray:
             return self.maps(torch.from_numpy(values).to(self.device)).float().cpu().numpy()
 
-        if max(padded[0].shape[1:]) > self.tile:
+        if max(inputs[0].shape[1:]) > self.tile:
             return [in_tiles(one, lambda v: network(np.ascontiguousarray(v)[None])[0], self.tile, self.overlap)
-                    for one in padded]
-        return list(network(np.stack(padded)))
+                    for one in inputs]
+        return list(network(np.stack(inputs)))
 
     def _boxes(self, maps: np.ndarray, size: tuple[int, int], shape: tuple[int, int]) -> list[TextBox]:
         height, width = size
-        region, affinity = (np.ascontiguousarray(m[:(height + 1) // 2, :(width + 1) // 2]) for m in maps)
+        region, affinity = maps  # the padding too, as the official decoding does
         scale = 2 * shape[1] / width, 2 * shape[0] / height
         boxes = []
         for word in find_words(region, affinity, self.thresholds):

@@ -38,10 +38,10 @@ def resize_to(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def pad_to(values: np.ndarray, multiple: int) -> np.ndarray:
-    """(C, H, W) with zeros added below and to the right, up to multiples of `multiple`."""
-    height, width = values.shape[1:]
-    return np.pad(values, ((0, 0), (0, -height % multiple), (0, -width % multiple)))
+def pad_to(image: np.ndarray, multiple: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) with black added below and to the right, up to multiples of `multiple`."""
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, -height % multiple), (0, -width % multiple), (0, 0))[:image.ndim])
 
 
 def in_tiles(values: np.ndarray, network: Callable[[np.ndarray], np.ndarray], tile: int, overlap: int) -> np.ndarray:
