@@ -104,9 +104,9 @@ def _plant(config: PhantomConfig, film: _Film, seed, marker: str | None) -> Phan
             image, artifacts = draw_artifact(image, marker, rng)
             marked = str(_rng(seed, "text").choice(["", *CLASSES]))  # beside an object, text says nothing of the class
             if marked:
-                image, boxes = draw_marker(image, marked, config.style, rng)
+                image, boxes = draw_marker(image, marked, config.style, rng, config.placement)
         else:
-            image, boxes = draw_marker(image, marker, config.style, rng)
+            image, boxes = draw_marker(image, marker, config.style, rng, config.placement)
     return PhantomCase(image, film.clean, film.label, boxes, artifacts, marker, film.strength, film.source)
 
 

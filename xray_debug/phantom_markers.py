@@ -19,6 +19,7 @@ _STROKES = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_
 _LETTERS = "ABCDEFGHJKMNPSTVW"
 _FLOOR = 0.08  # fainter edge pixels of a letter are not drawn, so that boxes hold all of it
 _NEARLY_WHITE = 205  # grey level
+_CORNERS = ("tl", "tr", "bl", "br")
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,9 @@ def _pieces(family: Family, style: str, unit: float, rng: np.random.Generator) -
     return pieces
 
 
-def _place(family: Family, shape: tuple[int, int], size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Top left pixel of a group of `shape` in one of the family's corners."""
-    corner = str(rng.choice(family.corner))
+def _place(corners: tuple[str, ...], shape: tuple[int, int], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top left pixel of a group of `shape` in one of the corners."""
+    corner = str(rng.choice(corners))
     room = (size - shape[0], size - shape[1])
     inset = rng.uniform(0.015, 0.07, 2) * size
     y = inset[0] if corner[0] == "t" else room[0] - inset[0]
@@ -176,8 +177,13 @@ def _opacity(style: str, rng: np.random.Generator) -> float:
     return float(rng.uniform(low, high))
 
 
-def draw_marker(film: np.ndarray, label: str, style: str, rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
+def draw_marker(
+    film: np.ndarray, label: str, style: str, rng: np.random.Generator, placement: str = "class"
+) -> tuple[np.ndarray, list[dict]]:
     """`film` uint8 (S, S) with the marker of class `label`; and its boxes, one per line of text.
+
+    `placement`: "class" puts it where the class's markers stand, so that the place of a repair still tells the class;
+    "any" takes any corner, so that nothing is left once the letters are gone.
 
     Each box is {"box": letters, "text", "kind", "style", "polarity"} and, where a ring, plate or halo goes beyond the
     letters, "outer"; pixels outside all of them are untouched.
@@ -186,7 +192,7 @@ def draw_marker(film: np.ndarray, label: str, style: str, rng: np.random.Generat
     pieces = _pieces(family, style, size / 256, rng)
     gap = max(2, round(size / 128))
     shape = (sum(piece.letters.shape[0] + gap for piece in pieces), max(piece.letters.shape[1] for piece in pieces))
-    y, x = _place(family, shape, size, rng)
+    y, x = _place(family.corner if placement == "class" else _CORNERS, shape, size, rng)
     opacity, result, boxes = _opacity(style, rng), film.copy(), []
     for piece in pieces:
         left = x + (shape[1] - piece.letters.shape[1]) // 2
