@@ -84,9 +84,9 @@ def time_networks(side: int, repeats: int) -> dict[str, float]:
     with torch.inference_mode():
         values = torch.rand(1, 2, side, side)
         kind = str(lite.dtype).removeprefix("torch.")
-        times[f"craft-lite ({kind})"] = median_seconds(lambda: lite.maps(values), repeats)
+        times[f"craft-lite ({kind})"] = median_seconds(lambda: lite.forward(values), repeats)
         if lite.dtype != torch.float32:
-            times["craft-lite (float32)"] = median_seconds(lambda: exact.maps(values), repeats)
+            times["craft-lite (float32)"] = median_seconds(lambda: exact.forward(values), repeats)
         try:
             network, colour = official.craft_network(), torch.rand(1, 3, side, side)
             times["craft (float32)"] = median_seconds(lambda: network(colour), max(1, repeats // 5))

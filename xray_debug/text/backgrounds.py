@@ -34,7 +34,7 @@ def load_backgrounds(
         files = [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:limit])]
     corrections = json.loads(review.read_text()) if review else None
     suspected = json.loads(boxes_file.read_text()) if boxes_file and boxes_file.exists() and not teacher else {}
-    reader = CraftLiteDetector(teacher) if teacher else load_detector("ppocr")
+    reader = CraftLiteDetector(teacher, mirror=False) if teacher else load_detector("ppocr")
     result, total = [], len(files) + phantoms
     for i, file in enumerate(files):
         try:
