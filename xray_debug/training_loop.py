@@ -253,6 +253,10 @@ def _quiet():
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
+def _on_gpu(accelerator: str) -> bool:
+    return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+
+
 def run(job: Job, progress: Callable[[int, int], None] | None) -> None:
     """Trains until the epochs are used up or val stops getting better; leaves BEST and HISTORY in the folder."""
     config = job.config
@@ -268,7 +272,7 @@ def run(job: Job, progress: Callable[[int, int], None] | None) -> None:
             precision=config.precision,
             max_epochs=config.epochs,
             deterministic="warn",
-            sync_batchnorm=config.devices != 1,
+            sync_batchnorm=config.devices != 1 and _on_gpu(config.accelerator),  # torch has it for GPUs only
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             logger=False,
