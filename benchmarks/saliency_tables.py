@@ -58,6 +58,7 @@ SPEED = _rows(
     ("Adam, 2 points, 15 iterations", "igos_pp", {"integration_steps": 2, "iterations": 15}),
     ("Adam, 2 points, 6 iterations", "igos_pp", {"integration_steps": 2, "iterations": 6}),
     ("Adam, 4 points, 3 iterations", "igos_pp", {"integration_steps": 4, "iterations": 3}),
+    ("Adam, 6 points, plain gradient first", "igos_pp", {"coarse_share": 0.0}),
     ("Adam, 12 points, 1 iteration", "igos_pp", {"integration_steps": 12, "iterations": 1}),
     ("last iterate, not the mean", "igos_pp", {"average": False}),
     ("no noise", "igos_pp", {"noise": 0.0}),

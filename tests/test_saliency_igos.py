@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from xray_debug.saliency import METHODS, blurred, igos, igos_pp
+from xray_debug.saliency.coarse import SHARES, TOP, chosen_shares, with_coarse
+from xray_debug.saliency.network import Network, borrowed
 
 SIDE = 16
 PATCH = slice(4, 8), slice(8, 12)
@@ -205,7 +207,7 @@ def test_passes_are_counted():
     # without noise the product's terms are the single masks' as long as all masks are 1: the first iteration
     found = igos_pp(Small(), images, [0, 1], **options)
     assert found.evaluations == (2 * (2 + 4 + 4) * 5, 2 * (2 + 4 + 4) * 5)
-    assert igos_pp(Small(), images, [0, 1], mask_size=4).evaluations == (2 * 48, 2 * 48)
+    assert igos_pp(Small(), images, [0, 1], mask_size=4).evaluations == (2 * 36, 2 * 36)
     searched = igos_pp(Small(), images, [0, 1], mask_size=4, paper=True, iterations=2, integration_steps=3)
     assert searched.evaluations.backward == 2 * 2 * 4 * 3
     assert searched.evaluations.forward > searched.evaluations.backward
@@ -231,6 +233,45 @@ def test_memory_does_not_follow_the_number_of_points():
     igos_pp(model, pictures(3), 0, mask_size=4, iterations=1, integration_steps=20, internal_batch_size=6)
     assert max(sizes) == 6
     assert sum(sizes) == 3 * 2 * 20
+
+
+def test_the_coarse_part_is_the_bilinear_average_at_unit_scale():
+    draws = torch.Generator().manual_seed(6)
+    gradient = torch.randn(2, 2, 12, 12, generator=draws, dtype=torch.float64) * 1e-5
+    assert torch.allclose(with_coarse(gradient, 4, 0.0).square().mean((-2, -1)), torch.ones(2, 2).double())
+    smooth = with_coarse(gradient, 4, 1.0)
+    leaf = torch.zeros(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    enlarged = F.interpolate(leaf, size=(12, 12), mode="bilinear")
+    (seen,) = torch.autograd.grad((enlarged * gradient).sum(), leaf)
+    expected = F.interpolate(seen, size=(12, 12), mode="bilinear")
+    expected = expected / expected.square().mean((-2, -1), keepdim=True).sqrt()
+    assert torch.allclose(smooth, expected)
+    assert torch.equal(with_coarse(torch.zeros(1, 1, 6, 6), 3, 0.5), torch.zeros(1, 1, 6, 6))
+
+
+def test_the_better_mixture_is_chosen_image_by_image():
+    """A gradient that is right only where it is smooth wants the coarse part, one that is right entry by entry not."""
+    image, baseline = bright_patch()
+    images, baselines, model = image.expand(2, -1, -1, -1), baseline.expand(2, -1, -1, -1), Patch()
+    patch = torch.zeros(SIDE, SIDE)
+    patch[PATCH] = 1.0
+    noise = torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    for axis in (0, 1):
+        noise = noise - noise.unflatten(axis, (-1, 4)).mean(axis + 1).repeat_interleave(4, axis)
+    gradient = torch.stack([0.3 * patch + noise, patch])[:, None]
+    with borrowed(model):
+        network = Network(model, images.device, 8)
+        shares = chosen_shares(network, images, baselines, torch.tensor([1, 1]), gradient, 4)
+    assert shares[0] > 0 and shares[1] == 0
+    assert network.evaluations == (2 * 2 * len(SHARES) * len(TOP), 0)
+
+
+def test_large_masks_find_the_patch():
+    image, baseline = bright_patch()
+    for share in (None, 0.0, 1.0):
+        found = igos_pp(Patch(), image, [1], baseline, mask_size=SIDE, coarse=4, coarse_share=share)
+        assert found.saliency[0, 0][PATCH].mean() > 3 * found.saliency.mean()
+    assert igos_pp(Patch(), image, [1], baseline, mask_size=SIDE, coarse=4).evaluations == (36 + 24, 36)
 
 
 def test_default_baseline_is_the_blurred_image():
@@ -274,6 +315,8 @@ def test_igos_is_the_deletion_term_with_plain_variation():
         ({"iterations": 0}, "iterations"),
         ({"integration_steps": 0}, "integration_steps"),
         ({"noise": -0.1}, "noise"),
+        ({"coarse": 1}, "coarse"),
+        ({"coarse_share": 1.5}, "coarse_share"),
         ({"seed": [1, 2]}, "seed"),
         ({"baselines": torch.zeros(1, 1, 3, 3)}, "baselines"),
         ({"internal_batch_size": 0}, "internal_batch_size"),

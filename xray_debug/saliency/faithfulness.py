@@ -97,14 +97,38 @@ def deletion_insertion(
     size = tuple(images.shape[-2:])
     ranks = rank_pixels(upsample_saliency(saliency, size) if grid == "pixels" else saliency)
     counts = torch.tensor([round(k * ranks[0].numel() / steps) for k in range(steps + 1)], device=images.device)
-    points = steps + 1
-    seeds = image_seeds(seed, len(images))
+    with borrowed(model):
+        network = Network(model, images.device, internal_batch_size)
+        scores = curve_scores(
+            network, images, baselines, targets, ranks, counts, noise, image_seeds(seed, len(images))
+        )
+    shares = (counts / ranks[0].numel()).to(scores.dtype)
+    areas = torch.trapezoid(scores, shares, dim=-1)
+    return Curves(areas[:, 0], areas[:, 1], scores[:, 0], scores[:, 1], shares)
+
+
+def curve_scores(
+    network: Network,
+    images: torch.Tensor,
+    baselines: torch.Tensor,
+    targets: torch.Tensor,
+    ranks: torch.Tensor,
+    counts: torch.Tensor,
+    noise: float = 0.0,
+    seeds: Sequence[int] = (),
+) -> torch.Tensor:
+    """Scores with the counts (P,) first-ranked entries replaced, (N, 2, P): deleted, then inserted.
+
+    ranks (N, 1, h, w) as rank_pixels gives them; where they are not at image size the 0/1 mask is upsampled.
+    """
+    points = len(counts)
 
     def build(rows: slice) -> torch.Tensor:
         """Rows are image * 2 * points + (insertion) * points + point."""
         index = torch.arange(rows.start, rows.stop, device=images.device)
         image, inserts, point = index // (2 * points), (index // points) % 2, index % points
-        replaced = upsample((ranks[image] < counts[point].view(-1, 1, 1, 1)).to(images.dtype), size)
+        replaced = (ranks[image] < counts[point].view(-1, 1, 1, 1)).to(images.dtype)
+        replaced = upsample(replaced, tuple(images.shape[-2:]))
         inserts = inserts.view(-1, 1, 1, 1).bool()
         batch = compose(images[image], baselines[image], torch.where(inserts, replaced, 1 - replaced))
         if noise > 0:
@@ -113,9 +137,4 @@ def deletion_insertion(
                 batch[row] += noise * torch.randn(batch.shape[1:], generator=draws, device=batch.device).to(batch)
         return batch
 
-    with borrowed(model):
-        network = Network(model, images.device, internal_batch_size)
-        scores = network.scores(build, targets.repeat_interleave(2 * points)).view(len(images), 2, points)
-    shares = (counts / ranks[0].numel()).to(scores.dtype)
-    areas = torch.trapezoid(scores, shares, dim=-1)
-    return Curves(areas[:, 0], areas[:, 1], scores[:, 0], scores[:, 1], shares)
+    return network.scores(build, targets.repeat_interleave(2 * points)).view(len(images), 2, points)
