@@ -26,7 +26,7 @@ class PhantomConfig(Section):
     correlation: float = Field(0.95, ge=0, le=1, description="how often a marker's style follows the class")
     plant: Literal["marker", "absence", "artifact", "none"] = "marker"
     style: Literal["mixed", "bright", "faint", "rotated"] = "mixed"
-    placement: Literal["class", "any"] = Field("class", description="corner of a marker: of its class, or any")
+    placement: Literal["class", "shared"] = Field("class", description="corners of its class, or the same for all")
     difficulty: float = Field(1.0, ge=0, description="0 easy, 1 an honest classifier reaches about 85 to 92 percent")
 
 

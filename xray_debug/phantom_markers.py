@@ -19,7 +19,7 @@ _STROKES = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_
 _LETTERS = "ABCDEFGHJKMNPSTVW"
 _FLOOR = 0.08  # fainter edge pixels of a letter are not drawn, so that boxes hold all of it
 _NEARLY_WHITE = 205  # grey level
-_CORNERS = ("tl", "tr", "bl", "br")
+_SHARED_CORNERS = ("tl", "tl", "tl", "tr")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def draw_marker(
     """`film` uint8 (S, S) with the marker of class `label`; and its boxes, one per line of text.
 
     `placement`: "class" puts it where the class's markers stand, so that the place of a repair still tells the class;
-    "any" takes any corner, so that nothing is left once the letters are gone.
+    "shared" takes the same corners for every class, so that little is left once the letters are gone.
 
     Each box is {"box": letters, "text", "kind", "style", "polarity"} and, where a ring, plate or halo goes beyond the
     letters, "outer"; pixels outside all of them are untouched.
@@ -192,7 +192,7 @@ def draw_marker(
     pieces = _pieces(family, style, size / 256, rng)
     gap = max(2, round(size / 128))
     shape = (sum(piece.letters.shape[0] + gap for piece in pieces), max(piece.letters.shape[1] for piece in pieces))
-    y, x = _place(family.corner if placement == "class" else _CORNERS, shape, size, rng)
+    y, x = _place(family.corner if placement == "class" else _SHARED_CORNERS, shape, size, rng)
     opacity, result, boxes = _opacity(style, rng), film.copy(), []
     for piece in pieces:
         left = x + (shape[1] - piece.letters.shape[1]) // 2
