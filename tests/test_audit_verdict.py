@@ -128,6 +128,19 @@ def test_few_cases_give_no_verdict():
     assert "too few" in found["sentences"][0]
 
 
+def test_images_of_one_patient_count_once():
+    frame = cases(n=24)
+    frame.loc[frame["label"] == "b", "effect_b"] += 0.4
+    patients = frame.assign(patient_id=[f"{row.label}{i % 24 // 3}" for i, row in enumerate(frame.itertuples())])
+    found = set_verdict(patients, CLASSES, CONFIG)
+    entry = found["classes"]["b"]["text"]
+    assert (entry["n"], entry["unit"], found["cases"], found["units"]) == (8, "patients", 72, 24)
+    assert entry["effect"]["value"] == pytest.approx(frame.loc[frame["label"] == "b", "effect_b"].mean())
+    assert "over 8 patients" in found["sentences"][0]
+    alone = set_verdict(frame.assign(patient_id=frame["image_id"]), CLASSES, CONFIG)
+    assert alone["classes"] == set_verdict(frame, CLASSES, CONFIG)["classes"] and alone["unit"] == "images"
+
+
 def test_rows_with_a_problem_do_not_count():
     frame = cases().assign(problem="")
     frame.loc[:4, "problem"] = "broken"

@@ -31,6 +31,25 @@ def paired(frame: pd.DataFrame, effect: str, control: str) -> tuple[np.ndarray, 
     return values[:, 0], values[:, 1]
 
 
+def per_patient(cases: pd.DataFrame) -> pd.DataFrame:
+    """One row per patient, label and whether the view shows text, effects averaged; as it is without `patient_id`.
+
+    Images of one patient are no independent evidence, so the tests count patients.
+    """
+    if "patient_id" not in cases or not cases["patient_id"].duplicated().any():
+        return cases
+    keys = [cases["patient_id"], cases["label"], (cases["text_visible"] > 0).rename("has_text")]
+    effects = [name for name in cases.select_dtypes("number") if "effect_" in name or "_alone_" in name
+               or name.endswith("_area")]
+    groups = cases.groupby(keys, sort=False)
+    result = groups[effects].mean()
+    result["text_visible"] = groups["text_visible"].max()
+    for name in ("text_place", *(c for c in cases if c.endswith("_p_inpainted"))):
+        if name in cases:
+            result[name] = groups[name].first()
+    return result.reset_index().drop(columns="has_text")
+
+
 def swap_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
     """How often decisions follow pasted markers, and text-free patches pasted in their place; means over images."""
     pairs = paired(cases, "swap_followed", "swap_control_followed")

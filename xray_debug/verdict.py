@@ -17,7 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .audit_summary import BOOTSTRAP, as_dict, blackout_summary, flag_summary, mean_interval_of, paired, swap_summary
+from .audit_summary import (
+    BOOTSTRAP,
+    as_dict,
+    blackout_summary,
+    flag_summary,
+    mean_interval_of,
+    paired,
+    per_patient,
+    swap_summary,
+)
 from .config import AuditConfig
 from .stats import bootstrap, holm, wilson
 
@@ -189,7 +198,7 @@ def places(own: pd.DataFrame, label: str) -> dict:
 def _numbers(entry: dict) -> str:
     effect, control = entry["effect"], entry["control"]
     return (f"by {effect['value']:.2f} ({effect['low']:.2f} to {effect['high']:.2f}) on average over {entry['n']} "
-            f"images, the controls by {control['value']:.2f} ({control['low']:.2f} to {control['high']:.2f})")
+            f"{entry['unit']}, the controls by {control['value']:.2f} ({control['low']:.2f} to {control['high']:.2f})")
 
 
 def class_sentences(label: str, entry: dict) -> list[str]:
@@ -221,9 +230,10 @@ def _nothing(label: str, text: dict, absence: dict) -> str:
     return f"{label}: not shown; {'; '.join(parts)}."
 
 
-def class_verdict(label: str, found: list[Hypothesis], cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
-    """{"verdict", "sentences", "text", "absence", "regions"} of one class."""
-    by_name = {h.name: judge(h, config, seed) for h in found if h.label == label}
+def class_verdict(label: str, found: list[Hypothesis], cases: pd.DataFrame, config: AuditConfig, seed: int,
+                  unit: str) -> dict:
+    """{"verdict", "sentences", "text", "absence", "regions"} of one class; `unit` is what is counted."""
+    by_name = {h.name: {**judge(h, config, seed), "unit": unit} for h in found if h.label == label}
     text = {**by_name["text"], "places": places(cases[cases["label"] == label], label)}
     absence = judge_absence(by_name["absence"], cases, label, config, seed)
     regions = {name[len("region:") :]: entry for name, entry in by_name.items() if name.startswith("region:")}
@@ -236,9 +246,11 @@ def class_verdict(label: str, found: list[Hypothesis], cases: pd.DataFrame, conf
 def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed: int = 0) -> dict:
     """The verdict on the audited images of one test set."""
     cases = cases[cases["problem"] == ""] if "problem" in cases else cases
-    found = hypotheses(cases, classes)
+    units = per_patient(cases)
+    found = hypotheses(units, classes)
     test_all(found, seed)
-    result = {label: class_verdict(label, found, cases, config, seed) for label in classes}
+    unit = "images" if len(units) == len(cases) else "patients"
+    result = {label: class_verdict(label, found, units, config, seed, unit) for label in classes}
     named = [label for label in classes if result[label]["verdict"] != NOT_SHOWN]
     kinds = {"text": any(result[c]["text"]["shown"] for c in classes),
              "absence": any(result[c]["absence"]["shown"] for c in classes),
@@ -246,7 +258,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
     return {
         "verdict": "; ".join(f"{label} {result[label]['verdict']}" for label in named) or NOT_SHOWN,
         "sentences": [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
-        "shown": kinds, "classes": result, "cases": len(cases),
+        "shown": kinds, "classes": result, "cases": len(cases), "unit": unit, "units": len(units),
         "hypotheses": sum(len(h.effect) >= MIN_CASES for h in found), "level": config.level,
         "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
         "centre_blacked_out": blackout_summary(cases, config, seed),
