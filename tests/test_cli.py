@@ -1,0 +1,116 @@
+"""The command line as a user meets it: what it says when something is wrong, and a whole run on a tiny phantom."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+TINY = """
+name: tiny
+phantom: {train: 60, test: 18, size: 128}
+train: {view: {size: 64}, epochs: 2, batch_size: 16}
+explain: {mask_size: 8, max_cases: 2, select: all, batch_size: 1}
+detect: {second: null}
+audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
+report: {bootstrap: 100, max_flagged: 2}
+"""
+
+
+def call(*arguments: object, check: int | None = None) -> subprocess.CompletedProcess:
+    environment = os.environ | {"COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", "from xray_debug.cli import main; main()", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    if check is not None:
+        assert result.returncode == check, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A run killed in the middle of `explain` and then finished by the same command."""
+    folder = tmp_path_factory.mktemp("tiny")
+    pipeline = folder / "tiny.yaml"
+    pipeline.write_text(TINY)
+    command = [sys.executable, "-c", "from xray_debug.cli import main; main()", "run", str(pipeline)]
+    child = subprocess.Popen([*command, "--out", str(folder / "run")], stderr=subprocess.DEVNULL)
+    deadline = time.time() + 300
+    while child.poll() is None and not list((folder / "run").glob("explain/maps/*.npz")) and time.time() < deadline:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait(30)
+    result = call("run", pipeline, "--out", folder / "run", check=0)
+    (folder / "second.txt").write_text(result.stderr)
+    return folder
+
+
+def test_a_killed_run_goes_on_and_ends_with_a_report(tiny):
+    said = (tiny / "second.txt").read_text()
+    assert "train: up to date" in said
+    report = json.loads((tiny / "run" / "report" / "report.json").read_text())
+    cells = {(row["trained_on"], row["tested_on"], row["test_set"]) for row in report["table4"]}
+    for test_set in ("test", "reversed"):
+        for trained_on in ("original", "cleaned", "control"):
+            assert {(trained_on, tested_on, test_set) for tested_on in ("original", "cleaned")} <= cells
+    for row in report["table4"]:
+        for name in ("accuracy", "f1", "precision", "recall"):
+            assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
+    assert set(report["timings"]) >= {"prepare", "train", "explain", "detect", "audit", "clean", "retrain"}
+    assert (tiny / "run" / "report" / "report.html").stat().st_size > 10_000
+
+
+def test_a_finished_run_is_skipped_and_says_why_it_would_run_again(tiny):
+    again = call("run", tiny / "tiny.yaml", "--out", tiny / "run", "--dry-run", check=0).stdout
+    assert again.count("skip: up to date") == 8
+    changed = call("run", tiny / "tiny.yaml", "--out", tiny / "run", "--dry-run", "--set", "clean.radius=5", check=0)
+    lines = {line.split()[0]: line for line in changed.stdout.splitlines()}
+    assert "option clean.radius changed" in lines["clean"] and "run" in lines["retrain"]
+    assert "skip" in lines["train"] and "skip" in lines["detect"]
+
+
+def test_status_lists_every_stage(tiny):
+    shown = call("status", "--run", tiny / "run", check=0).stdout
+    assert shown.count("up to date") == 8
+
+
+def test_the_cleaned_dataset_loads_again(tiny):
+    checked = call("check", tiny / "run" / "clean" / "dataset")
+    assert "problem" not in checked.stderr and checked.returncode in (0, 1)
+    before = pd.read_parquet(tiny / "run" / "prepare" / "manifest.parquet")
+    labels = (tiny / "run" / "clean" / "dataset" / "train_COVIDx.txt").read_text().splitlines()
+    assert len(labels) == (before["split"] != "test").sum()
+
+
+def test_explain_image_writes_one_picture(tiny):
+    image = next((tiny / "run" / "prepare" / "phantom" / "test").glob("*.png"))
+    picture = tiny / "one.png"
+    said = call("explain-image", image, "--model", tiny / "run" / "train", "--mask-size", 8, "--out", picture, check=0)
+    assert picture.read_bytes().startswith(b"\x89PNG") and "insertion" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml: no such pipeline file"),
+        (["run", "tiny.yaml", "--from", "wash"], "--from wash: expected one of prepare"),
+        (["run", "tiny.yaml", "--set", "clean.radios=1"], "unknown option clean.radios"),
+        (["run", "tiny.yaml", "--data", "nowhere", "--out", "x"], "nowhere: expected a COVIDx folder"),
+        (["status", "--run", "nowhere"], "nowhere: expected a run folder"),
+        (["report", "--run", "nowhere"], "nowhere: expected a run folder"),
+        (["review", "--run", "nowhere"], "nothing to review"),
+        (["check", "nowhere"], "nowhere: expected a COVIDx folder, found nothing"),
+        (["explain-image", "nowhere.png", "--model", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_status_2(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    result = call(*arguments)
+    assert result.returncode == 2
+    assert words in result.stderr and "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
