@@ -174,8 +174,9 @@ class CraftDetector(MapDetector):
     def __init__(self, weights=None, refine=False, refiner=None, download=False, sha256=None, refiner_sha256=None,
                  batch_size=1, **options):
         super().__init__(batch_size=batch_size, **options)
-        network = official.craft_network()  # first: without the package, weights are no use
-        self.net = official.load_state(network, official.find_weights("craft", weights, download, sha256))
+        official.need_package()  # first: without it, weights are no use
+        path = official.find_weights("craft", weights, download, sha256)
+        self.net = official.load_state(official.craft_network(), path)
         self.refiner = None
         if refine:
             path = official.find_weights("refiner", refiner, download, refiner_sha256)

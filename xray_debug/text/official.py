@@ -52,6 +52,11 @@ def _package(module: str):
             del vgg.model_urls
 
 
+def need_package() -> None:
+    """ImportError naming the extra, unless craft-text-detector can be imported."""
+    _package("models.craftnet")
+
+
 def craft_network() -> torch.nn.Module:
     """The package's CraftNet, 20.8 M parameters, random weights. (N, 3, H, W) -> ((N, h, w, 2), features)."""
     module = _package("models.craftnet")
