@@ -38,6 +38,7 @@ STYLES, CORRELATIONS = ("bright", "faint", "rotated"), (0.95, 0.8, 0.6)
 METHODS = ("igos_pp", "igos", "rise", "gradcam", "integrated_gradients", "gradient")
 VIEW, TRAIN_IMAGES, TEST_IMAGES, EPOCHS = 80, 360, 90, 16
 EASY, HARD = 0.3, 1.0  # difficulty of clean films, which a small net must learn, and of those with a shortcut to take
+USED = 0.05  # mean true effect from which a net can be said to have taken the shortcut
 EXPLAINED = 12  # images of a dataset on which the saliency methods are ranked
 
 
@@ -267,6 +268,7 @@ def summary(results: list[dict]) -> dict:
     return {
         "planted_named": named(planted),
         "planted_named_by_correlation": {str(c): named(of(plant="marker", correlation=c)) for c in CORRELATIONS},
+        "planted_named_of_used": named([r for r in planted if r["compare"]["effect_true"] >= USED]),
         "clean_accused": ratio(sum(r["verdict"] != "not shown" for r in clean), len(clean)),
         "absence_named": ratio(sum(r["shown"]["absence"] for r in absence), len(absence)),
         "artifact_named": ratio(sum("object" in r["shown"]["regions"] for r in objects), len(objects)),
