@@ -87,6 +87,8 @@ def write_predictions(folder: Path, test: pd.DataFrame, config: PipelineConfig, 
             for tested in ("original", "cleaned"):
                 stage = "train" if (trained, tested) == ("original", "original") else "retrain"
                 parts[stage].append(predict(test, trained, tested, seed, rng))
+        unseen = predict(test[test["source"] == "nih"], "control", "original", seed, rng)
+        parts["retrain"].append(unseen.assign(trained_on="original without nih"))
     for stage, tables in parts.items():
         (folder / stage).mkdir(parents=True, exist_ok=True)
         pd.concat(tables, ignore_index=True).to_parquet(folder / stage / "predictions.parquet")

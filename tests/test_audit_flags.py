@@ -8,8 +8,8 @@ from xray_debug.config import AuditConfig
 
 
 def row(image_id, **changes):
-    base = {"image_id": image_id, "predicted": "a", "decision_text_inpainted": "a", "probability": 0.9,
-            "p_text_inpainted": 0.9, "effect": 0.0, "control_effect": 0.01, "control_effect_max": 0.05, "controls": 4,
+    base = {"image_id": image_id, "predicted": "a", "decision_text_removed": "a", "probability": 0.9,
+            "p_text_removed": 0.9, "effect": 0.0, "control_effect": 0.01, "control_effect_max": 0.05, "controls": 4,
             "text_visible": 1, "text_boxes": 1, "text_hidden": 0, "adversarial_suspicion": math.nan, "insertion": 0.5,
             "deletion": 0.1, "decision_text_only": "b", "decision_baseline": "b"}
     return {**base, **changes}
@@ -22,9 +22,9 @@ def flags(*rows):
 def test_kinds_reasons_and_order():
     found = flags(
         row("none"),
-        row("moved", effect=0.3, p_text_inpainted=0.6),
-        row("flips", effect=0.2, p_text_inpainted=0.4, decision_text_inpainted="b"),
-        row("flips more", effect=0.7, p_text_inpainted=0.2, decision_text_inpainted="b"),
+        row("moved", effect=0.3, p_text_removed=0.6),
+        row("flips", effect=0.2, p_text_removed=0.4, decision_text_removed="b"),
+        row("flips more", effect=0.7, p_text_removed=0.2, decision_text_removed="b"),
     )
     assert found["kind"].tolist() == ["", "probability", "decision", "decision"]
     assert found["flagged"].tolist() == [False, True, True, True]
@@ -40,9 +40,9 @@ def test_kinds_reasons_and_order():
 @pytest.mark.parametrize("changes, kind", [
     ({"effect": 0.3, "control_effect_max": 0.35}, ""),  # one control does as much
     ({"effect": 0.09}, ""),  # too little
-    ({"effect": 0.2, "decision_text_inpainted": "b", "control_effect": 0.25,
+    ({"effect": 0.2, "decision_text_removed": "b", "control_effect": 0.25,
       "control_effect_max": 0.3}, ""),  # removal as such does it
-    ({"effect": 0.2, "decision_text_inpainted": "b", "control_effect_max": 0.25}, "decision"),
+    ({"effect": 0.2, "decision_text_removed": "b", "control_effect_max": 0.25}, "decision"),
     ({"effect": 0.3, "control_effect": math.nan, "control_effect_max": math.nan, "controls": 0}, "probability"),
     ({"effect": 0.9, "text_visible": 0}, ""),
 ])  # fmt: skip

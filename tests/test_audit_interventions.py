@@ -53,7 +53,7 @@ def test_text_free_view_is_what_cleaning_makes_of_the_original():
 def test_without_text_nothing_is_removed():
     found = case([])
     assert np.array_equal(found.text_free, found.view)
-    assert found.text_mask.sum() == 0 and found.control_views == [] and found.hidden == 0
+    assert found.text_mask.sum() == 0 and found.control_removed == [] and found.removed == {} and found.hidden == 0
     frames = Frames()
     add_text_frames(frames, found)
     assert frames.names == ["image", "baseline"]
@@ -109,7 +109,8 @@ def test_revealed_and_blurred_text_add_up_to_image_and_baseline():
     for index in range(len(found.control_masks)):
         total = by_name[f"control_only/{index}"] + by_name[f"control_blurred/{index}"]
         assert np.allclose(total, found.view + found.baseline)
-    assert frames.stack().shape == (5 + 3 * len(found.control_masks), 1, 32, 32)
+    assert {"text_inpainted", "text_smoothed", "text_mirrored", "control_mirrored/0"} <= set(frames.names)
+    assert frames.stack().shape == (7 + 5 * len(found.control_masks), 1, 32, 32)
     assert frames.stack().dtype == np.float32
 
 

@@ -78,6 +78,19 @@ def test_class_effects_by_hand():
     assert row["paste_control_effect_b"] == pytest.approx(-0.05)
 
 
+def test_the_removal_that_costs_the_predicted_class_most_counts_for_text_and_for_controls():
+    out = outcomes(image=0.9, text_inpainted=0.7, text_smoothed=0.3, text_mirrored=0.5,
+                   control_inpainted__0=0.9, control_mirrored__0=0.7, control_inpainted__1=0.8, control_mirrored__1=0.9)
+    name, vector = out.removed("text")
+    assert name == "smoothed" and vector.tolist() == pytest.approx([0.3, 0.7])
+    assert out.removed_controls()[:, 0].tolist() == pytest.approx([0.7, 0.8])
+    row = class_effects(out, [])
+    assert row["effect_a"] == pytest.approx(0.6) and row["control_effect_a"] == pytest.approx(0.15)
+    assert row["p_text_inpainted_a"] == pytest.approx(0.7)
+    assert outcomes(image=0.2, text_inpainted=0.1, text_smoothed=0.3).removed("text")[0] == "smoothed"  # predicted: b
+    assert out.removed("nothing")[0] == "" and np.isnan(out.removed("nothing")[1]).all()
+
+
 def test_class_effects_without_text_start_from_the_image():
     row = class_effects(outcomes(image=0.9, swap__0=0.5, swap_control__0=0.9), [])
     assert row["paste_effect_a"] == pytest.approx(0.4)

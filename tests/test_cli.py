@@ -18,6 +18,7 @@ train: {view: {size: 64}, epochs: 2, batch_size: 16}
 explain: {mask_size: 8, max_cases: 2, select: all, batch_size: 1}
 detect: {second: null}
 audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
+retrain: {leave_sources_out: true}
 report: {bootstrap: 100, max_flagged: 2}
 """
 
@@ -61,6 +62,12 @@ def test_a_killed_run_goes_on_and_ends_with_a_report(tiny):
         for name in ("accuracy", "f1", "precision", "recall"):
             assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
     assert set(report["timings"]) >= {"prepare", "train", "explain", "detect", "audit", "clean", "retrain"}
+    left_out = report["left_out_sources"]
+    assert left_out and {row["trained_on"] for row in left_out} == {"original", "cleaned"}
+    for row in left_out:
+        assert row["without"] - row["with"] == pytest.approx(row["accuracy"])
+    cases = pd.read_parquet(tiny / "run" / "audit" / "cases.parquet")
+    assert cases["patient_id"].notna().all()
     assert (tiny / "run" / "report" / "report.html").stat().st_size > 10_000
 
 

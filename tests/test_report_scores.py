@@ -20,6 +20,7 @@ from xray_debug.report_scores import (
     unpaired_difference,
 )
 from xray_debug.report_tables import (
+    apart,
     calibration,
     combined_p,
     confusion,
@@ -196,11 +197,16 @@ def test_per_source_names_the_worst_and_leaves_each_out_of_the_test():
     assert rows["a"]["accuracy_without"] == pytest.approx(0.5) and sum(rows["b"]["classes"].values()) == 10
 
 
-def test_models_trained_without_a_source_are_compared_on_it():
-    usual, other = make_cell(50, skill=1.0), make_cell(50, skill=0.0, seed=4)
-    rows = left_out_sources({("original", "original", "test"): usual, ("without:b", "original", "test"): other}, None)
-    assert rows == [{"source": "b", "tested_on": "original", "test_set": "test", "images": 10, "trained_with": 1.0,
-                     "trained_without": 0.0}]  # fmt: skip
+def test_models_trained_without_a_source_are_compared_on_its_images_alone():
+    usual, other = make_cell(50, skill=1.0), make_cell(50, skill=0.0)
+    inside = np.flatnonzero(other.sources == "b")
+    cells, without = apart({("original", "original", "test"): usual,
+                            ("original without b", "original", "test"): other.take(inside)})  # fmt: skip
+    assert set(cells) == {("original", "original", "test")} and len(without) == 1
+    (row,) = left_out_sources(cells, without, None, 300, 0)
+    assert (row["source"], row["trained_on"], row["images"], row["with"], row["without"]) == ("b", "original", 10, 1, 0)
+    assert row["accuracy"] == -1 and row["accuracy_high"] == -1 and row["wording"] == "worsens"
+    assert row["p"] == pytest.approx(2 * binomtest(0, 10).pvalue) and sum(row["classes"].values()) == 10
 
 
 def test_confusion_sums_over_seeds():

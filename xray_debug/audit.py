@@ -27,6 +27,7 @@ from .evidence import no_evidence
 from .images import ImageError, read_image
 from .interventions import (
     CURVE_STEPS,
+    REMOVALS,
     CaseImages,
     Frames,
     add_salient_frames,
@@ -125,7 +126,7 @@ class Auditor:
 
 def check_cost(config: AuditConfig) -> None:
     """ValueError where a case with every kind of frame would need more than MAX_PASSES forward passes."""
-    text = 6 + 3 * (config.controls + 1)
+    text = 4 + (2 + len(REMOVALS)) * (config.controls + 2)
     salient = 2 * len(config.shares) + 2 * (CURVE_STEPS - 1)
     regions = 3 * (1 + CONTROLS) * (2 + (MAX_USER_REGIONS if config.regions else 0))
     needed = text + salient + 2 * config.swaps + regions

@@ -19,17 +19,17 @@ def flag_kind(row: pd.Series, config: AuditConfig) -> str:
     if not row["text_visible"]:
         return ""
     mean, most = (0.0 if np.isnan(row[name]) else row[name] for name in ("control_effect", "control_effect_max"))
-    if row["decision_text_inpainted"] != row["predicted"] and row["effect"] > mean:
+    if row["decision_text_removed"] != row["predicted"] and row["effect"] > mean:
         return "decision"
     return "probability" if row["effect"] >= config.min_effect and row["effect"] > most else ""
 
 
 def reason(row: pd.Series) -> str:
     """Why the case is flagged: one sentence with its numbers, or ""."""
-    change = f"from {row['probability']:.2f} to {row['p_text_inpainted']:.2f}"
+    change = f"from {row['probability']:.2f} to {row['p_text_removed']:.2f}"
     beyond = f"; the controls move it by {row['control_effect']:.2f} on average" if row["controls"] else ""
     if row["kind"] == "decision":
-        return (f"Without its text the decision changes from {row['predicted']} to {row['decision_text_inpainted']} "
+        return (f"Without its text the decision changes from {row['predicted']} to {row['decision_text_removed']} "
                 f"(probability of {row['predicted']} {change}{beyond}).")
     if row["kind"] == "probability":
         return f"Without its text the probability of {row['predicted']} goes {change}{beyond}."

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from .config import AuditConfig
-from .interventions import CURVE_STEPS, CaseImages
+from .interventions import CURVE_STEPS, REMOVALS, CaseImages
 from .markers import Donor
 
 
@@ -38,6 +38,23 @@ class Outcomes:
     def vector(self, name: str) -> np.ndarray:
         """(K,) probabilities, NaN where there is no such frame."""
         return self.table.get(name, np.full(len(self.classes), np.nan))
+
+    def removed(self, what: str, suffix: str = "") -> tuple[str, np.ndarray]:
+        """Of all ways to remove `what` ("text", "control"), the one that costs the predicted class most, and (K,).
+
+        Any plausible removal that takes the probability away shows that what was removed had given it; one that leaves
+        it may have left a trace of the marker's shape. ("", NaN) where nothing was removed.
+        """
+        found = {name: self.table[key] for name in REMOVALS if (key := f"{what}_{name}{suffix}") in self.table}
+        if not found:
+            return "", self.vector("")
+        return min(found.items(), key=lambda item: item[1][self.predicted])
+
+    def removed_controls(self) -> np.ndarray:
+        """(C, K): the same for every control placement."""
+        count = len(self.group("control_inpainted"))
+        found = [self.removed("control", f"/{index}")[1] for index in range(count)]
+        return np.array(found).reshape(-1, len(self.classes))
 
     def group(self, prefix: str) -> np.ndarray:
         """(C, K) probabilities of all frames `prefix`/0, `prefix`/1, ..."""
@@ -82,18 +99,22 @@ def _mean(values: np.ndarray) -> float:
 
 
 def text_measures(out: Outcomes, case: CaseImages) -> dict:
-    """Text alone, blurred, inpainted, and the same for the controls; effects on the predicted class."""
+    """Text alone, blurred, removed, and the same for the controls; effects on the predicted class."""
     p, k = out.p("image"), out.predicted
     row = {"text_boxes": len(case.visible) + case.hidden, "text_visible": len(case.visible), "text_hidden": case.hidden,
            "text_area": float(case.text_mask.mean()), "p_baseline": out.p("baseline"),
-           "decision_baseline": out.decision("baseline"), "controls": len(case.control_views)}
-    for what in ("only", "blurred", "inpainted"):
+           "decision_baseline": out.decision("baseline"), "controls": len(case.control_removed)}
+    for what in ("only", "blurred", *REMOVALS):
         row[f"p_text_{what}"] = out.p(f"text_{what}")
         row[f"decision_text_{what}"] = out.decision(f"text_{what}")
         row[f"p_control_{what}"] = _mean(out.group(f"control_{what}")[:, k])
-    removed = out.group("control_inpainted")
+    row["removed_by"], free = out.removed("text")
+    row["p_text_removed"] = float(free[k])
+    row["decision_text_removed"] = out.classes[int(free.argmax())] if row["removed_by"] else ""
+    removed = out.removed_controls()
+    row["p_control_removed"] = _mean(removed[:, k])
     row["control_flips"] = _mean((removed.argmax(axis=1) != k).astype(float))
-    row["effect"] = p - out.p("text_inpainted") if len(case.visible) else 0.0
+    row["effect"] = p - row["p_text_removed"] if len(case.visible) else 0.0
     row["effect_blurred"] = p - out.p("text_blurred") if len(case.visible) else 0.0
     row["control_effect"] = _mean(p - removed[:, k])
     row["control_effect_max"] = float((p - removed[:, k]).max()) if len(removed) else math.nan
@@ -105,13 +126,13 @@ def text_measures(out: Outcomes, case: CaseImages) -> dict:
 
 def class_effects(out: Outcomes, regions: Sequence[str]) -> dict:
     """Per class: probability on the image and the effects that the verdict is computed from."""
-    image, free = out.vector("image"), out.vector("text_inpainted")
-    base = free if "text_inpainted" in out else image
+    image, inpainted = out.vector("image"), out.vector("text_inpainted")
+    base = inpainted if "text_inpainted" in out else image
     table = {
         "p": image,
-        "p_text_inpainted": free,
-        "effect": image - free,
-        "control_effect": image - _mean_rows(out.group("control_inpainted"), len(image)),
+        "p_text_inpainted": inpainted,
+        "effect": image - out.removed("text")[1],
+        "control_effect": image - _mean_rows(out.removed_controls(), len(image)),
         "paste_effect": base - _mean_rows(out.group("swap"), len(image)),
         "paste_control_effect": base - _mean_rows(out.group("swap_control"), len(image)),
     }

@@ -122,6 +122,12 @@ class CleanConfig(Section):
     workers: int = Field(0, ge=0, description="0: all cores")
 
 
+class RetrainConfig(Section):
+    leave_sources_out: bool = Field(
+        False, description="also train without each source that holds several classes, and test on that source"
+    )
+
+
 class ReportConfig(Section):
     max_flagged: int = Field(24, ge=1, description="flagged cases shown with pictures")
     bootstrap: int = Field(2000, ge=100)
@@ -140,6 +146,7 @@ class PipelineConfig(Section):
     detect: DetectConfig = Field(default_factory=DetectConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
     clean: CleanConfig = Field(default_factory=CleanConfig)
+    retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
 
     @property

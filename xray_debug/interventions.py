@@ -13,11 +13,13 @@ import torch
 
 from .boxes import clip_boxes, rasterise_boxes
 from .config import AuditConfig, CleanConfig
+from .fills import FILLS, fills
 from .images import ModelView
 from .inpainting import inpaint_boxes
 from .placement import control_boxes
 from .saliency import rank_pixels, upsample_saliency
 
+REMOVALS = ("inpainted", *FILLS)  # ways in which text and its controls are taken away
 CURVE_STEPS = 24  # of the deletion and insertion curves; 48 frames and the two ends, which exist anyway
 
 
@@ -50,8 +52,9 @@ class CaseImages:
     text_free: np.ndarray  # the same with its visible text inpainted; equals `view` where there is none
     text_free_original: np.ndarray
     text_mask: np.ndarray  # (S, S) float32 in [0, 1], what inpainting may have touched
+    removed: dict[str, np.ndarray]  # the view without its text, by the name of the removal; "inpainted" is `text_free`
     control_masks: list[np.ndarray]
-    control_views: list[np.ndarray]
+    control_removed: list[dict[str, np.ndarray]]  # the same for each control placement
     baseline: np.ndarray  # (S, S) float32
 
 
@@ -105,17 +108,24 @@ def prepare_case(image_id: str, original: np.ndarray, boxes, view: ModelView, co
     text = clip_boxes(boxes, height, width)
     seen = view.visible_fraction(text, height, width) > 0
     visible, shown = text[seen], as_input(view.apply(original))
-    free, region, masks, views = original, np.zeros((height, width), bool), [], []
+    free, mask, removed, masks, controls = original, np.zeros_like(shown), {}, [], []
+
+    def without(place: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        inpainted, region = remove_boxes(original, place, clean)
+        touched = view.mask_to_view(region)
+        others = fills(shown, touched, mask if mask.any() else touched)
+        return inpainted, touched, {"inpainted": as_input(view.apply(inpainted)), **others}
+
     if len(visible):
-        free, region = remove_boxes(original, visible, clean)
+        free, mask, removed = without(visible)
         for place in place_controls(visible, text, view, height, width, seed, config.controls):
-            removed, touched = remove_boxes(original, place, clean)
-            masks.append(view.mask_to_view(touched))
-            views.append(as_input(view.apply(removed)))
+            _, touched, found = without(place)
+            masks.append(touched)
+            controls.append(found)
     return CaseImages(
         image_id=image_id, original=original, visible=visible, hidden=int((~seen).sum()), view=shown,
-        text_free=as_input(view.apply(free)) if len(visible) else shown, text_free_original=free,
-        text_mask=view.mask_to_view(region), control_masks=masks, control_views=views, baseline=baseline_of(shown),
+        text_free=removed.get("inpainted", shown), text_free_original=free, text_mask=mask, removed=removed,
+        control_masks=masks, control_removed=controls, baseline=baseline_of(shown),
     )  # fmt: skip
 
 
@@ -131,18 +141,20 @@ def top_share(rank: np.ndarray, share: float) -> np.ndarray:
 
 
 def add_text_frames(frames: Frames, case: CaseImages) -> None:
-    """The image, the baseline, and text alone, blurred and inpainted with the same for every control placement."""
+    """The image, the baseline, and text alone, blurred and removed, with the same for every control placement."""
     frames.add("image", case.view)
     frames.add("baseline", case.baseline)
     if not len(case.visible):
         return
     frames.add("text_only", composite(case.view, case.baseline, case.text_mask))
     frames.add("text_blurred", composite(case.baseline, case.view, case.text_mask))
-    frames.add("text_inpainted", case.text_free)
-    for index, (mask, removed) in enumerate(zip(case.control_masks, case.control_views, strict=True)):
+    for name, image in case.removed.items():
+        frames.add(f"text_{name}", image)
+    for index, (mask, removed) in enumerate(zip(case.control_masks, case.control_removed, strict=True)):
         frames.add(f"control_only/{index}", composite(case.view, case.baseline, mask))
         frames.add(f"control_blurred/{index}", composite(case.baseline, case.view, mask))
-        frames.add(f"control_inpainted/{index}", removed)
+        for name, image in removed.items():
+            frames.add(f"control_{name}/{index}", image)
 
 
 def add_salient_frames(frames: Frames, case: CaseImages, saliency: np.ndarray, shares: list[float]) -> None:

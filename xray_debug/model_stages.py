@@ -30,8 +30,11 @@ def image_cache(context: Context, frame: pd.DataFrame, root: Path, file: Path, w
     return images
 
 
-def _fit(context: Context, frame: pd.DataFrame, images: np.ndarray, folder: Path, seed: int, what: str):
-    """The model of one seed, trained or, where an earlier call finished it, loaded."""
+def _fit(
+    context: Context, frame: pd.DataFrame, images: np.ndarray, folder: Path, seed: int, what: str,
+    without: str | None = None,
+):  # fmt: skip
+    """The model of one seed, trained (on nothing of the source `without`) or, where it is finished, loaded."""
     from xray_debug.images import ModelView
     from xray_debug.models import build_model, load_checkpoint
     from xray_debug.training import fit, seed_everything
@@ -44,7 +47,7 @@ def _fit(context: Context, frame: pd.DataFrame, images: np.ndarray, folder: Path
         seed_everything(seed)
         view = ModelView.from_config(settings.view)
         model = build_model(settings.model, classes, view, settings.pretrained, **settings.model_options)
-        train, val = (np.flatnonzero(frame["split"] == split) for split in ("train", "val"))
+        train, val = (np.flatnonzero((frame["split"] == s) & (frame["source"] != without)) for s in ("train", "val"))
         if not len(train) or not len(val):
             raise RunError(f"training needs train and val images, the manifest has {len(train)} and {len(val)}")
         result = fit(
@@ -68,11 +71,13 @@ class Subset:
         return self.images[self.rows[index]]
 
 
-def _predictions(model, frame: pd.DataFrame, images: np.ndarray, **labels: Any) -> pd.DataFrame:
-    """Tall table of the test images' probabilities."""
+def _predictions(
+    model, frame: pd.DataFrame, images: np.ndarray, source: str | None = None, **labels: Any
+) -> pd.DataFrame:
+    """Tall table of the probabilities of the test images, or of those of one source."""
     from xray_debug.training import predict
 
-    rows = np.flatnonzero(frame["split"] == "test")
+    rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == source) | (source is None)))
     probabilities = predict(model, Subset(images, rows))
     table = frame.iloc[rows][["test_set", "image_id", "label", "source"]].reset_index(drop=True)
     for name, value in labels.items():
@@ -111,7 +116,10 @@ def train(context: Context, folder: Path) -> None:
 
 
 def retrain(context: Context, folder: Path) -> None:
-    """Trains on COVIDx++ and on the control cleaning; every model of every seed sees both test versions once."""
+    """Trains on COVIDx++ and on the control cleaning; every model of every seed sees both test versions once.
+
+    With retrain.leave_sources_out the originals and COVIDx++ are also learned without each source that can be spared.
+    """
     run, seeds = context.run, context.config.all_seeds
     frame = manifest(run)
     cleaned = cleaned_frame(run, frame)
@@ -132,8 +140,41 @@ def retrain(context: Context, folder: Path) -> None:
                 if (trained_on, tested_on) != ("original", "original"):
                     labels = {"trained_on": trained_on, "tested_on": tested_on, "seed": seed}
                     tables.append(_predictions(model, frame, views[tested_on], **labels))
+    found = _metrics(pd.concat(tables), model.classes, seeds[0])
+    if context.config.retrain.leave_sources_out:
+        tables += _without_sources(context, frame, views, folder / "without")
     for name in ("model.safetensors", "model.json", "history.csv"):
         shutil.copyfile(folder / "cleaned" / f"seed-{seeds[0]}" / name, folder / name)
-    table = pd.concat(tables, ignore_index=True)
-    write_table(table, folder / "predictions.parquet")
-    write_json(folder / "metrics.json", _metrics(table, model.classes, seeds[0]))
+    write_table(pd.concat(tables, ignore_index=True), folder / "predictions.parquet")
+    write_json(folder / "metrics.json", found)
+
+
+def sources_to_leave_out(frame: pd.DataFrame) -> list[str]:
+    """Sources that a model can be trained without and tested on.
+
+    They hold test images of several classes, and of each class there are train and val images elsewhere.
+    """
+    counts = frame.groupby(["source", "label", "split"]).size().unstack("split", fill_value=0)
+    counts = counts.reindex(columns=["train", "val", "test"], fill_value=0)
+    total, result = counts.groupby("label").sum(), []
+    for source, own in counts.groupby("source"):
+        left = total.sub(own.droplevel("source"), fill_value=0)
+        if source and (own["test"] > 0).sum() > 1 and (left[["train", "val"]] > 0).all(axis=None):
+            result.append(str(source))
+    return result
+
+
+def _without_sources(context: Context, frame: pd.DataFrame, views: dict, folder: Path) -> list[pd.DataFrame]:
+    """Predictions of models that never saw a source on that source's test images."""
+    sources, tables = sources_to_leave_out(frame), []
+    context.say(f"sources left out in turn: {', '.join(sources) or 'none can be'}")
+    for number, source in enumerate(sources):  # folders by number: a source may be named as no folder can be
+        for version in ("original", "cleaned"):
+            for seed in context.config.all_seeds:
+                what = f"train on {version} without {source}, seed {seed}"
+                where = folder / f"{number}-{version}" / f"seed-{seed}"
+                model = _fit(context, frame, views[version], where, seed, what, without=source)
+                labels = {"trained_on": f"{version} without {source}", "seed": seed}
+                for tested_on in ("original", "cleaned"):
+                    tables.append(_predictions(model, frame, views[tested_on], source, tested_on=tested_on, **labels))
+    return tables

@@ -43,7 +43,7 @@ def write_report(run_dir: str | Path, config: PipelineConfig) -> Path:
 def build_report(run: RunFiles, figures: Path) -> dict:
     """Everything the report says, as one dictionary; writes the pictures into `figures`."""
     samples, seed = run.config.report.bootstrap, run.config.seed
-    cells = read_cells(run)
+    cells, without = report_tables.apart(read_cells(run))
     permutations = run.config.audit.permutations
     verdict = dict(run.verdict or {})
     report = {
@@ -59,7 +59,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "gaps": report_tables.gaps(cells, samples, seed),
         "per_class": report_tables.per_class(cells),
         "per_source": report_tables.per_source(cells),
-        "left_out_sources": report_tables.left_out_sources(cells, run),
+        "left_out_sources": report_tables.left_out_sources(cells, without, run, samples, seed),
         "calibration": report_tables.calibration(cells, run),
         "confusion": report_tables.confusion(cells),
         "repaired": report_cleaning.repaired(run, permutations, seed),

@@ -14,8 +14,8 @@ SHOWN_CASES = 6
 def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
-             *_verdict(report), *_table4(report), *_differences(report), *_repaired(report), *_flagged(report),
-             *_cost(report), *_not_shown(report)]  # fmt: skip
+             *_verdict(report), *_table4(report), *_differences(report), *_left_out(report), *_repaired(report),
+             *_flagged(report), *_cost(report), *_not_shown(report)]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,6 +92,18 @@ def _differences(report: dict) -> list[str]:
     ]  # fmt: skip
     head = ["what changes", "test set", "accuracy, points", "macro F1, points", "p (Holm)", "reads as"]
     return ["### Differences, on the same images", _table(head, rows)] if rows else []
+
+
+def _left_out(report: dict) -> list[str]:
+    rows = [
+        [_text(row["source"]), _text(row["test_set"]), _text(row["trained_on"]), _text(row["tested_on"]),
+         percent(row["with"]), percent(row["without"]), _interval(row, "accuracy", points), p_value(row["p_holm"]),
+         count(row["images"])]
+        for row in report["left_out_sources"]
+    ]  # fmt: skip
+    head = ["source", "test set", "trained on", "tested on", "with the source, %", "without it, %",
+            "difference, points", "p (Holm)", "images"]  # fmt: skip
+    return ["### Leave one source out", _table(head, rows)] if rows else []
 
 
 def _repaired(report: dict) -> list[str]:

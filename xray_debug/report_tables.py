@@ -24,6 +24,7 @@ LEVEL = 0.95
 ALPHA = 0.05
 WORST_OF = 5  # images a source needs to be named the worst
 BINS = 15
+WITHOUT = " without "
 Cells = dict[tuple[str, str, str], Cell]
 Key = tuple[str, str]
 
@@ -183,26 +184,37 @@ def per_source(cells: Cells) -> list[dict]:
     return rows
 
 
-def left_out_sources(cells: Cells, run: RunFiles) -> list[dict]:
-    """Leave-one-source-out, where the run holds models trained without a source (trained_on "without:SOURCE")."""
+def apart(cells: Cells) -> tuple[Cells, Cells]:
+    """The cells of the usual models, and those of models that never saw a source ("VERSION without SOURCE")."""
+    other = {key: cell for key, cell in cells.items() if WITHOUT in key[0]}
+    return {key: cell for key, cell in cells.items() if key not in other}, other
+
+
+def left_out_sources(cells: Cells, without: Cells, run: RunFiles, samples: int, seed: int) -> list[dict]:
+    """Leave-one-source-out: on a source's test images, models that saw the source against models that never did.
+
+    `accuracy` is the difference, paired and Holm-adjusted over all lines; `with` and `without` the two accuracies.
+    """
     rows = []
-    for (trained, tested, test_set), cell in cells.items():
-        source = trained.removeprefix("without:")
-        usual = cells.get(("original", tested, test_set))
-        if source == trained or usual is None:
+    for (trained, tested, test_set), cell in without.items():
+        version, _, source = trained.partition(WITHOUT)
+        usual = cells.get((version, tested, test_set))
+        if usual is None:
             continue
-        inside, reference = (np.flatnonzero(c.sources == source) for c in (cell, usual))
-        if len(inside) and len(reference):
-            a, b = usual.take(reference), cell.take(inside)
-            rows.append({"source": source, "tested_on": tested, "test_set": test_set, "images": len(inside),
-                         "trained_with": float(a.correct.mean()),
-                         "trained_without": float(b.correct.mean())})  # fmt: skip
+        usual = usual.take(np.flatnonzero(usual.sources == source))
+        counts = np.bincount(cell.labels, minlength=len(cell.classes))
+        rows.append({
+            "source": source, "trained_on": version, "tested_on": tested, "test_set": test_set,
+            "classes": {name: int(n) for name, n in zip(cell.classes, counts, strict=True) if n},
+            "with": float(usual.correct.mean()), "without": float(cell.correct.mean()),
+            **_difference(usual, cell, samples, seed),
+        })  # fmt: skip
     if not rows:
-        _say_no_leave_out(cells, run)
-    return rows
+        _say_no_leave_out(run)
+    return _adjusted(rows)
 
 
-def _say_no_leave_out(cells: Cells, run: RunFiles) -> None:
+def _say_no_leave_out(run: RunFiles) -> None:
     frame = run.usable
     if frame is None:
         return
@@ -213,8 +225,8 @@ def _say_no_leave_out(cells: Cells, run: RunFiles) -> None:
     elif not mixed:
         why = "every source holds one class only, so a left-out source would test that class alone"
     else:
-        why = (f"it needs models trained without a source, which this run has not; sources with more than one class: "
-               f"{', '.join(mixed)}. The figures by source are of models that saw every source")
+        why = (f"the run holds no models trained without a source (retrain.leave_sources_out); sources with more than "
+               f"one class: {', '.join(mixed)}. The figures by source are of models that saw every source")
     run.leave_out("leave-one-source-out training", why)
 
 

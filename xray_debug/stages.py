@@ -153,7 +153,7 @@ def audit(context: Context, folder: Path) -> None:
     root, frame = dataset_root(run), manifest(run)
     boxes = boxes_by_image(text_boxes(run))
     model = load_checkpoint(run.path("train")).to(context.device)
-    cases = frame[frame["split"] == "test"][["image_id", "label", "source", "test_set", "path"]].copy()
+    cases = frame[frame["split"] == "test"][["image_id", "patient_id", "label", "source", "test_set", "path"]].copy()
     cases["file"] = [str(root / p) for p in cases.pop("path")]
     journal = folder / "cases.jsonl"  # finished cases of an interrupted audit
     result = audit_dataset(
@@ -224,11 +224,12 @@ def report(context: Context, folder: Path) -> None:
 
 LEARNING = ("models", "training", "dataset", "augmentation", "metrics", "stats", "image")
 ERASING = ("cleaning", "inpainting", "placement")
+DRAWING = ("phantom",)  # of a synthetic dataset alone
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("prepare", (), ("prepare",), ("covidx", "manifest", "image", "images", "phantom", "markers"), prepare),
+        Stage("prepare", (), ("prepare",), ("covidx", "manifest", "image", "images"), prepare),
         Stage("train", ("prepare",), ("train",), LEARNING, train),
         Stage("explain", ("train",), ("explain",), ("saliency", "explaining"), explain),
         Stage("detect", ("prepare",), ("detect",), ("text", "images", "boxes"), detect),
@@ -240,7 +241,7 @@ STAGES: dict[str, Stage] = {
             audit,
         ),
         Stage("clean", ("prepare", "detect"), ("clean", "detect"), ("review", "residue", "covidx", *ERASING), clean),
-        Stage("retrain", ("train", "clean"), ("train", "clean"), LEARNING, retrain),
+        Stage("retrain", ("train", "clean"), ("train", "clean", "retrain"), LEARNING, retrain),
         Stage(
             "report",
             ("train", "explain", "detect", "audit", "clean", "retrain"),
@@ -257,15 +258,17 @@ def fingerprint(stage: Stage, run: Run, config: PipelineConfig) -> Fingerprint:
     inputs = {name: (run.record(name) or {}).get("fingerprint", "absent") for name in stage.needs}
     parameters: dict[str, Any] = {name: getattr(config, name).model_dump(mode="json") for name in stage.sections}
     parameters["seed"] = config.seed
+    code = stage.code
     if stage.name == "prepare":
         phantom = config.data is None and config.phantom is not None
         inputs["data"] = "phantom" if phantom else folder_digest(_data_folder(config))
         parameters["phantom"] = config.phantom.model_dump(mode="json") if phantom else None
+        code += DRAWING if phantom else ()
     if stage.name in ("train", "retrain"):
         parameters["seeds"] = config.all_seeds
     if stage.name == "clean":
         inputs["review"] = _decisions_digest(run)
-    return Fingerprint(inputs, parameters, code_digest(stage.code))
+    return Fingerprint(inputs, parameters, code_digest(code))
 
 
 def _decisions_digest(run: Run) -> str:
