@@ -12,7 +12,9 @@ def row(image_id, **changes):
             "p_text_removed": 0.9, "effect": 0.0, "control_effect": 0.01, "control_effect_max": 0.05, "controls": 4,
             "text_visible": 1, "text_boxes": 1, "text_hidden": 0, "adversarial_suspicion": math.nan, "insertion": 0.5,
             "deletion": 0.1, "decision_text_only": "b", "decision_baseline": "b"}
-    return {**base, **changes}
+    removals = {f"decision_text_{name}": changes.get("decision_text_removed", "a")
+                for name in ("inpainted", "smoothed", "mirrored")}
+    return {**base, **removals, **changes}
 
 
 def flags(*rows):
@@ -43,6 +45,12 @@ def test_kinds_reasons_and_order():
     ({"effect": 0.2, "decision_text_removed": "b", "control_effect": 0.25,
       "control_effect_max": 0.3}, ""),  # removal as such does it
     ({"effect": 0.2, "decision_text_removed": "b", "control_effect_max": 0.25}, "decision"),
+    ({"effect": 0.2, "decision_text_removed": "b", "decision_text_inpainted": "a", "decision_text_smoothed": "a",
+      "control_effect_max": 0.25}, ""),  # one removal alone, and no more than twice a control
+    ({"effect": 0.6, "decision_text_removed": "b", "decision_text_inpainted": "a", "decision_text_smoothed": "a",
+      "control_effect_max": 0.25}, "decision"),
+    ({"effect": 0.2, "decision_text_removed": "b", "decision_text_smoothed": "", "decision_text_mirrored": "",
+      "control_effect_max": 0.25}, "decision"),  # the only removal there is
     ({"effect": 0.3, "control_effect": math.nan, "control_effect_max": math.nan, "controls": 0}, "probability"),
     ({"effect": 0.9, "text_visible": 0}, ""),
 ])  # fmt: skip

@@ -1,7 +1,9 @@
 """Which cases are flagged, why (one sentence each) and in which order.
 
 `kind` keeps two findings apart: "decision", the decision changes when the text is removed and is not explained by
-removal as such; "probability", it holds but the probability moves by more than at any control placement.
+removal as such; "probability", it holds but the probability moves by more than at any control placement. A changed
+decision must show under two ways of removing, or under one by far more than at any control: a single fill can be an
+odd picture.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ import numpy as np
 import pandas as pd
 
 from .config import AuditConfig
+from .interventions import REMOVALS
 
 ADVERSARIAL = 0.5
+AGREEING = 2  # ways of removing that must change the decision
+FAR_BEYOND = 2  # times the largest effect of a control, from which one way is enough
 
 
 def flag_kind(row: pd.Series, config: AuditConfig) -> str:
@@ -19,7 +24,10 @@ def flag_kind(row: pd.Series, config: AuditConfig) -> str:
     if not row["text_visible"]:
         return ""
     mean, most = (0.0 if np.isnan(row[name]) else row[name] for name in ("control_effect", "control_effect_max"))
-    if row["decision_text_removed"] != row["predicted"] and row["effect"] > mean:
+    decisions = [row[f"decision_text_{name}"] for name in REMOVALS if row[f"decision_text_{name}"]]
+    changing = sum(decision != row["predicted"] for decision in decisions)
+    confirmed = changing >= min(AGREEING, len(decisions)) or row["effect"] > FAR_BEYOND * most
+    if row["decision_text_removed"] != row["predicted"] and row["effect"] > mean and confirmed:
         return "decision"
     return "probability" if row["effect"] >= config.min_effect and row["effect"] > most else ""
 
