@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from xray_debug.config import AuditConfig
-from xray_debug.verdict import region_names, separation, set_verdict, sign_flip_p
+from xray_debug.verdict import region_names, set_verdict
+from xray_debug.verdict_statistics import label_permutation_p, own_over_others, separation, sign_flip_p
 
 CLASSES = ["a", "b", "c"]
 CONFIG = AuditConfig(min_effect=0.1)
@@ -65,6 +66,34 @@ def test_presence_of_text_in_one_class_alone_is_named():
     frame["effect_b"] += 0.4
     frame = textless(frame, frame.index[(frame["label"] != "b") & (np.arange(len(frame)) % 10 > 0)])
     assert set_verdict(frame, CLASSES, CONFIG)["verdict"] == "b relies on text"
+
+
+def test_an_effect_too_small_for_each_class_is_shown_over_all():
+    rng, frame = np.random.default_rng(2), cases(n=12)
+    for c in CLASSES:  # a third of each class's images lose a lot, which 12 images cannot show after correction
+        rows = frame.index[frame["label"] == c][:4]
+        frame.loc[rows, f"effect_{c}"] += 0.3
+        frame.loc[frame["label"] == c, f"effect_{c}"] += rng.normal(0, 0.05, 12)
+    found = set_verdict(frame, CLASSES, CONFIG)
+    assert not any(found["classes"][c]["text"]["shown"] for c in CLASSES)
+    assert found["verdict"] == "the classes together rely on text" and found["shown"]["text"]
+    assert found["overall"]["n"] == 36 and found["overall"]["effect"]["value"] == pytest.approx(0.1, abs=0.03)
+    assert "over 36 images" in found["sentences"][0]
+
+
+def test_over_all_classes_too_the_label_must_matter():
+    frame = cases()
+    frame["effect_b"] += 0.4  # on the images of every class
+    assert not set_verdict(frame, CLASSES, CONFIG)["overall"]["shown"]
+
+
+def test_own_over_others_by_hand_and_its_p_against_all_orders():
+    beyond = np.array([[0.4, 0.1, 0.0], [0.0, 0.3, -0.1], [0.1, 0.1, 0.2], [0.2, 0.0, 0.1]])
+    codes = np.array([0, 1, 2, 0])
+    assert own_over_others(beyond, codes).tolist() == pytest.approx([0.35, 0.35, 0.1, 0.15])
+    means = [own_over_others(beyond, np.array(order)).mean() for order in itertools.permutations(codes)]
+    exact = np.mean(np.array(means) >= own_over_others(beyond, codes).mean() - 1e-12)
+    assert label_permutation_p(beyond, codes, 20000, 0) == pytest.approx(exact, abs=0.01)
 
 
 def test_an_effect_that_controls_share_is_not_shown():

@@ -107,6 +107,10 @@ def model_rows(report: dict) -> list[dict]:
 def verdict_rows(verdict: dict | None) -> list[dict]:
     """One line per test set, class and question; empty where the verdict has another shape."""
     rows = []
+    for name, found in _sets(verdict):
+        if found.get("overall"):
+            rows.append({"test_set": name, "label": "all classes", "question": "text",
+                         **_answer(found["overall"], "text")})  # fmt: skip
     for test_set, label, entry in _judged(verdict):
         asked = {"text": entry.get("text"), "absence of text": entry.get("absence")}
         asked |= {f"region {name}": part for name, part in (entry.get("regions") or {}).items()}
@@ -118,9 +122,14 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
 
 def _judged(verdict: dict | None) -> list[tuple[str, str, dict]]:
     """(test set, class, what was found of it)."""
-    sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
-    return [(name, label, entry) for name, found in sorted(sets.items(), key=lambda pair: (pair[0] != "test", pair[0]))
+    return [(name, label, entry) for name, found in _sets(verdict)
             for label, entry in (found.get("classes") or {}).items()]  # fmt: skip
+
+
+def _sets(verdict: dict | None) -> list[tuple[str, dict]]:
+    """(test set, its verdict), the usual one first."""
+    sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
+    return sorted(sets.items(), key=lambda pair: (pair[0] != "test", pair[0]))
 
 
 def textless_rows(verdict: dict | None) -> list[dict]:

@@ -7,7 +7,9 @@ A hypothesis has two halves and needs both. Beyond controls: the intervention lo
 images by more than its controls do on the same images (sign-flip test). Separation: it does so more than on the images
 of the other classes (permutation of labels); a model that answers all text alike gains nothing from it. Taking away a
 large region spoils any film, so such a region must also separate the class when it is all there is to see. The largest
-of the p-values counts and is corrected over all hypotheses of a test set (Holm). All tests are one-sided.
+of the p-values counts and is corrected over all hypotheses of a test set (Holm). All tests are one-sided. Text is also
+asked after over all classes at once, each image by the probability of its own label: more images, so a smaller effect
+can be shown.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ from .audit_summary import (
 )
 from .config import AuditConfig
 from .stats import bootstrap, holm, wilson
+from .verdict_statistics import label_permutation_p, own_over_others, separation, separation_p, sign_flip_p
 
 SIGN_FLIPS, PERMUTATIONS = 5000, 2000
 LARGE = 0.1  # area share from which a region must also tell the class alone
 MIN_CASES = 8  # below, a sign-flip test cannot become significant after correction
 NOT_SHOWN = "not shown"
+ALL = "all classes"
 
 
 @dataclass
@@ -42,7 +46,8 @@ class Hypothesis:
 
     `beyond` and `own`: on all images, effect less control (0 where there is nothing to remove), and whether the image
     is of the class; None for a question that is not put to the other classes' images. `alone`: for a large region, what
-    it adds on the baseline by itself, on all images.
+    it adds on the baseline by itself, on all images. `codes`: the class of every image, for a question put to all
+    classes at once; `beyond` is (N, K) then.
     """
 
     label: str
@@ -52,35 +57,9 @@ class Hypothesis:
     beyond: np.ndarray | None = None
     own: np.ndarray | None = None
     alone: np.ndarray | None = None
+    codes: np.ndarray | None = None
     p: float = 1.0
     p_adjusted: float = 1.0
-
-
-def sign_flip_p(differences: np.ndarray, samples: int, seed: int) -> float:
-    """One-sided p of mean(differences) > 0 when every sign is equally likely; (1 + hits) / (1 + samples)."""
-    values = np.asarray(differences, float)
-    if not len(values):
-        return 1.0
-    rng, hits, step = np.random.default_rng(seed), 0, 500
-    for start in range(0, samples, step):
-        signs = rng.integers(0, 2, (min(step, samples - start), len(values)), dtype=np.int8) * 2 - 1
-        hits += int((signs @ values >= values.sum() - 1e-12).sum())
-    return (1 + hits) / (1 + samples)
-
-
-def separation(beyond: np.ndarray, own: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean over the class's images less mean over the others, along `axis`; nan where either is missing."""
-    count = own.sum(axis=axis)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mine = np.where(own, beyond, 0.0).sum(axis=axis) / count
-        return mine - np.where(own, 0.0, beyond).sum(axis=axis) / (own.shape[axis] - count)
-
-
-def separation_p(beyond: np.ndarray, own: np.ndarray, permutations: int, seed: int) -> float:
-    """One-sided p of the separation when it does not matter which images are of the class."""
-    shuffled = np.random.default_rng(seed).permuted(np.tile(own, (permutations, 1)), axis=1)
-    hits = separation(np.broadcast_to(beyond, shuffled.shape), shuffled) >= separation(beyond, own) - 1e-12
-    return float((1 + hits.sum()) / (1 + permutations))
 
 
 def _beyond(frame: pd.DataFrame, effect: str, control: str) -> np.ndarray:
@@ -106,7 +85,20 @@ def hypotheses(cases: pd.DataFrame, classes: list[str]) -> list[Hypothesis]:
             names = (f"region_{region}_effect_{label}", f"region_{region}_control_effect_{label}")
             result.append(Hypothesis(label, f"region:{region}", *paired(own, *names), _beyond(cases, *names), mine,
                                      _alone(cases, region, label)))
-    return result
+    return result + _over_all_classes(cases, classes)
+
+
+def _over_all_classes(cases: pd.DataFrame, classes: list[str]) -> list[Hypothesis]:
+    """The text of all classes at once, where each has enough images with text."""
+    cases = cases[cases["label"].isin(classes)]
+    seen = cases[cases["text_visible"] > 0]
+    if len(classes) < 2 or min((seen["label"] == label).sum() for label in classes) < MIN_CASES:
+        return []
+    names = {label: (f"effect_{label}", f"control_effect_{label}") for label in classes}
+    pairs = [paired(seen[seen["label"] == label], *names[label]) for label in classes]
+    beyond = np.stack([_beyond(cases, *names[label]) for label in classes], axis=1)
+    codes = cases["label"].map(classes.index).to_numpy()
+    return [Hypothesis(ALL, "text", *(np.concatenate(side) for side in zip(*pairs, strict=True)), beyond, codes=codes)]
 
 
 def _alone(cases: pd.DataFrame, region: str, label: str) -> np.ndarray | None:
@@ -127,7 +119,9 @@ def test_all(found: list[Hypothesis], seed: int) -> None:
     tested = [h for h in found if len(h.effect) >= MIN_CASES]
     for index, h in enumerate(tested):
         h.p = sign_flip_p(h.effect - h.control, SIGN_FLIPS, seed + index)
-        if h.own is not None and not h.own.all():
+        if h.codes is not None:
+            h.p = max(h.p, label_permutation_p(h.beyond, h.codes, PERMUTATIONS, seed + index))
+        elif h.own is not None and not h.own.all():
             parts = [part for part in (h.beyond, h.alone) if part is not None]
             h.p = max(h.p, *(separation_p(part, h.own, PERMUTATIONS, seed + index) for part in parts))
     for h, adjusted in zip(tested, holm([h.p for h in tested]) if tested else [], strict=True):
@@ -146,7 +140,10 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int) -> dict:
              "difference": mean_interval_of(h.effect - h.control, config.level, seed),
              "separation": None, "p": h.p, "p_adjusted": h.p_adjusted, "shown": False}
     separates = True
-    if h.own is not None and h.own.any() and not h.own.all():
+    if h.codes is not None:
+        entry["separation"] = mean_interval_of(own_over_others(h.beyond, h.codes), config.level, seed)
+        separates = entry["separation"]["low"] > 0
+    elif h.own is not None and h.own.any() and not h.own.all():
         found = bootstrap(separation, [h.beyond, h.own], BOOTSTRAP, seed, config.level)
         entry["separation"], separates = as_dict(found), found.low > 0
         if h.alone is not None:
@@ -251,14 +248,19 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
     test_all(found, seed)
     unit = "images" if len(units) == len(cases) else "patients"
     result = {label: class_verdict(label, found, units, config, seed, unit) for label in classes}
+    overall = next(({**judge(h, config, seed), "unit": unit} for h in found if h.label == ALL), None)
+    together = bool(overall and overall["shown"] and not any(result[c]["text"]["shown"] for c in classes))
     named = [label for label in classes if result[label]["verdict"] != NOT_SHOWN]
-    kinds = {"text": any(result[c]["text"]["shown"] for c in classes),
+    said = ["the classes together rely on text"] * together + [f"{c} {result[c]['verdict']}" for c in named]
+    first = [f"The classes together rely on text: removing it lowers the probability of an image's own class "
+             f"{_numbers(overall)}."] if together else []
+    kinds = {"text": together or any(result[c]["text"]["shown"] for c in classes),
              "absence": any(result[c]["absence"]["shown"] for c in classes),
              "regions": sorted({r for c in classes for r, e in result[c]["regions"].items() if e["shown"]})}
     return {
-        "verdict": "; ".join(f"{label} {result[label]['verdict']}" for label in named) or NOT_SHOWN,
-        "sentences": [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
-        "shown": kinds, "classes": result, "cases": len(cases), "unit": unit, "units": len(units),
+        "verdict": "; ".join(said) or NOT_SHOWN,
+        "sentences": first + [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
+        "shown": kinds, "overall": overall, "classes": result, "cases": len(cases), "unit": unit, "units": len(units),
         "hypotheses": sum(len(h.effect) >= MIN_CASES for h in found), "level": config.level,
         "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
         "centre_blacked_out": blackout_summary(cases, config, seed),
