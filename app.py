@@ -1,6 +1,6 @@
 """The review app: pages through flagged cases and saves decisions. Start: streamlit run app.py -- --run DIR
 
-Shows and asks only; what it shows comes from xray_debug.review_view, what is decided goes to xray_debug.review.
+Shows and asks only; what is shown comes from review/view.py, what is decided goes to review/decisions.py.
 File names and notes are shown as plain text, never as Markdown or HTML.
 """
 
@@ -12,8 +12,8 @@ import sys
 import pandas as pd
 import streamlit as st
 
-from xray_debug.review import ReviewDB, ReviewError
-from xray_debug.review_view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
+from xray_debug.review.decisions import ReviewDB, ReviewError
+from xray_debug.review.view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
 
 ANSWERS = {"approve": "Approve: erase these boxes", "reject": "Reject: leave the image", "edit": "Save my boxes"}
 

@@ -24,15 +24,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from xray_debug.audit import audit_dataset, dataset_verdict, forward
-from xray_debug.audit_flags import add_flags
-from xray_debug.audit_measures import saliency_share
-from xray_debug.boxes import as_boxes, rasterise_boxes
+from xray_debug.audit.auditor import audit_dataset, dataset_verdict, forward
+from xray_debug.audit.flags import add_flags
+from xray_debug.audit.measures import saliency_share
 from xray_debug.config import AuditConfig, CleanConfig, PhantomConfig, TrainConfig
-from xray_debug.images import ModelView, write_image
+from xray_debug.data.boxes import as_boxes, rasterise_boxes
+from xray_debug.data.images import ModelView, write_image
 from xray_debug.models import build_model, load_checkpoint
-from xray_debug.phantom import PhantomCase, make_case
-from xray_debug.training import fit
+from xray_debug.models.fit import fit
+from xray_debug.phantom.dataset import PhantomCase, make_case
 
 CLASSES = ["normal", "pneumonia", "COVID-19"]
 STYLES, CORRELATIONS = ("bright", "faint", "rotated"), (0.95, 0.8, 0.6)

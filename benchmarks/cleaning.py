@@ -22,16 +22,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from xray_debug.boxes import as_boxes, rasterise_boxes
-from xray_debug.cleaning import clean_dataset, clean_image, inpaint_boxes
+from xray_debug.cleaning.controls import image_seed
+from xray_debug.cleaning.dataset import clean_dataset, clean_image, inpaint_boxes
+from xray_debug.cleaning.residue import inpainting_probe
 from xray_debug.config import CleanConfig, PhantomConfig, TrainConfig, ViewConfig
-from xray_debug.images import ModelView, read_image, write_image
+from xray_debug.data.boxes import as_boxes, rasterise_boxes
+from xray_debug.data.images import ModelView, read_image, write_image
 from xray_debug.models import build_model, load_checkpoint
-from xray_debug.phantom import PhantomCase, make_case
-from xray_debug.phantom_findings import CLASSES
-from xray_debug.placement import image_seed
-from xray_debug.residue import inpainting_probe
-from xray_debug.training import fit, predict
+from xray_debug.models.fit import fit, predict
+from xray_debug.phantom.dataset import PhantomCase, make_case
+from xray_debug.phantom.findings import CLASSES
 
 DILATIONS = (0.0, 0.1, 0.15, 0.25, 0.4)
 SHAPES = ("box", "letters")

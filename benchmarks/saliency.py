@@ -21,7 +21,7 @@ import torch
 from saliency_tables import TABLES, Row
 from torch import nn
 
-from xray_debug.images import read_image, to_gray8
+from xray_debug.data.images import read_image, to_gray8
 from xray_debug.saliency import METHODS, blurred, deletion_insertion
 from xray_debug.saliency.measure import mean_error, objective_of
 

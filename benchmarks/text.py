@@ -6,7 +6,7 @@ Four readers: craft-lite (bundled), CRAFT's official network as craft-text-detec
 time is the same), rapidocr's detector, and tesseract if it is installed. The two networks are first timed alone on
 tensors of the same size (`--side`), then every reader end to end, from pixels to boxes, at its own defaults. Times are
 the median over images after one to warm up, on the clock and of the processor (all threads; steadier on a busy
-machine). Accuracy: the measures of xray_debug.text.scoring, for every reader that
+machine). Accuracy: the measures of xray_debug.text.training.scoring, for every reader that
 has trained weights.
 """
 
@@ -25,10 +25,11 @@ import cv2
 import numpy as np
 import torch
 
-from xray_debug.boxes import TextBox
-from xray_debug.images import SUFFIXES, read_image
-from xray_debug.text import load_detector, official
-from xray_debug.text.scoring import read_annotations, score_detections
+from xray_debug.data.boxes import TextBox
+from xray_debug.data.images import SUFFIXES, read_image
+from xray_debug.text import load_detector
+from xray_debug.text.detectors import official
+from xray_debug.text.training.scoring import read_annotations, score_detections
 
 
 class Tesseract:

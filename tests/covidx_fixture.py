@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xray_debug.images import write_image
+from xray_debug.data.images import write_image
 
 CLASSES = ("normal", "pneumonia", "COVID-19")
 

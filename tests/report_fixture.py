@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import PipelineConfig
-from xray_debug.images import write_image
+from xray_debug.data.images import write_image
 
 CLASSES = ("normal", "pneumonia", "COVID-19")
 SIDE = 48

@@ -65,8 +65,8 @@ def progress_bars() -> Iterator[Callable]:
 
 def execute(folder: Path, config, first=None, only=None, force=False) -> None:
     from xray_debug.config import save_config
-    from xray_debug.runs import Run
-    from xray_debug.stages import Context, run_stages
+    from xray_debug.run.folder import Run
+    from xray_debug.stages.registry import Context, run_stages
 
     run = Run(folder)
     with run.locked(), progress_bars() as progress:
@@ -79,8 +79,8 @@ def execute(folder: Path, config, first=None, only=None, force=False) -> None:
 
 
 def show_plan(folder: Path, config, first, only, force) -> None:
-    from xray_debug.runs import Run
-    from xray_debug.stages import plan
+    from xray_debug.run.folder import Run
+    from xray_debug.stages.registry import plan
 
     for stage, why in plan(Run(folder), config, first, only, force):
         out.print(f"{stage.name:8} {'run: ' + why if why else 'skip: up to date'}", markup=False, highlight=False)
@@ -88,7 +88,7 @@ def show_plan(folder: Path, config, first, only, force) -> None:
 
 def known_stage(name: str | None, option: str) -> None:
     from xray_debug.config import ConfigError
-    from xray_debug.stages import STAGES
+    from xray_debug.stages.registry import STAGES
 
     if name is not None and name not in STAGES:
         raise ConfigError(f"{option} {name}: expected one of {', '.join(STAGES)}")
@@ -127,7 +127,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
 def _stage_command(name: str, help_: str) -> None:
     def command(run: RunOption, set_: SetOption = None, force: ForceOption = False) -> None:
         from xray_debug.config import load_config
-        from xray_debug.runs import RunError
+        from xray_debug.run.folder import RunError
 
         file = run / "pipeline.yaml"
         if not file.exists():
@@ -154,8 +154,8 @@ for _name, _help in {
 def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: SetOption = None):
     """All faults of a dataset at once; nothing is changed."""
     from xray_debug.config import override, parse_config
-    from xray_debug.covidx import check_dataset
-    from xray_debug.runs import RunError
+    from xray_debug.data.formats.covidx import check_dataset
+    from xray_debug.run.folder import RunError
 
     if not data.is_dir():
         raise RunError(f"{data}: expected a COVIDx folder, found {'a file' if data.exists() else 'nothing'}")
@@ -178,7 +178,7 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One image, one picture: the film, its map and the deletion and insertion curves."""
     from xray_debug.config import ExplainConfig
-    from xray_debug.explain_image import explain_one
+    from xray_debug.models.explain_image import explain_one
 
     picture = out_file or image.with_name(image.stem + ".explained.png")
     facts = explain_one(image, model, ExplainConfig(method=method, mask_size=mask_size), target, picture)
@@ -190,7 +190,7 @@ def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local 
     """Opens the review app on a run."""
     import subprocess
 
-    from xray_debug.runs import RunError
+    from xray_debug.run.folder import RunError
 
     if not (run / "audit" / "cases.parquet").exists():
         raise RunError(f"{run}: nothing to review before stage audit is complete")
@@ -204,8 +204,8 @@ def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local 
 def status(run: RunOption):
     """What of a run is complete, with times and memory."""
     from xray_debug.config import load_config
-    from xray_debug.runs import Run, RunError
-    from xray_debug.stages import plan
+    from xray_debug.run.folder import Run, RunError
+    from xray_debug.stages.registry import plan
 
     file = run / "pipeline.yaml"
     if not file.exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from xray_debug.images import ModelView
+from xray_debug.data.images import ModelView
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.registry import build_model
 from xray_debug.models.weights import fill, read_state

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from xray_debug.images import ModelView
+from xray_debug.data.images import ModelView
 from xray_debug.models import covidnet, covidnext50, imagenet
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.weights import fill, read_state

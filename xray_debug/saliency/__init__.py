@@ -13,13 +13,13 @@ from xray_debug.saliency.faithfulness import (
     insertion_deletion_images,
     rank_pixels,
 )
-from xray_debug.saliency.gradients import gradcam, gradient, integrated_gradients
-from xray_debug.saliency.igos import igos, igos_pp
 from xray_debug.saliency.images import blurred, compose, upsample_saliency
-from xray_debug.saliency.mask import mask_perturbation
+from xray_debug.saliency.methods.gradients import gradcam, gradient, integrated_gradients
+from xray_debug.saliency.methods.igos import igos, igos_pp
+from xray_debug.saliency.methods.mask import mask_perturbation
+from xray_debug.saliency.methods.rise import rise
 from xray_debug.saliency.regions import mass_inside, pointing
 from xray_debug.saliency.result import Evaluations, Explanation, Step
-from xray_debug.saliency.rise import rise
 from xray_debug.saliency.sanity import adversarial_alarm, mi_fgsm, randomise_labels, randomise_model
 
 METHODS: dict[str, Callable[..., Explanation]] = {

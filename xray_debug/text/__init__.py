@@ -1,7 +1,7 @@
 """Burned-in text of radiographs: detectors, and the training of the bundled one."""
 
-from ..boxes import TextBox
-from .detectors import DETECTORS, Detector, load_detector
-from .table import detect_table
+from xray_debug.data.boxes import TextBox
+from xray_debug.text.detectors.registry import DETECTORS, Detector, load_detector
+from xray_debug.text.table import detect_table
 
 __all__ = ["DETECTORS", "Detector", "TextBox", "detect_table", "load_detector"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ..boxes import TextBox, intersection_areas
+from xray_debug.data.boxes import TextBox, intersection_areas
 
 BASE = 768  # pixels, long side
 ENLARGE = 2.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..images import read_image
-from .detectors import Detector
+from xray_debug.data.images import read_image
+from xray_debug.text.detectors.registry import Detector
 
 COLUMNS = {"image_id": "object", "x0": "int64", "y0": "int64", "x1": "int64", "y1": "int64", "score": "float64",
            "detector": "object"}

@@ -1,0 +1,200 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_debug.audit.verdict import region_names, set_verdict
+from xray_debug.config import AuditConfig
+from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, sign_flip_p
+
+CLASSES = ["a", "b", "c"]
+CONFIG = AuditConfig(min_effect=0.1)
+
+
+def cases(n=20, seed=0):
+    """Images with text on which nothing has an effect but noise."""
+    rng, rows = np.random.default_rng(seed), []
+    for label in CLASSES:
+        for index in range(n):
+            row = {"image_id": f"{label}{index}", "label": label, "predicted": label, "text_visible": 1,
+                   "decision_centre_blacked": "a", "text_place": "top left", "swap_followed": 0.0,
+                   "swap_control_followed": 0.0, "kind": "", "region_border_p_inpainted": 0.5}
+            for c in CLASSES:
+                for name in ("effect", "control_effect", "paste_effect", "paste_control_effect",
+                             "region_border_effect", "region_border_control_effect"):
+                    row[f"{name}_{c}"] = rng.normal(0, 0.02)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def textless(frame, rows):
+    frame.loc[rows, "text_visible"] = 0
+    frame.loc[rows, [c for c in frame if c.startswith(("effect_", "control_effect_"))]] = np.nan
+    return frame
+
+
+def test_noise_is_not_shown():
+    for seed in range(5):
+        found = set_verdict(cases(seed=seed), CLASSES, CONFIG)
+        assert found["verdict"] == "not shown"
+        assert found["shown"] == {"text": False, "absence": False, "regions": []}
+        assert len(found["sentences"]) == 3
+
+
+def test_text_that_carries_one_class_is_named_with_its_numbers():
+    frame = cases()
+    frame.loc[frame["label"] == "b", "effect_b"] += 0.4
+    found = set_verdict(frame, CLASSES, CONFIG)
+    assert found["verdict"] == "b relies on text"
+    entry = found["classes"]["b"]["text"]
+    assert entry["n"] == 20 and entry["difference"]["value"] == pytest.approx(0.4, abs=0.03)
+    assert entry["difference"]["low"] < entry["difference"]["value"] < entry["difference"]["high"]
+    assert entry["separation"]["value"] == pytest.approx(0.4, abs=0.03)
+    assert "removing it lowers the probability of b by 0.4" in found["sentences"][0]
+    assert "over 20 images" in found["sentences"][0] and "top left" in found["sentences"][0]
+
+
+def test_a_model_that_answers_all_text_alike_is_not_accused():
+    frame = cases()
+    frame["effect_b"] += 0.4  # on the images of every class
+    assert set_verdict(frame, CLASSES, CONFIG)["verdict"] == "not shown"
+
+
+def test_presence_of_text_in_one_class_alone_is_named():
+    frame = cases()
+    frame["effect_b"] += 0.4
+    frame = textless(frame, frame.index[(frame["label"] != "b") & (np.arange(len(frame)) % 10 > 0)])
+    assert set_verdict(frame, CLASSES, CONFIG)["verdict"] == "b relies on text"
+
+
+def test_an_effect_too_small_for_each_class_is_shown_over_all():
+    rng, frame = np.random.default_rng(2), cases(n=12)
+    for c in CLASSES:  # a third of each class's images lose a lot, which 12 images cannot show after correction
+        rows = frame.index[frame["label"] == c][:4]
+        frame.loc[rows, f"effect_{c}"] += 0.3
+        frame.loc[frame["label"] == c, f"effect_{c}"] += rng.normal(0, 0.05, 12)
+    found = set_verdict(frame, CLASSES, CONFIG)
+    assert not any(found["classes"][c]["text"]["shown"] for c in CLASSES)
+    assert found["verdict"] == "the classes together rely on text" and found["shown"]["text"]
+    assert found["overall"]["n"] == 36 and found["overall"]["effect"]["value"] == pytest.approx(0.1, abs=0.03)
+    assert "over 36 images" in found["sentences"][0]
+
+
+def test_over_all_classes_too_the_label_must_matter():
+    frame = cases()
+    frame["effect_b"] += 0.4  # on the images of every class
+    assert not set_verdict(frame, CLASSES, CONFIG)["overall"]["shown"]
+
+
+def test_own_over_others_by_hand_and_its_p_against_all_orders():
+    beyond = np.array([[0.4, 0.1, 0.0], [0.0, 0.3, -0.1], [0.1, 0.1, 0.2], [0.2, 0.0, 0.1]])
+    codes = np.array([0, 1, 2, 0])
+    assert own_over_others(beyond, codes).tolist() == pytest.approx([0.35, 0.35, 0.1, 0.15])
+    means = [own_over_others(beyond, np.array(order)).mean() for order in itertools.permutations(codes)]
+    exact = np.mean(np.array(means) >= own_over_others(beyond, codes).mean() - 1e-12)
+    assert label_permutation_p(beyond, codes, 20000, 0) == pytest.approx(exact, abs=0.01)
+
+
+def test_an_effect_that_controls_share_is_not_shown():
+    frame = cases()
+    rows = frame["label"] == "b"
+    frame.loc[rows, "effect_b"] += 0.4
+    frame.loc[rows, "control_effect_b"] += 0.4
+    assert set_verdict(frame, CLASSES, CONFIG)["verdict"] == "not shown"
+
+
+def test_a_sure_but_small_effect_is_not_shown():
+    frame = cases(n=60)
+    frame.loc[frame["label"] == "b", "effect_b"] += 0.03
+    found = set_verdict(frame, CLASSES, CONFIG)
+    assert found["classes"]["b"]["text"]["p_adjusted"] < 0.05 and found["verdict"] == "not shown"
+
+
+def test_absence_is_named_where_the_class_has_less_text_and_pasting_hurts_it():
+    frame = cases()
+    rows = frame.index[frame["label"] == "c"][:18]
+    frame.loc[rows, "paste_effect_c"] += 0.3
+    found = set_verdict(textless(frame, rows), CLASSES, CONFIG)
+    assert found["verdict"] == "c relies on its absence"
+    entry = found["classes"]["c"]["absence"]
+    assert entry["n"] == 18 and entry["textless_here"]["value"] == 0.9 and entry["textless_elsewhere"]["value"] == 0
+    assert entry["removal_elsewhere"]["n"] == 40
+
+
+def test_absence_is_not_named_where_all_classes_lack_text_alike():
+    frame = cases()
+    frame.loc[frame["label"] == "c", "paste_effect_c"] += 0.3
+    found = set_verdict(textless(frame, frame.index[np.arange(len(frame)) % 2 == 0]), CLASSES, CONFIG)
+    assert found["classes"]["c"]["absence"]["p_adjusted"] < 0.05
+    assert found["verdict"] == "not shown"
+
+
+def test_region_is_named():
+    frame = cases()
+    frame.loc[frame["label"] == "a", "region_border_effect_a"] += 0.3
+    found = set_verdict(frame, CLASSES, CONFIG)
+    assert found["verdict"] == "a relies on region border" and found["shown"]["regions"] == ["border"]
+    assert region_names(frame) == ["border"]
+
+
+@pytest.mark.parametrize("alone, verdict", [(0.2, "a relies on region border"), (0.0, "not shown")])
+def test_a_large_region_must_tell_the_class_alone(alone, verdict):
+    frame = cases().assign(region_border_area=0.3)
+    rng, own = np.random.default_rng(1), frame["label"] == "a"
+    for c in CLASSES:
+        frame[f"region_border_alone_{c}"] = rng.normal(0, 0.02, len(frame))
+    frame.loc[own, "region_border_effect_a"] += 0.3
+    frame.loc[own, "region_border_alone_a"] += alone
+    assert set_verdict(frame, CLASSES, CONFIG)["verdict"] == verdict
+
+
+def test_few_cases_give_no_verdict():
+    frame = cases(n=5)
+    frame.loc[frame["label"] == "b", "effect_b"] += 0.9
+    found = set_verdict(frame, CLASSES, CONFIG)
+    assert found["verdict"] == "not shown" and found["hypotheses"] == 0
+    assert "too few" in found["sentences"][0]
+
+
+def test_images_of_one_patient_count_once():
+    frame = cases(n=24)
+    frame.loc[frame["label"] == "b", "effect_b"] += 0.4
+    patients = frame.assign(patient_id=[f"{row.label}{i % 24 // 3}" for i, row in enumerate(frame.itertuples())])
+    found = set_verdict(patients, CLASSES, CONFIG)
+    entry = found["classes"]["b"]["text"]
+    assert (entry["n"], entry["unit"], found["cases"], found["units"]) == (8, "patients", 72, 24)
+    assert entry["effect"]["value"] == pytest.approx(frame.loc[frame["label"] == "b", "effect_b"].mean())
+    assert "over 8 patients" in found["sentences"][0]
+    alone = set_verdict(frame.assign(patient_id=frame["image_id"]), CLASSES, CONFIG)
+    assert alone["classes"] == set_verdict(frame, CLASSES, CONFIG)["classes"] and alone["unit"] == "images"
+
+
+def test_rows_with_a_problem_do_not_count():
+    frame = cases().assign(problem="")
+    frame.loc[:4, "problem"] = "broken"
+    assert set_verdict(frame, CLASSES, CONFIG)["cases"] == 55
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3, 4], [1, -2, 3, 0.5, 2], [-1, -1, -1]])
+def test_sign_flip_p_against_all_sign_patterns(values):
+    values = np.array(values, float)
+    sums = [np.dot(signs, values) for signs in itertools.product([-1, 1], repeat=len(values))]
+    exact = np.mean(np.array(sums) >= values.sum() - 1e-12)
+    assert sign_flip_p(values, 20000, 1) == pytest.approx(exact, abs=0.01)
+
+
+def test_sign_flip_p_of_nothing():
+    assert sign_flip_p(np.zeros(0), 100, 0) == 1.0
+
+
+def test_separation_by_hand():
+    own = np.array([True, True, False, False])
+    assert separation(np.array([0.4, 0.2, 0.1, -0.1]), own) == pytest.approx(0.3)
+    assert np.isnan(separation(np.ones(2), np.array([True, True])))
+
+
+def test_blackout_recall_by_hand():
+    found = set_verdict(cases(), CLASSES, CONFIG)["centre_blacked_out"]
+    assert found["blacked_out"]["value"] == pytest.approx(1 / 3) and found["image"]["value"] == 1
+    assert found["chance"] == pytest.approx(1 / 3)

@@ -1,0 +1,303 @@
+"""The report as a whole, on a made-up run folder: complete, with parts missing, with hostile names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_fixture import CLASSES, TEST, make_run, small_config
+
+from xray_debug.report.format import FORMATS
+from xray_debug.report.report import write_report
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def strict(path) -> dict:
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def config():
+    return small_config()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, config):
+    folder = make_run(tmp_path_factory.mktemp("runs") / "fake", config)
+    write_report(folder, config)
+    return folder
+
+
+@pytest.fixture
+def copy(run, tmp_path, monkeypatch):
+    """A copy of the run to break; the figures of the tables are not drawn again, they are not what is asked for."""
+    monkeypatch.setattr("xray_debug.report.report._draw", lambda report, folder: {})
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("report"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quick(config):
+    """The same settings with pictures of one case only."""
+    return config.model_copy(update={"report": config.report.model_copy(update={"max_flagged": 1})})
+
+
+@pytest.fixture(scope="module")
+def report(run):
+    return strict(run / "report" / "report.json")
+
+
+class Page(HTMLParser):
+    """Visible text (tables apart), tags, and every address the page refers to."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.addresses, self.cells, self.stack, self.ids = [], [], [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids |= {value for name, value in attrs if name == "id"}
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "data", "action", "srcset")]
+        if tag not in ("img", "meta", "br", "link", "input"):
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack and self.stack[-1] == tag, f"</{tag}> closes {self.stack[-1:]}"
+        self.stack.pop()
+
+    def handle_data(self, data):
+        if "table" in self.stack and data.strip():
+            self.cells.append(data)
+
+
+def known_numbers(value, found: set[str]) -> set[str]:
+    """Every number of the JSON in every way the report may write it, and the numbers inside its texts."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            known_numbers(key, found)
+            known_numbers(item, found)
+    elif isinstance(value, list):
+        for item in value:
+            known_numbers(item, found)
+    elif isinstance(value, str):
+        found.update(NUMBER.findall(value))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        for write in FORMATS.values():
+            found.update(NUMBER.findall(write(value)) + NUMBER.findall(write(100 * value)))
+    return found
+
+
+def test_the_json_is_strict_and_has_every_section(report):
+    wanted = "table4 differences flagged timings verdict no_evidence repaired residual probe per_class per_source "
+    wanted = set((wanted + "calibration confusion faults not_shown config versions").split())
+    assert wanted <= set(report)
+    row = report["table4"][0]
+    names = [f"{m}{end}" for m in ("accuracy", "f1", "precision", "recall") for end in ("", "_low", "_high", "_spread")]
+    assert {"trained_on", "tested_on", "test_set", "seeds", "images", *names} <= set(row)
+    assert len(report["table4"]) == 12 and {r["seeds"] for r in report["table4"]} == {2}
+    assert all(r["accuracy_low"] <= r["accuracy"] <= r["accuracy_high"] for r in report["table4"])
+    assert report["timings"]["train"] == {"seconds": 2.5, "peak_memory_mb": 101.0}
+
+
+def test_every_number_of_the_pages_tables_is_in_the_json(run, report):
+    page = Page((run / "report" / "report.html").read_text(encoding="utf-8"))
+    known = known_numbers(report, set())
+    shown = [number for cell in page.cells for number in NUMBER.findall(cell)]
+    assert len(shown) > 500
+    assert sorted(set(shown) - known) == []
+
+
+def test_a_number_that_is_not_in_the_json_would_be_found(run, report):
+    known = known_numbers(report, set())
+    assert "48151.62" not in known
+
+
+def test_the_page_opens_by_itself(run):
+    page = Page((run / "report" / "report.html").read_text(encoding="utf-8"))
+    assert page.stack == [] and "script" not in page.tags and "link" not in page.tags
+    assert all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
+    assert {a[1:] for a in page.addresses if a.startswith("#")} <= page.ids
+    pictures = [a for a in page.addresses if a.startswith("data:")]
+    assert len(pictures) == 3 + 4  # flagged cases, then 2x2, confusion, reliability, curves
+
+
+def test_names_of_files_do_not_become_markup(run):
+    html = (run / "report" / "report.html").read_text(encoding="utf-8")
+    assert "a&lt;b&gt;&amp;&#39;$x$|`*.png" in html and "a<b>" not in html
+    markdown = (run / "report" / "report.md").read_text(encoding="utf-8")
+    assert "a<b>" not in markdown and r"\|\`\*.png" in markdown
+
+
+def test_the_verdict_and_the_baselines_come_before_the_scores(run, report):
+    html = (run / "report" / "report.html").read_text(encoding="utf-8")
+    places = [html.index(f'id="{name}"') for name in ("no-evidence", "verdict", "table4", "classes", "flagged")]
+    assert places == sorted(places)
+    assert report["headline"][0] == {"about": "verdict", "text": "COVID-19 relies on text."}
+    assert report["no_evidence"]["predictors"]["source"]["p"] == 0.002 and "no_evidence" not in report["verdict"]
+
+
+def test_flagged_cases_follow_the_rank_with_their_pictures(run, report):
+    assert [case["rank"] for case in report["flagged"]] == [1, 2, 3]
+    assert report["flagged_counts"]["flagged"] == 5
+    titles = [panel["title"] for panel in report["flagged"][0]["panels"]]
+    inserted, deleted = "top 6 % inserted", "top 12 % deleted"
+    assert titles == ["original, text boxes", "saliency", inserted, deleted, "text only", "cleaned"]
+    cases = pd.read_parquet(run / "audit" / "cases.parquet")
+    shown = {panel["title"]: panel["probability"] for panel in report["flagged"][0]["panels"]}
+    assert shown["top 6 % inserted"] == cases.loc[0, "p_inserted_0.06"] and shown["saliency"] is None
+    assert shown["cleaned"] == cases.loc[0, "p_text_inpainted"]
+    assert report["flagged"][0]["control_effect"] is None  # NaN in the table
+    assert all((run / "report" / case["figure"]).stat().st_size > 2000 for case in report["flagged"])
+    assert any("2 of 5 flagged" in entry["what"] for entry in report["not_shown"])
+
+
+def test_a_case_without_text_or_map_has_fewer_pictures(run, report):
+    third = report["flagged"][2]  # no text boxes
+    assert [panel["title"] for panel in third["panels"]][-1] == "top 12 % deleted" and third["boxes"] == []
+
+
+def test_writing_again_gives_the_same_files_and_drops_old_pictures(run, report, config):
+    stale = run / "report" / "figures" / "case-999.png"
+    stale.write_bytes(b"old")
+    before = (run / "report" / "report.html").read_bytes()
+    write_report(run, config)
+    assert strict(run / "report" / "report.json") == report
+    assert (run / "report" / "report.html").read_bytes() == before and not stale.exists()
+
+
+PARTS = {
+    "retrain": ("retrain/predictions.parquet", "rest of the 2x2"),
+    "audit": ("audit/cases.parquet", "flagged cases"),
+    "verdict": ("audit/verdict.json", "verdict and the no-evidence"),
+    "changes": ("clean/changes.parquet", "repaired share"),
+    "probe": ("clean/probe.json", "inpainting probe"),
+    "boxes": ("detect/text_boxes.parquet", "boxes on the pictures"),
+    "explanations": ("explain/explanations.parquet", "deletion and insertion"),
+    "train": ("train/predictions.parquet", "trained on the original"),
+    "manifest": ("prepare/manifest.parquet", "faults set aside"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_part_is_named_and_the_rest_is_written(copy, quick, part):
+    file, said = PARTS[part]
+    (copy / file).unlink()
+    report = strict(write_report(copy, quick))
+    assert any(said in entry["what"] and file in entry["why"] for entry in report["not_shown"])
+    page = Page((copy / "report" / "report.html").read_text(encoding="utf-8"))
+    assert page.stack == [] and "not-shown" in page.ids
+    assert (copy / "report" / "report.md").stat().st_size > 500
+
+
+def test_what_an_unfinished_stage_left_is_not_reported(copy, quick):
+    (copy / "clean" / ".partial.json").write_text("{}")
+    report = strict(write_report(copy, quick))
+    assert report["repaired"] is None and report["probe"] is None and "clean" not in report["timings"]
+    assert any("stage clean has not finished" in entry["why"] for entry in report["not_shown"])
+
+
+def test_an_empty_run_folder_gives_a_report_that_says_so(tmp_path, config):
+    report = strict(write_report(tmp_path, config))
+    assert report["table4"] == [] and report["flagged"] == [] and report["timings"] == {}
+    assert "nothing to conclude" in report["headline"][0]["text"]
+    assert len(report["not_shown"]) >= 8
+
+
+def test_one_seed_one_test_set_and_no_maps(tmp_path):
+    config = small_config(seeds=[4], report={"bootstrap": 100, "max_flagged": 1})
+    folder = make_run(tmp_path / "run", config, test_sets=("test",))
+    shutil.rmtree(folder / "explain" / "maps")
+    report = strict(write_report(folder, config))
+    assert {row["accuracy_spread"] for row in report["table4"]} == {None} and report["gaps"] == []
+    whats = " ".join(entry["what"] for entry in report["not_shown"])
+    assert "spread over seeds" in whats and "further test sets" in whats and "heatmaps" in whats
+    titles = [panel["title"] for panel in report["flagged"][0]["panels"]]
+    assert titles == ["original, text boxes", "text only", "cleaned"]
+
+
+def test_explained_cases_are_shown_first(copy, config):
+    next((copy / "explain" / "maps").glob("test-002*")).unlink()
+    report = strict(write_report(copy, config))
+    assert [case["rank"] for case in report["flagged"]] == [1, 2, 4]
+
+
+def test_a_missing_image_costs_its_picture_only(copy, config):
+    (copy / "prepare" / "data" / "test" / "test-001.png").unlink()
+    report = strict(write_report(copy, config))
+    assert report["flagged"][1]["figure"] is None and report["flagged"][0]["figure"]
+    assert any("pictures of test-001.png" in entry["what"] for entry in report["not_shown"])
+
+
+def test_a_path_that_leads_out_of_the_dataset_is_not_read(copy, quick):
+    manifest = pd.read_parquet(copy / "prepare" / "manifest.parquet")
+    manifest.loc[manifest["image_id"] == "a<b>&'$x$|`*.png", "path"] = "../../detect/text_boxes.parquet"
+    manifest.to_parquet(copy / "prepare" / "manifest.parquet")
+    report = strict(write_report(copy, quick))
+    assert any("leads out of the dataset" in entry["why"] for entry in report["not_shown"])
+
+
+def test_without_the_control_row_the_report_says_why(copy, quick):
+    table = pd.read_parquet(copy / "retrain" / "predictions.parquet")
+    table[table["trained_on"] != "control"].to_parquet(copy / "retrain" / "predictions.parquet")
+    report = strict(write_report(copy, quick))
+    assert len(report["table4"]) == 8
+    assert any("control cleaning" in entry["what"] for entry in report["not_shown"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="source"), "train/predictions.parquet: .* source missing"),
+        (lambda t: pd.concat([t, t.head(1)]), "predicted twice"),
+        (lambda t: t.assign(label="measles"), "measles"),
+    ],
+)
+def test_predictions_that_cannot_be_used_are_named(copy, quick, change, message):
+    file = copy / "train" / "predictions.parquet"
+    change(pd.read_parquet(file)).to_parquet(file)
+    with pytest.raises(ValueError, match=message):
+        write_report(copy, quick)
+
+
+def test_broken_files_and_folders_are_named(tmp_path, config):
+    with pytest.raises(ValueError, match="expected a run folder, found nothing"):
+        write_report(tmp_path / "absent", config)
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "verdict.json").write_text("{")
+    with pytest.raises(ValueError, match="verdict.json: not JSON"):
+        write_report(tmp_path, config)
+    (tmp_path / "audit" / "verdict.json").unlink()
+    (tmp_path / "audit" / "cases.parquet").write_bytes(b"no table")
+    with pytest.raises(ValueError, match="cases.parquet: not a readable table"):
+        write_report(tmp_path, config)
+
+
+def test_a_verdict_of_another_shape_is_still_shown(copy, quick):
+    odd = {"summary": {"effect": 0.4321, "list": [{"a": 1.5, "b": None}], "empty": []}, "no_evidence": {"size": 0.625}}
+    (copy / "audit" / "verdict.json").write_text(json.dumps(odd))
+    report = strict(write_report(copy, quick))
+    html = (copy / "report" / "report.html").read_text(encoding="utf-8")
+    assert "0.432" in html and "0.625" in html and report["verdict"]["summary"]["effect"] == 0.4321
+
+
+def test_repaired_residual_and_faults_count_what_the_fixture_planted(report):
+    rows = {(row["group"], row["name"]): row for row in report["repaired"]["rows"]}
+    assert rows["label", "normal"]["share"] == 1 and rows["label", "COVID-19"]["share"] < 0.5
+    assert rows["all", "all images"]["images"] == 30 + 2 * TEST - 1  # one is set aside
+    assert np.isclose(rows["label", "normal"]["area"], 0.04)
+    told = report["repaired"]["predicts_label"][0]
+    assert told["p"] == 1 / 100 and set(told["auc"]) == set(CLASSES)
+    assert report["faults"]["set_aside"] == 1
+    assert report["faults"]["kinds"] == [{"problem": "the file is truncated", "images": 1}]
+    assert report["residual"]["rows"][0]["images"] == rows["all", "all images"]["repaired"]

@@ -1,0 +1,115 @@
+"""RISE, meaningful perturbation and the captum methods against what their papers say."""
+
+import pytest
+import torch
+from torch import nn
+
+from xray_debug.saliency import gradcam, gradient, integrated_gradients, mask_perturbation
+from xray_debug.saliency.images import normalised
+from xray_debug.saliency.methods import rise
+from xray_debug.saliency.methods.gradients import last_convolution
+from xray_debug.saliency.methods.mask import disc_masks, gaussian_upsampler
+from xray_debug.saliency.methods.rise import random_masks
+from xray_debug.saliency.optimisers import Adam
+
+
+def linear(side=6, classes=3):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(side * side, classes)).double()
+    with torch.no_grad():
+        draws = torch.Generator().manual_seed(0)
+        model[1].weight.copy_(0.3 * torch.randn(model[1].weight.shape, generator=draws, dtype=torch.float64))
+    return model
+
+
+def picture(side=6):
+    return torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def test_random_masks_are_reproducible_and_keep_half():
+    like = torch.zeros(1, dtype=torch.float64)
+    masks = random_masks(range(400), 3, (20, 24), 5, 0.5, like)
+    assert masks.shape == (400, 1, 20, 24)
+    assert masks.min() >= 0 and masks.max() <= 1
+    assert masks.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert torch.equal(masks[100:150], random_masks(range(100, 150), 3, (20, 24), 5, 0.5, like))
+    assert not torch.equal(masks[:5], random_masks(range(5), 4, (20, 24), 5, 0.5, like))
+
+
+def test_rise_is_the_mean_of_score_times_mask():
+    model, image = linear(), picture()
+    found = rise(model, image, [1], mask_size=6, masks=150, cells=3, seed=5)
+    masks = random_masks(range(150), 5, (6, 6), 3, 0.5, image)
+    with torch.no_grad():
+        scores = torch.softmax(model(image * masks), 1)[:, 1]
+    expected = sum(score * mask for score, mask in zip(scores, masks, strict=True)) / (150 * 0.5)
+    assert torch.allclose(found.saliency, normalised(expected[None]), atol=1e-6)
+    assert found.evaluations == (150, 0)
+
+
+def test_gradient_and_integrated_gradients_of_a_linear_network():
+    model, image = linear(), picture()
+    baseline = torch.zeros_like(image)
+    x = image.clone().requires_grad_(True)
+    torch.softmax(model(x), 1)[0, 2].backward()
+    assert torch.allclose(gradient(model, image, [2], mask_size=6).saliency, normalised(x.grad.abs()), atol=1e-6)
+    total = torch.zeros_like(image)
+    for step in range(40):
+        y = (image * (step + 0.5) / 40).requires_grad_(True)
+        torch.softmax(model(y), 1)[0, 2].backward()
+        total += y.grad / 40
+    found = integrated_gradients(model, image, [2], baseline, mask_size=6, steps=40)
+    assert torch.allclose(found.saliency, normalised((total * image).abs()), atol=1e-5)
+
+
+def test_gradcam_weighs_channels_by_their_mean_gradient():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).double()
+    image = picture()
+    features = model[0](image).detach().requires_grad_(True)
+    model[3](model[2](model[1](features)))[0, 1].backward()
+    expected = torch.relu((features.grad.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True)).detach()
+    assert torch.allclose(gradcam(model, image, [1], mask_size=6).saliency, normalised(expected), atol=1e-6)
+
+
+def test_gradcam_layer():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(32, 2))
+    assert last_convolution(model) is model[0]
+    assert last_convolution(nn.Sequential(nn.Conv2d(1, 2, 1))) is not None
+    with pytest.raises(ValueError, match="Conv2d"):
+        gradcam(linear(), picture(), [0])
+
+
+def test_mask_upsampler_rows_sum_to_one_and_keep_constants():
+    weights = gaussian_upsampler(7, 56, torch.zeros(1, dtype=torch.float64))
+    assert torch.allclose(weights.sum(1), torch.ones(56, dtype=torch.float64))
+    assert torch.allclose(weights.flip(0).flip(1), weights)
+
+
+def test_mask_starts_from_growing_discs():
+    discs = disc_masks(9, torch.zeros(1))
+    removed = (1 - discs).sum((1, 2, 3))
+    assert (removed.diff() >= 0).all() and removed[-1] == 81
+    assert discs[0, 0, 4, 4] == 0 and discs[0, 0, 0, 0] == 1
+
+
+def test_mask_perturbation_passes():
+    found = mask_perturbation(linear(), picture(), [0], mask_size=3, iterations=4)
+    assert found.evaluations == (10 + 1 + 4, 4)
+
+
+def test_adam_without_floor_or_decay_is_torchs():
+    start = torch.rand(1, 1, 3, 3, generator=torch.Generator().manual_seed(3)) * 0.5 + 0.25
+    ours, theirs = start.clone(), nn.Parameter(start.clone())
+    rule, reference = Adam(0.01, 5, floor=0.0, cosine=False), torch.optim.Adam([theirs], 0.01, eps=0.0)
+    for _ in range(5):
+        theirs.grad = torch.cos(3 * theirs.detach())
+        ours, _ = rule.step(ours, torch.cos(3 * ours), torch.zeros(1), None)
+        reference.step()
+    assert torch.allclose(ours, theirs.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"masks": 0}, {"cells": 0}, {"keep": 1.0}])
+def test_bad_rise_options(options):
+    with pytest.raises(ValueError, match="rise"):
+        rise(linear(), picture(), [0], **options)

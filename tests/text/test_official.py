@@ -1,0 +1,135 @@
+"""The adapter of craft-text-detector gives the package's own score maps and boxes; weights are checked."""
+
+import numpy as np
+import pytest
+import torch
+
+from xray_debug.text import load_detector
+from xray_debug.text.detectors import official
+from xray_debug.text.scales import pad_to
+
+pytest.importorskip("gdown", reason="extra craft is not installed")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Random weights of both networks, as files. Batch statistics are set so that scores spread over [0, 1]."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    craft, refiner = official.craft_network(), official.refine_network()
+    with torch.no_grad():
+        craft.train()
+        craft(torch.randn(1, 3, 64, 64))
+        craft.eval()
+        scores = craft(torch.randn(1, 3, 96, 96))[0]
+        last = craft.conv_cls[-1]
+        scale = 0.3 / scores.std(dim=(0, 1, 2)).clamp(min=1e-6)
+        last.weight.mul_(scale[:, None, None, None])
+        last.bias.copy_((last.bias - scores.mean(dim=(0, 1, 2))) * scale + 0.3)
+    torch.save({f"module.{k}": v for k, v in craft.state_dict().items()}, folder / "craft.pth")
+    torch.save(refiner.state_dict(), folder / "refiner.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image():
+    image = np.random.default_rng(0).integers(0, 80, (96, 72, 3), dtype=np.uint8)  # 72: to be padded
+    image[20:60, 20:40] = 250
+    return image
+
+
+def detector(weights, **options):
+    digest = official.sha256(weights / "craft.pth")
+    return load_detector("craft", weights / "craft.pth", sha256=digest, base=96, finest=96, **options)
+
+
+def packages_maps(weights, image, refine=False):
+    """Score maps by the package's own functions: its loader, its resizing, its normalisation."""
+    utils, images = official._package("craft_utils"), official._package("image_utils")
+    net = official.craft_network()
+    net.load_state_dict(utils.copyStateDict(torch.load(weights / "craft.pth", weights_only=True)))
+    resized, ratio, _ = images.resize_aspect_ratio(image, 96, interpolation=1)
+    x = torch.from_numpy(images.normalizeMeanVariance(resized)).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        scores, features = net(x)
+        link = scores[0, :, :, 1]
+        if refine:
+            refiner = official.refine_network()
+            refiner.load_state_dict(torch.load(weights / "refiner.pth", weights_only=True))
+            link = refiner(scores, features)[0, :, :, 0]
+    return np.stack([scores[0, :, :, 0].numpy(), link.numpy()]), ratio
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_score_maps_equal_the_packages(weights, image, refine):
+    expected, _ = packages_maps(weights, image, refine)
+    options = {}
+    if refine:
+        path = weights / "refiner.pth"
+        options = {"refine": True, "refiner": path, "refiner_sha256": official.sha256(path)}
+    found = detector(weights, **options).score_maps(image)
+    assert found.std() > 0.01
+    np.testing.assert_allclose(found, expected[:, :48, :36], atol=1e-4)
+
+
+def test_boxes_equal_the_packages(weights, image):
+    maps, _ = packages_maps(weights, image)
+    quads, _ = official._package("craft_utils").getDetBoxes(maps[0], maps[1], 0.45, 0.4, 0.4)
+    expected = {(int(np.floor(2 * q[:, 0].min() + 1e-6)), int(np.floor(2 * q[:, 1].min() + 1e-6)),
+                 min(72, int(np.ceil(2 * q[:, 0].max() - 1e-6))), min(96, int(np.ceil(2 * q[:, 1].max() - 1e-6))))
+                for q in quads}
+    found = detector(weights, text_threshold=0.45)._boxes(maps, image.shape[:2], image.shape[:2])
+    assert expected and {box.box for box in found} == expected
+
+
+def test_normalisation_equals_the_packages(image):
+    theirs = official._package("image_utils").normalizeMeanVariance(image)
+    np.testing.assert_allclose(official.normalise(image), theirs.transpose(2, 0, 1), atol=1e-5)
+
+
+def test_gray_is_three_equal_channels():
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    np.testing.assert_array_equal(official.normalise(gray), official.normalise(np.stack([gray] * 3, axis=-1)))
+    assert official.normalise(pad_to(gray, 32)).shape == (3, 32, 32)
+
+
+def test_torchvision_is_left_as_it_was():
+    from torchvision.models import vgg
+
+    before = hasattr(vgg, "model_urls")
+    official.refine_network()
+    assert hasattr(vgg, "model_urls") == before
+
+
+def test_other_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="expected sha256 4a5efbfb.*found"):
+        load_detector("craft", weights / "craft.pth")
+
+
+def test_the_digest_is_printed(weights, capsys):
+    digest = official.sha256(weights / "refiner.pth")
+    official.find_weights("refiner", weights / "refiner.pth", expected=digest)
+    assert digest in capsys.readouterr().out
+
+
+def test_missing_weights_are_named_and_nothing_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(official.urllib.request, "urlopen", lambda *a, **k: pytest.fail("went to the network"))
+    with pytest.raises(ValueError, match="no CRAFT weights here"):
+        load_detector("craft")
+    with pytest.raises(ValueError, match="elsewhere.pth"):
+        load_detector("craft", tmp_path / "elsewhere.pth", download=True)
+
+
+def test_a_download_of_the_wrong_bytes_is_thrown_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "page.html").write_text("sign in")
+    with pytest.raises(ValueError, match="the download has"):
+        official.download_weights("craft", (tmp_path / "page.html").as_uri())
+    assert not list(official.known_place("craft").parent.iterdir())
+
+
+def test_weights_of_another_network_are_refused(weights):
+    digest = official.sha256(weights / "refiner.pth")
+    with pytest.raises(ValueError, match="not the weights of this network"):
+        load_detector("craft", weights / "refiner.pth", sha256=digest)

@@ -1,0 +1,231 @@
+"""Training: the loss against its definition, samples that follow from the seed, resume, pseudo labels, corrections."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from xray_debug.data.boxes import TextBox
+from xray_debug.data.images import write_image
+from xray_debug.text.craft import CraftLite, lite_facts, load_lite
+from xray_debug.text.training import backgrounds, train
+from xray_debug.text.training.samples import Background
+from xray_debug.text.training.targets import Character, draw_targets
+
+TINY = train.TrainOptions(steps=4, batch=2, crop=64, warmup=2, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    monkeypatch.setattr(train, "CraftLite", lambda: CraftLite((4, 4, 6, 6, 8)))
+
+
+def ground(seed=0, shape=(200, 180)):
+    return Background(np.random.default_rng(seed).integers(30, 160, shape, dtype=np.uint8))
+
+
+def slow_loss(logits, maps, weights):
+    """The definition, pixel lists in Python: text, the hardest background three to one, all background; both maps."""
+    total = 0.0
+    for plane in range(2):
+        losses = F.binary_cross_entropy_with_logits(logits[:, plane], maps[:, plane], reduction="none")
+        value = losses.flatten().tolist()
+        sure, text = (weights > 0).flatten().tolist(), (maps[:, plane] > 0.1).flatten().tolist()
+        wanted = [v for v, s, t in zip(value, sure, text, strict=True) if s and t]
+        rest = sorted((v for v, s, t in zip(value, sure, text, strict=True) if s and not t), reverse=True)
+        hard = rest[:max(3 * len(wanted), 500 * len(logits))]
+        total += sum(np.mean(part) for part in (wanted, hard, rest) if part)
+    return total
+
+
+def random_batch(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 2, 32, 32, generator=generator)
+    maps = (torch.rand(2, 2, 32, 32, generator=generator) - 0.8).clamp(min=0) * 5
+    return logits, maps, torch.full((2, 32, 32), 2, dtype=torch.uint8)
+
+
+def test_loss_against_its_definition():
+    logits, maps, weights = random_batch()
+    assert float(train.loss_of(logits, maps, weights, 1.0)) == pytest.approx(slow_loss(logits, maps, weights), rel=1e-4)
+    weights[0, :20] = 0
+    assert float(train.loss_of(logits, maps, weights, 1.0)) == pytest.approx(slow_loss(logits, maps, weights), rel=1e-4)
+
+
+def test_text_that_was_overlooked_is_not_unlearnt():
+    logits, maps = torch.full((1, 2, 32, 32), -9.0, requires_grad=True), torch.zeros(1, 2, 32, 32)
+    with torch.no_grad():
+        logits[0, 0, 5, 5] = 3.0
+    for kind, learnt in ((1, False), (2, True), (0, False)):
+        weights = torch.full((1, 32, 32), kind, dtype=torch.uint8)
+        (gradient,) = torch.autograd.grad(train.loss_of(logits, maps, weights, 0.5), logits)
+        assert bool(gradient[0, 0, 5, 5] != 0) == learnt
+
+
+def test_samples_follow_from_seed_and_number():
+    whole = train.Samples([ground()], 6, 64, seed=1)
+    later = train.Samples([ground()], 6, 64, seed=1, first=4)
+    assert len(whole) == 6 and len(later) == 2
+    for a, b in zip(whole[5], later[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    inputs, maps, weights = whole[0]
+    assert inputs.shape == (2, 64, 64) and maps.shape == (2, 32, 32) and weights.shape == (32, 32)
+    assert set(np.unique(weights)) <= {0, 1, 2}
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
+    grounds = [ground(s) for s in range(3)]
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    whole = train.train(grounds, tmp_path / "a" / "w.safetensors", TINY, workers=0, every=2)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total, text):
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train.train(grounds, tmp_path / "b" / "w.safetensors", TINY, workers=0, every=2, report=stop)
+    told = []
+    resumed = train.train(grounds, tmp_path / "b" / "w.safetensors", TINY, workers=0, every=2,
+                          report=lambda done, total, text: told.append((done, total)))
+    assert told == [(3, 4), (4, 4)]  # from the checkpoint of step 2 on
+    for a, b in zip(whole.net.state_dict().values(), resumed.net.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert lite_facts(tmp_path / "b" / "w.safetensors")["step"] == 4
+    load_lite(tmp_path / "b" / "w.safetensors")
+
+
+def test_a_run_with_other_settings_is_not_gone_on_with(tmp_path):
+    train.train([ground()], tmp_path / "w.safetensors", TINY, workers=0)
+    with pytest.raises(ValueError, match="w.ckpt: the run kept here had other settings"):
+        train.train([ground()], tmp_path / "w.safetensors", train.TrainOptions(steps=5, batch=2, crop=64), workers=0)
+
+
+def test_the_rate_warms_up_and_falls():
+    options = train.TrainOptions(steps=100, warmup=10, rate=1.0)
+    rates = [train.rate_at(step / 100, step, options) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) > 0.95 and rates[100] == pytest.approx(0.01)
+    assert all(a >= b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------- pseudo labels
+
+
+def blob(x, y, half, peak=1.0, shape=(100, 100)):
+    character = Character(np.array([x, y]) * 2.0, np.array([2.0 * half, 0]), np.array([0, 2.0 * half]))
+    return peak * draw_targets([character], 2 * shape[0], 2 * shape[1])[0]
+
+
+def no(shape=(100, 100)):
+    return np.zeros(shape, bool)
+
+
+def mask(x0, y0, x1, y1, shape=(100, 100)):
+    result = no(shape)
+    result[y0:y1, x0:x1] = True
+    return result
+
+
+@pytest.mark.parametrize("peak", [1.0, 0.7])
+def test_a_strong_blob_becomes_the_character_it_came_from(peak):
+    (character,), read = backgrounds.find_characters(blob(40, 60, 8, peak), no(), no(), False)
+    np.testing.assert_allclose(character.centre, (80, 120), atol=2)
+    np.testing.assert_allclose((character.right[0], character.down[1]), (16, 16), atol=2.5)
+    assert read[60, 40]
+
+
+@pytest.mark.parametrize("peak, text, wrong, reviewed, count", [
+    (0.4, no(), no(), False, 0),  # too faint
+    (0.4, mask(25, 45, 55, 75), no(), True, 1),  # but a person says it is text
+    (0.9, no(), mask(25, 45, 55, 75), True, 0),  # strong, but a person says it is not
+    (0.9, no(), no(), True, 0),  # strong, but nobody said so in an image that was reviewed
+    (0.9, no(), no(), False, 1),
+])
+def test_what_a_person_says_counts(peak, text, wrong, reviewed, count):
+    characters, _ = backgrounds.find_characters(blob(40, 60, 8, peak), text, wrong, reviewed)
+    assert len(characters) == count
+
+
+class Teacher:
+    """Stands in for the detector: reads one strong blob, and one between the thresholds."""
+
+    def score_maps(self, image):
+        maps = np.zeros((2, *((s + 1) // 2 for s in image.shape)), np.float32)
+        maps[0] = np.maximum(blob(30, 20, 6, 1.0, maps.shape[1:]), blob(70, 60, 6, 0.4, maps.shape[1:]))
+        return maps if image[0, 0] == 1 else maps[:, :, ::-1]  # the mirror image reads mirrored
+
+
+def image_with_a_corner():
+    image = np.zeros((160, 200), np.uint8)
+    image[0, 0] = 1
+    return image
+
+
+def test_pseudo_labels_keep_the_sure_and_mask_the_doubtful():
+    found = backgrounds.pseudo_label(Teacher(), image_with_a_corner(), None, (160, 200))
+    assert found.known[0, 20, 30] > 240 and found.known[0, 60, 70] == 0
+    assert found.unsure[60, 70] and not found.unsure[20, 30] and not found.unsure[5, 5]
+
+
+def test_corrections_are_in_pixels_of_the_original():
+    correction = {"not_text": [[20, 10, 40, 30]], "text": [[60, 50, 80, 70]]}  # the original is half the working size
+    found = backgrounds.pseudo_label(Teacher(), image_with_a_corner(), correction, (80, 100))
+    assert found.known[0].max() > 0 and found.known[0, 20, 30] == 0 and not found.unsure[20, 30]
+    assert found.known[0, 60, 70] > 240
+
+
+def test_masks_of_suspected_text_scale_with_the_image():
+    found = backgrounds.masked(np.zeros((1536, 1000), np.uint8), [(100, 200, 140, 240)])
+    assert found.image.shape[0] == 768 and found.unsure.shape == (384, 250)
+    assert found.unsure[50:60, 25:35].all() and not found.unsure[100:, :].any()
+
+
+# ------------------------------------------------------------------------------------------------------ backgrounds
+
+
+class Reader:
+    def detect(self, images):
+        return [[TextBox(2, 2, 12, 12, 0.9)] for _ in images]
+
+
+def test_backgrounds_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(backgrounds, "load_detector", lambda name: Reader())
+    (tmp_path / "deep").mkdir()
+    write_image(tmp_path / "a.png", np.full((60, 50), 9, np.uint8))
+    write_image(tmp_path / "deep" / "b.png", np.full((60, 50, 3), 9, np.uint8))
+    (tmp_path / "c.png").write_bytes(b"not an image")
+    boxes, told = tmp_path / "boxes.json", []
+    found = backgrounds.load_backgrounds(tmp_path, boxes_file=boxes, progress=lambda *a: told.append(a))
+    assert len(found) == 2 and all(b.image.shape == (768, 640) and b.unsure.any() for b in found)
+    assert set(json.loads(boxes.read_text())) == {"a.png", "b.png"} and told[-1] == (3, 3)
+    assert len(backgrounds.load_backgrounds(tmp_path, limit=1, boxes_file=boxes)) == 1
+
+
+def test_a_folder_without_images_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(backgrounds, "load_detector", lambda name: Reader())
+    with pytest.raises(ValueError, match="expected radiographs"):
+        backgrounds.load_backgrounds(tmp_path)
+
+
+def test_phantoms_are_backgrounds_without_text():
+    (one,) = backgrounds.phantom_backgrounds(1, 0)
+    assert one.image.shape == (768, 768) and one.known.max() == 0 and one.image.std() > 5
+
+
+@pytest.mark.slow
+def test_a_short_training_learns_to_find_letters(tmp_path, monkeypatch):
+    """On plain ground, 150 steps suffice to tell letters from nothing."""
+    monkeypatch.setattr(train, "CraftLite", lambda: CraftLite((8, 12, 16, 24, 24)))
+    options = train.TrainOptions(steps=150, batch=4, crop=128, rate=5e-3, warmup=20, trust_from=10**6)
+    state = train.train([ground(s) for s in range(2)], tmp_path / "w.safetensors", options, workers=0)
+    hits, samples = 0, train.Samples([ground(5)], 40, 128, seed=9)
+    with torch.no_grad():
+        for inputs, maps, _ in (samples[i] for i in range(40)):
+            region = state.mean(torch.from_numpy(inputs)[None]).sigmoid()[0, 0].numpy()
+            if maps[0].max() > 0.9:
+                hits += region[maps[0] > 0.8].mean() > 3 * region[maps[0] < 0.05].mean()
+    assert hits >= 10

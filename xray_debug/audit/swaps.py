@@ -1,0 +1,100 @@
+"""Markers lifted off images and pasted into others (the swap test), with text-free patches as controls.
+
+What is lifted is the difference between an image and the same image inpainted: the letters alone, in grey levels,
+without the ground they stand on, so a pasted marker has no edges of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from xray_debug.audit.frames import place_controls, remove_boxes
+from xray_debug.config import CleanConfig
+from xray_debug.data.boxes import clip_boxes, dilate_boxes
+from xray_debug.data.images import ModelView, to_gray8
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A patch of grey-level differences, float32 (h, w), and the place of its centre in fractions of the image."""
+
+    difference: np.ndarray
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Donor:
+    """The markers of one image, and as many text-free patches of the same shapes that stand where the markers do."""
+
+    image_id: str
+    label: str
+    height: int
+    width: int
+    markers: tuple[Piece, ...]
+    controls: tuple[Piece, ...]
+
+
+def _pieces(image: np.ndarray, boxes: np.ndarray, places: np.ndarray, clean: CleanConfig) -> tuple[Piece, ...]:
+    """The differences inside `boxes`, to be pasted at `places`."""
+    height, width = image.shape[:2]
+    removed, _ = remove_boxes(image, boxes, clean)
+    difference = to_gray8(image).astype(np.float32) - to_gray8(removed).astype(np.float32)
+    shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    grown = dilate_boxes(boxes, np.maximum(clean.dilation * shorter, clean.min_dilation), height, width)
+    return tuple(
+        Piece(difference[y0:y1, x0:x1].copy(), (a + c) / 2 / width, (b + d) / 2 / height)
+        for (x0, y0, x1, y1), (a, b, c, d) in zip(grown, places, strict=True)
+    )
+
+
+def make_donor(image_id: str, label: str, image: np.ndarray, boxes, view: ModelView, clean: CleanConfig,
+               seed: int) -> Donor | None:
+    """The donor of an image, or None where the view shows none of its text or there is no place for a control."""
+    height, width = image.shape[:2]
+    text = clip_boxes(boxes, height, width)
+    visible = text[view.visible_fraction(text, height, width) > 0]
+    if not len(visible):
+        return None
+    places = [p for p in place_controls(visible, text, view, height, width, seed, 1) if len(p) == len(visible)]
+    if not places:
+        return None
+    return Donor(image_id, label, height, width, _pieces(image, visible, visible, clean),
+                 _pieces(image, places[0], visible, clean))
+
+
+def paste(image: np.ndarray, donor: Donor, pieces: Sequence[Piece]) -> np.ndarray:
+    """`image` in grey 8 bits with the pieces added at their places, scaled as the image's height is to the donor's."""
+    gray = to_gray8(image).astype(np.float32)
+    height, width = gray.shape
+    scale = height / donor.height
+    for piece in pieces:
+        rows, columns = (max(1, min(limit, round(side * scale)))
+                         for side, limit in zip(piece.difference.shape, gray.shape, strict=True))
+        patch = cv2.resize(piece.difference, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1
+                           else cv2.INTER_LINEAR)
+        x = int(np.clip(round(piece.x * width - columns / 2), 0, width - columns))
+        y = int(np.clip(round(piece.y * height - rows / 2), 0, height - rows))
+        gray[y : y + rows, x : x + columns] += patch
+    return np.round(gray.clip(0, 255)).astype(np.uint8)
+
+
+def choose_donors(donors: Sequence[Donor], label: str, count: int, seed: int) -> list[Donor]:
+    """`count` donors of other classes, the classes taken in turn, without repeats while there are enough."""
+    rng = np.random.default_rng(seed)
+    groups = {}
+    for donor in donors:
+        if donor.label != label:
+            groups.setdefault(donor.label, []).append(donor)
+    queues = [[group[i] for i in rng.permutation(len(group))] for _, group in sorted(groups.items())]
+    rng.shuffle(queues)
+    chosen = []
+    while queues and len(chosen) < count:
+        queues = [queue for queue in queues if queue]
+        for queue in queues[: count - len(chosen)]:
+            chosen.append(queue.pop())
+    return chosen

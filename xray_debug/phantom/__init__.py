@@ -1,0 +1,1 @@
+"""A synthetic COVIDx with planted markers, whose counterfactuals are exact."""

@@ -1,0 +1,175 @@
+"""Flagged cases for the report: one record and one strip of pictures each, in the audit's order.
+
+The pictures repeat the audit's interventions; their probabilities are those the audit measured, nothing is run again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from xray_debug.data.boxes import as_boxes, clip_boxes
+from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
+from xray_debug.report.figures import Panel, case_figure, heat_overlay, resized_map
+from xray_debug.report.inputs import RunFiles
+
+INSERTED, DELETED = 0.06, 0.12  # shares of the most salient pixels shown
+SHOWN_SIDE = 420  # pixels, the original's longer side in the strip
+FACTS = ("image_id", "label", "source", "test_set", "predicted", "probability", "effect", "control_effect", "kind",
+         "rank", "deletion", "insertion", "saliency_in_text", "saliency_enrichment", "text_visible", "text_hidden")
+
+
+def flagged_cases(run: RunFiles, figures: Path) -> tuple[list[dict], dict | None]:
+    """Records of the flagged cases shown, with their figures written, and counts of all flagged; None without audit."""
+    if run.cases is None:
+        return [], None
+    cases = run.cases
+    chosen = cases[cases["flagged"].astype(bool)]
+    if "rank" in chosen:
+        chosen = chosen.sort_values("rank")
+    counts = {"cases": len(cases), "flagged": len(chosen), "shown": min(len(chosen), run.config.report.max_flagged)}
+    for column in ("kind", "predicted", "source", "test_set"):
+        if column in chosen:
+            counts[f"by_{column}"] = {str(k): int(n) for k, n in chosen[column].value_counts().items()}
+    if counts["shown"] < counts["flagged"]:
+        run.leave_out(f"pictures of {counts['flagged'] - counts['shown']} of {counts['flagged']} flagged cases",
+                      "report.max_flagged, explained cases first; audit/cases.parquet holds them all")  # fmt: skip
+    records = [
+        _record(run, row, figures / f"case-{number:03d}.png")
+        for number, (_, row) in enumerate(_shown(run, chosen, counts["shown"]).iterrows(), 1)
+    ]
+    return records, counts
+
+
+def _shown(run: RunFiles, chosen: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The first `count` cases, those with a saliency map before those without; in the order given."""
+    without = np.array([not _map_file(run, image_id).exists() for image_id in chosen["image_id"]], bool)
+    return chosen.iloc[np.sort(np.argsort(without, kind="stable")[:count])]
+
+
+def _record(run: RunFiles, row: pd.Series, path: Path) -> dict:
+    record = {name: row[name] for name in FACTS if name in row}
+    record["reasons"] = _sentences(row.get("reasons", ""))
+    record["remarks"] = _sentences(row.get("remarks", ""))
+    try:
+        panels, boxes = _panels(run, row)
+    except (ImageError, OSError, ValueError) as error:
+        run.leave_out(f"pictures of {row['image_id']}", str(error).replace(str(run.folder), "RUN"))
+        return {**record, "figure": None, "panels": [], "boxes": []}
+    case_figure([panel for panel, _ in panels], path)
+    shown = [{"title": panel.title, "probability": value} for panel, value in panels]
+    return {**record, "figure": f"figures/{path.name}", "panels": shown, "boxes": boxes}
+
+
+def _sentences(value) -> str:
+    """Reasons as one text, whether stored as a sentence or as a JSON list."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return " ".join(str(part) for part in value) if isinstance(value, (list, tuple, np.ndarray)) else str(value or "")
+
+
+def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | None]], list]:
+    """The pictures of one case with their probabilities, and its boxes in image pixels."""
+    image = read_image(_file_of(run, row["image_id"]))
+    height, width = image.shape[:2]
+    boxes = _boxes_of(run, row["image_id"], height, width)
+    view = ModelView.from_config(run.config.train.view)
+    seen, saliency = view.apply(image), _map_of(run, row["image_id"])
+    small, scale = _shrunk(to_gray8(image))
+    panels = [_panel(row, small, "original, text boxes", "probability", boxes * scale)]
+    base = _baseline(seen)
+    if saliency is not None:
+        from xray_debug.audit.frames import composite, ranks, top_share
+
+        fine = resized_map(saliency, *seen.shape)
+        rank = ranks(saliency, seen.shape[0])
+        panels.append(_panel(row, heat_overlay(seen, fine), "saliency", None))
+        inserted = composite(seen, base, top_share(rank, INSERTED))
+        deleted = composite(base, seen, top_share(rank, DELETED))
+        panels.append(_panel(row, inserted, f"top {100 * INSERTED:.0f} % inserted", f"p_inserted_{INSERTED:g}"))
+        panels.append(_panel(row, deleted, f"top {100 * DELETED:.0f} % deleted", f"p_deleted_{DELETED:g}"))
+    else:
+        run.leave_out("heatmaps of flagged cases without a map", "stage explain chose other cases (explain.select)")
+    if len(boxes):
+        panels += _text_panels(run, row, image, seen, base, boxes, view)
+    return panels, boxes.tolist()
+
+
+def _text_panels(run: RunFiles, row: pd.Series, image, seen, base, boxes, view: ModelView) -> list:
+    from xray_debug.audit.frames import composite, remove_boxes
+
+    visible = boxes[view.visible_fraction(boxes, *image.shape[:2]) > 0]
+    if not len(visible):
+        return []
+    removed, region = remove_boxes(image, visible, run.config.clean)
+    alone = composite(seen, base, view.mask_to_view(region))
+    cleaned = _panel(row, view.apply(removed), "cleaned", "p_text_inpainted")
+    return [_panel(row, alone, "text only", "p_text_only"), cleaned]
+
+
+def _panel(row: pd.Series, image: np.ndarray, title: str, column: str | None, boxes=()) -> tuple[Panel, float | None]:
+    value = row.get(column) if column else None
+    value = None if value is None or not math.isfinite(value) else float(value)
+    caption = "" if value is None else f"p({row['predicted']}) = {value:.2f}"
+    pixels = image if image.dtype == np.uint8 else np.round(image.clip(0, 255)).astype(np.uint8)
+    return Panel(pixels, title, caption, boxes), value
+
+
+def _file_of(run: RunFiles, image_id: str) -> Path:
+    """The original file, which must lie inside the dataset."""
+    if run.manifest is None or run.root is None:
+        raise ValueError(f"{image_id}: the manifest or the dataset's folder is not known")
+    rows = run.usable[run.usable["image_id"] == image_id]
+    if not len(rows):
+        raise ValueError(f"{image_id}: not in the manifest")
+    path = run.root / rows["path"].iloc[0]
+    if not path.resolve().is_relative_to(run.root.resolve()):
+        raise ValueError(f"{image_id}: its path leads out of the dataset")
+    return path
+
+
+def _boxes_of(run: RunFiles, image_id: str, height: int, width: int) -> np.ndarray:
+    if run.boxes is None:
+        return as_boxes([])
+    own = run.boxes[run.boxes["image_id"] == image_id]
+    return clip_boxes(own[["x0", "y0", "x1", "y1"]].to_numpy(), height, width)
+
+
+def _map_of(run: RunFiles, image_id: str) -> np.ndarray | None:
+    """The saliency map (m, m), None where the case was not explained."""
+    path = _map_file(run, image_id)
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        saliency = np.asarray(stored["saliency"], np.float32)
+    return saliency.reshape(saliency.shape[-2:])
+
+
+def _map_file(run: RunFiles, image_id: str) -> Path:
+    return run.folder / "explain" / "maps" / f"{image_id}.npz"
+
+
+def _shrunk(gray: np.ndarray) -> tuple[np.ndarray, float]:
+    """The image with its longer side at most SHOWN_SIDE, and the factor."""
+    scale = min(1.0, SHOWN_SIDE / max(gray.shape))
+    if scale == 1.0:
+        return gray, 1.0
+    size = (max(round(gray.shape[1] * scale), 1), max(round(gray.shape[0] * scale), 1))
+    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _baseline(seen: np.ndarray) -> np.ndarray:
+    """The blurred image that the interventions use, float in [0, 255]."""
+    import torch
+
+    from xray_debug.saliency.images import blurred
+
+    return blurred(torch.from_numpy(seen.astype(np.float32))[None, None])[0, 0].numpy()

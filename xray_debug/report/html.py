@@ -1,0 +1,150 @@
+"""report.html from the report's dictionary: one file, pictures inside, nothing fetched, no scripts.
+
+Every text is escaped by the template engine; numbers pass the functions of report_format.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from xray_debug.report.format import FORMATS
+from xray_debug.report.words import test_name
+
+NAMES = {
+    "test_set": "test set", "trained_on": "trained on", "tested_on": "tested on", "n": "n", "p": "p", "auc": "AUC",
+    "p_holm": "p (Holm)",
+}  # fmt: skip
+
+
+def render_html(report: dict, folder: str | Path) -> str:
+    """The page; pictures are read from `folder` (where report["figures"] and the cases' figures lie)."""
+    folder = Path(folder)
+    return _template().render(report=report, picture=lambda name: data_uri(folder / name))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("xray_debug.report", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= FORMATS | {"words": words, "kind": kind_of, "scalars": scalars, "nested": nested,
+                                      "test_name": test_name}
+    environment.globals |= {"cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
+                            "model_rows": model_rows, "test_names": test_names, "flat": flat,
+                            "textless_rows": textless_rows}  # fmt: skip
+    return environment.get_template("report.html")
+
+
+def data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def words(key: str) -> str:
+    """A name of the data as a reader would say it."""
+    return NAMES.get(str(key), str(key).replace("_", " "))
+
+
+def kind_of(value) -> str:
+    """How a value of unknown shape is shown: rows (list of dicts), facts (dict), list or scalar."""
+    if isinstance(value, dict):
+        return "facts"
+    if isinstance(value, list):
+        return "rows" if value and all(isinstance(item, dict) for item in value) else "list"
+    return "scalar"
+
+
+def scalars(value: dict) -> dict:
+    """The entries that fit in a cell."""
+    return {key: item for key, item in value.items() if kind_of(item) == "scalar"}
+
+
+def nested(value: dict) -> dict:
+    """The other entries, empty ones left out."""
+    return {key: item for key, item in value.items() if kind_of(item) != "scalar" and item}
+
+
+def flat(config: dict, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as ("a.b", "value as JSON") lines."""
+    lines = []
+    for key, value in config.items():
+        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else []
+        lines += inner or [(f"{prefix}{key}", json.dumps(value, ensure_ascii=False))]
+    return lines
+
+
+def unique(rows: list[dict], key: str) -> list:
+    """The values of `key` in order of appearance."""
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def cell_of(rows: list[dict], **wanted) -> dict | None:
+    """The first row with these values."""
+    return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
+
+
+def test_names(no_evidence: dict) -> list[str]:
+    """Test sets for which some baseline gives an accuracy, in order of appearance, the usual one first."""
+    names = dict.fromkeys(name for row in no_evidence["predictors"].values() for name in row.get("test") or {})
+    return sorted(names, key=lambda name: name != "test")
+
+
+def model_rows(report: dict) -> list[dict]:
+    """The trained models' accuracy on the original test images, to stand beside the baselines."""
+    rows = [row for row in report["table4"] if row["tested_on"] == "original"]
+    return [
+        {"name": f"model trained on {trained} images",
+         "sets": {row["test_set"]: row for row in rows if row["trained_on"] == trained}}
+        for trained in unique(rows, "trained_on")
+    ]  # fmt: skip
+
+
+def verdict_rows(verdict: dict | None) -> list[dict]:
+    """One line per test set, class and question; empty where the verdict has another shape."""
+    rows = []
+    for name, found in _sets(verdict):
+        if found.get("overall"):
+            rows.append({"test_set": name, "label": "all classes", "question": "text",
+                         **_answer(found["overall"], "text")})  # fmt: skip
+    for test_set, label, entry in _judged(verdict):
+        asked = {"text": entry.get("text"), "absence of text": entry.get("absence")}
+        asked |= {f"region {name}": part for name, part in (entry.get("regions") or {}).items()}
+        for question, part in asked.items():
+            if isinstance(part, dict) and "shown" in part:
+                rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})
+    return rows
+
+
+def _judged(verdict: dict | None) -> list[tuple[str, str, dict]]:
+    """(test set, class, what was found of it)."""
+    return [(name, label, entry) for name, found in _sets(verdict)
+            for label, entry in (found.get("classes") or {}).items()]  # fmt: skip
+
+
+def _sets(verdict: dict | None) -> list[tuple[str, dict]]:
+    """(test set, its verdict), the usual one first."""
+    sets = (verdict or {}).get("test_sets") or ({"test": verdict} if verdict else {})
+    return sorted(sets.items(), key=lambda pair: (pair[0] != "test", pair[0]))
+
+
+def textless_rows(verdict: dict | None) -> list[dict]:
+    """How often images of a class, and those of the others, show no text; empty where the verdict does not say."""
+    rows = []
+    for test_set, label, entry in _judged(verdict):
+        absence = entry.get("absence") or {}
+        if absence.get("textless_here") and absence.get("textless_elsewhere"):
+            rows.append({"test_set": test_set, "label": label, "here": absence["textless_here"],
+                         "elsewhere": absence["textless_elsewhere"]})  # fmt: skip
+    return rows
+
+
+def _answer(part: dict, question: str) -> dict:
+    names = {"text": "relies on text", "absence of text": "relies on its absence"}
+    found = {name: part.get(name) for name in ("n", "effect", "control", "difference", "separation", "p_adjusted")}
+    said = names.get(question, "relies on it") if part["shown"] else "not shown"
+    return {**found, "shown": part["shown"], "words": said}

@@ -1,0 +1,136 @@
+"""report.md: the report's main tables for a pull request or a notebook; every text is escaped."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from xray_debug.report.format import count, decimal, duration, p_value, percent, points
+from xray_debug.report.html import test_names, verdict_rows
+
+SHOWN_CASES = 6
+
+
+def render_markdown(report: dict) -> str:
+    """The report in GitHub's Markdown; pictures are links into figures/."""
+    parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
+             *_verdict(report), *_table4(report), *_differences(report), *_left_out(report), *_repaired(report),
+             *_flagged(report), *_cost(report), *_not_shown(report)]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(value) -> str:
+    """Free text without effect on the page: HTML and Markdown characters are escaped, line breaks become blanks."""
+    flat = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(flat, quote=False))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _interval(row: dict, name: str, form=percent, start: str | None = None) -> str:
+    start = f"{name}_" if start is None else start
+    if row.get(name) is None:
+        return "–"
+    return f"**{form(row[name])}** ({form(row[start + 'low'])} to {form(row[start + 'high'])})"
+
+
+def _headline(report: dict) -> list[str]:
+    return ["\n".join(f"- {_text(entry['text'])}" for entry in report["headline"])]
+
+
+def _no_evidence(report: dict) -> list[str]:
+    found = report["no_evidence"]
+    if not found or not isinstance(found.get("predictors"), dict):
+        return []
+    sets = test_names(found)
+    rows = []
+    for name, row in found["predictors"].items():
+        tests = [_interval((row.get("test") or {}).get(s) or {}, "value", percent, "") for s in sets]
+        rows.append([_text(name), percent(row["mean_recall"]), percent(row["chance"]), p_value(row["p"]), *tests])
+    head = ["guess from", "mean recall, %", "by chance, %", "p", *(f"accuracy on {_text(s)}, %" for s in sets)]
+    return ["## What can be guessed without looking at the lungs", _table(head, rows)]
+
+
+def _verdict(report: dict) -> list[str]:
+    rows = []
+    for row in verdict_rows(report["verdict"]):
+        shown = [_interval(row[name] or {}, "value", lambda v: f"{v:+.2f}", "") for name in ("effect", "control")]
+        rows.append([_text(row["test_set"]), _text(row["label"]), _text(row["question"]), count(row["n"]), *shown,
+                     p_value(row["p_adjusted"]), _text(row["words"])])  # fmt: skip
+    head = ["test set", "class", "question", "images", "effect", "controls", "p (adjusted)", "verdict"]
+    return ["## Verdict", _table(head, rows)] if rows else []
+
+
+def _table4(report: dict) -> list[str]:
+    if not report["table4"]:
+        return []
+    metrics = ("accuracy", "f1", "precision", "recall")
+    rows = [
+        [_text(row["test_set"]), _text(row["trained_on"]), _text(row["tested_on"]),
+         *(_interval(row, name) for name in metrics), percent(row["accuracy_spread"]), count(row["seeds"]),
+         count(row["images"])]
+        for row in report["table4"]
+    ]  # fmt: skip
+    rows += [["the paper", _text(row["dataset"]), "", *(f"{100 * row[name]:.2f}" for name in metrics), "", "", ""]
+             for row in report["reference"]]  # fmt: skip
+    head = ["test set", "trained on", "tested on", "accuracy, %", "macro F1, %", "precision, %", "recall, %",
+            "spread over seeds, points", "seeds", "images"]  # fmt: skip
+    parts = ["## Before and after cleaning", _table(head, rows)]
+    if "table4" in report["figures"]:
+        parts.append(f"![accuracy with intervals]({report['figures']['table4']})")
+    return parts
+
+
+def _differences(report: dict) -> list[str]:
+    rows = [
+        [_text(row["what"]), _text(row["test_set"]), _interval(row, "accuracy", points), _interval(row, "f1", points),
+         p_value(row["p_holm"]), _text(row["wording"])]
+        for row in report["differences"]
+    ]  # fmt: skip
+    head = ["what changes", "test set", "accuracy, points", "macro F1, points", "p (Holm)", "reads as"]
+    return ["### Differences, on the same images", _table(head, rows)] if rows else []
+
+
+def _left_out(report: dict) -> list[str]:
+    rows = [
+        [_text(row["source"]), _text(row["test_set"]), _text(row["trained_on"]), _text(row["tested_on"]),
+         percent(row["with"]), percent(row["without"]), _interval(row, "accuracy", points), p_value(row["p_holm"]),
+         count(row["images"])]
+        for row in report["left_out_sources"]
+    ]  # fmt: skip
+    head = ["source", "test set", "trained on", "tested on", "with the source, %", "without it, %",
+            "difference, points", "p (Holm)", "images"]  # fmt: skip
+    return ["### Leave one source out", _table(head, rows)] if rows else []
+
+
+def _repaired(report: dict) -> list[str]:
+    if not report["repaired"]:
+        return []
+    rows = [["class" if row["group"] == "label" else row["group"], _text(row["name"]), count(row["images"]),
+             _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
+    return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows)]
+
+
+def _flagged(report: dict) -> list[str]:
+    if not report["flagged"]:
+        return []
+    parts = ["## Flagged cases"]
+    for case in report["flagged"][:SHOWN_CASES]:
+        parts.append(f"**{_text(case['image_id'])}**: {_text(case['reasons'])}")
+        if case["figure"]:
+            parts.append(f"![pictures of the case]({case['figure']})")
+    left = report["flagged_counts"]["flagged"] - min(len(report["flagged"]), SHOWN_CASES)
+    return [*parts, f"{left} more in audit/cases.parquet."] if left else parts
+
+
+def _cost(report: dict) -> list[str]:
+    rows = [[stage, duration(row["seconds"]), count(row["peak_memory_mb"])] for stage, row in report["timings"].items()]
+    return ["## Time and memory", _table(["stage", "seconds", "peak memory, MB"], rows)] if rows else []
+
+
+def _not_shown(report: dict) -> list[str]:
+    lines = "\n".join(f"- **{_text(entry['what'])}**: {_text(entry['why'])}" for entry in report["not_shown"])
+    return ["## Not shown", lines] if lines else []

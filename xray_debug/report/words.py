@@ -1,0 +1,111 @@
+"""The report's first sentences: what was found, in plain words with the numbers that carry it."""
+
+from __future__ import annotations
+
+from xray_debug.report.format import p_value, percent, points
+
+
+def headline(report: dict) -> list[dict[str, str]]:
+    """Sentences in the order of their weight, each with what it is about."""
+    parts = (_verdict, _gaps, _scores, _control, _flags, _repairs)
+    entries = [entry for part in parts for entry in part(report)]
+    if not entries:
+        entries = [("nothing", "The run holds no predictions, audit or cleaning yet: there is nothing to conclude.")]
+    return [{"about": about, "text": text} for about, text in entries]
+
+
+def _verdict(report: dict) -> list[tuple[str, str]]:
+    """The audit's own words, then its sentences."""
+    verdict = report["verdict"]
+    if verdict is None:
+        return []
+    said = verdict.get("verdict")
+    if not isinstance(said, str) or not said.strip():
+        return [("verdict", "The audit ran; its figures are below.")]
+    if said == "not shown":
+        said = "reliance of any class on text, on its absence or on another region was not shown"
+    sentences = [str(sentence) for sentence in verdict.get("sentences") or []]
+    return [("verdict", _stopped(said)), *(("evidence", _stopped(sentence)) for sentence in sentences)]
+
+
+def test_name(test_set: str) -> str:
+    """A test set as the reader is told of it."""
+    return "the dataset's own test set" if test_set == "test" else f"test set {test_set}"
+
+
+def _stopped(text: str) -> str:
+    """A sentence with its full stop, and a capital unless a class name opens it."""
+    text = text.strip()
+    text = text[:1].upper() + text[1:] if text.startswith("reliance") else text
+    return text + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _row(report: dict, start: str, end: str, test_set: str) -> dict | None:
+    found = [r for r in report["differences"] if (r["from"], r["to"], r["test_set"]) == (start, end, test_set)]
+    return found[0] if found else None
+
+
+def _accuracy(report: dict, cell: str, test_set: str) -> float | None:
+    for row in report["table4"]:
+        if (f"{row['trained_on']}/{row['tested_on']}", row["test_set"]) == (cell, test_set):
+            return row["accuracy"]
+    return None
+
+
+def _test_sets(report: dict) -> list[str]:
+    return list(dict.fromkeys(row["test_set"] for row in report["table4"]))
+
+
+def _scores(report: dict) -> list[tuple[str, str]]:
+    """What training on cleaned images changes, tested on the original images of every test set."""
+    rows = [_row(report, "original/original", "cleaned/original", name) for name in _test_sets(report)]
+    return [("cleaning", _told(report, row, "training on cleaned images")) for row in rows if row is not None]
+
+
+def _control(report: dict) -> list[tuple[str, str]]:
+    rows = [_row(report, "original/original", "control/original", name) for name in _test_sets(report)]
+    return [("control", _told(report, row, "the same inpainting away from text")) for row in rows if row is not None]
+
+
+def _told(report: dict, row: dict, what: str) -> str:
+    before, after = (_accuracy(report, row[end], row["test_set"]) for end in ("from", "to"))
+    ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
+    numbers = (f"{percent(before)} % before, {percent(after)} % after, difference {points(row['accuracy'])} points "
+               f"({ends}), adjusted p {p_value(row['p_holm'])}")
+    told = f"{what} {row['wording']} accuracy: {numbers}"
+    if row["wording"].startswith("no "):
+        told = f"{what}: {row['wording']}; accuracy {numbers}"
+    return f"On {test_name(row['test_set'])}, {told}."
+
+
+def _gaps(report: dict) -> list[tuple[str, str]]:
+    """How another test set differs from the usual one, for the model trained on the original images."""
+    entries = []
+    for row in report["gaps"]:
+        if row["trained_on"] == row["tested_on"] == "original":
+            shown = row["accuracy_high"] < 0 or row["accuracy_low"] > 0
+            ends = f"{points(row['accuracy_low'])} to {points(row['accuracy_high'])}"
+            there = f"{percent(row['there'])} % on {test_name(row['test_set'])}"
+            told = (f"Trained on the original images, accuracy is {percent(row['usual'])} % on {test_name('test')} and "
+                    f"{there}: difference {points(row['accuracy'])} points ({ends})")  # fmt: skip
+            told += "." if shown else ", which shows no difference."
+            entries.append(("gap", told))
+    return entries
+
+
+def _flags(report: dict) -> list[tuple[str, str]]:
+    counts = report["flagged_counts"]
+    if counts is None:
+        return []
+    return [("flagged", f"{counts['flagged']} of {counts['cases']} audited cases are flagged.")]
+
+
+def _repairs(report: dict) -> list[tuple[str, str]]:
+    found = (report["repaired"] or {}).get("predicts_label") or []
+    if not found:
+        return []
+    row, total = found[0], report["repaired"]["rows"][0]
+    tells = "repaired gives the class away" if row["p"] < 0.05 else "repaired was not shown to give the class away"
+    return [("repaired", f"{percent(total['share'])} % of the images were repaired. Whether an image was {tells}: "
+             f"balanced accuracy {percent(row['balanced_accuracy'])} %, by chance {percent(row['by_chance'])} % "
+             f"(permutation p {p_value(row['p'])}).")]  # fmt: skip

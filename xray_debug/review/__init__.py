@@ -1,0 +1,1 @@
+"""Human decisions on flagged cases, and what a reviewer is shown."""

@@ -1,0 +1,1 @@
+"""Intervals, tests and scores; every figure the project reports goes through here."""

@@ -1,0 +1,1 @@
+"""Detectors of text behind one interface."""

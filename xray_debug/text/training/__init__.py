@@ -1,0 +1,1 @@
+"""Training of the bundled detector: drawn markers, real backgrounds, scoring."""
