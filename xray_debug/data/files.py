@@ -1,0 +1,80 @@
+"""Files written whole or not at all, copied so that nothing is shared, and told apart by their contents."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+
+def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Lets `write` fill a temporary binary file beside `path`, then renames it; nothing is left on failure."""
+    path = Path(path)
+    temporary = path.with_name(f".tmp-{uuid.uuid4().hex[:16]}")  # short: `path` may have the longest name there is
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """UTF-8, line ends as in `text`."""
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Strict JSON (no NaN); what JSON does not know is written as its str."""
+    write_text(path, json.dumps(value, indent=1, default=str, allow_nan=False))
+
+
+def write_table(path: str | Path, frame: pd.DataFrame) -> None:
+    """Parquet without the index."""
+    atomic_write(path, lambda file: frame.to_parquet(file, index=False))
+
+
+def file_sha256(path: str | Path) -> str:
+    """64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """`target` becomes a copy of `source` that shares nothing a user could change: cloned where the file system can.
+
+    The kernel's copy_file_range clones extents (copy on write) on file systems that know how and copies elsewhere.
+    Links are followed. The file appears whole or not at all.
+    """
+    with open(source, "rb") as read:
+        atomic_write(target, lambda file: _copy(read, file))
+
+
+def _copy(read: BinaryIO, file: BinaryIO) -> None:
+    if hasattr(os, "copy_file_range"):
+        size, done = os.fstat(read.fileno()).st_size, 0
+        try:
+            while done < size:
+                copied = os.copy_file_range(read.fileno(), file.fileno(), size - done, done, done)
+                if not copied:
+                    break
+                done += copied
+            if done == size:
+                return
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+        read.seek(0)
+        file.seek(0)
+    shutil.copyfileobj(read, file, 1 << 20)
