@@ -1,0 +1,75 @@
+"""Things by name, built in or brought by another package: detectors, methods, checks, formats, models."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+
+class Registry(Mapping):
+    """Names of one kind and what they stand for.
+
+    `group`: entry points of this group, of any installed package, are further names ("name = package.module:thing").
+    They are loaded when they are asked for; a built-in name is never replaced.
+    """
+
+    def __init__(self, kind: str, group: str):
+        self.kind, self.group = kind, group
+        self._own: dict[str, Any] = {}
+        self.help: dict[str, str] = {}
+
+    def register(self, name: str, help: str = "") -> Callable:
+        """A decorator: the decorated thing gets this name. ValueError for a name that is taken."""
+
+        def keep(thing):
+            if name in self._own:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._own[name] = thing
+            self.help[name] = help or (thing.__doc__ or "").strip().partition("\n")[0]
+            return thing
+
+        return keep
+
+    def names(self) -> list[str]:
+        """Built-in names in the order of registration, then those of entry points in alphabetical order."""
+        return [*self._own, *sorted(set(self._foreign()) - set(self._own))]
+
+    def check(self, name: str, option: str = "") -> None:
+        """ValueError naming what there is, where `name` is not known; loads nothing."""
+        if name not in self._own and name not in self._foreign():
+            where = f"{option}: " if option else ""
+            raise ValueError(f"{where}unknown {self.kind} {name!r}: expected one of {', '.join(self.names())}")
+
+    def origin(self, name: str) -> str:
+        """The module that a name comes from, for fingerprints; nothing is loaded for an entry point."""
+        return self._own[name].__module__ if name in self._own else self._foreign()[name].value.partition(":")[0]
+
+    def __getitem__(self, name: str):
+        if name in self._own:
+            return self._own[name]
+        self.check(name)
+        point = self._foreign()[name]
+        try:
+            return point.load()
+        except (ImportError, AttributeError) as error:
+            raise ImportError(f"{self.kind} {name!r} ({point.value}) cannot be loaded: {error}") from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._foreign()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def _foreign(self) -> dict[str, metadata.EntryPoint]:
+        return {point.name: point for point in metadata.entry_points(group=self.group)}
+
+
+def load_modules(package: str, names: tuple[str, ...]) -> None:
+    """Imports the modules of a room that register something."""
+    for name in names:
+        importlib.import_module(f"{package}.{name}")
