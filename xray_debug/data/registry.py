@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
@@ -67,9 +66,3 @@ class Registry(Mapping):
 
     def _foreign(self) -> dict[str, metadata.EntryPoint]:
         return {point.name: point for point in metadata.entry_points(group=self.group)}
-
-
-def load_modules(package: str, names: tuple[str, ...]) -> None:
-    """Imports the modules of a room that register something."""
-    for name in names:
-        importlib.import_module(f"{package}.{name}")
