@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -91,7 +92,7 @@ def _single(worker: Worker, row: Row) -> Row:
 def work_part(worker: Worker, rows: list[Row], stopped: Callable[[], bool] = lambda: False,
               tick: Callable[[int], None] = lambda n: None) -> list[Row]:  # fmt: skip
     """The results of a part's rows, each with its image_id and `problem` ("" where all is well)."""
-    size, found = getattr(worker, "batch", 8), []
+    size, found, aside = getattr(worker, "batch", 8), [], 0
     for start in range(0, len(rows), size):
         if stopped():
             raise KeyboardInterrupt
@@ -106,10 +107,11 @@ def work_part(worker: Worker, rows: list[Row], stopped: Callable[[], bool] = lam
             if _is_fatal(error):
                 raise
             results = [_single(worker, row) for row in batch]
+            aside += sum(list(result) == [PROBLEM] for result in results)
         for row, result in zip(batch, results, strict=True):
             found.append({"image_id": row["image_id"], **result, PROBLEM: result.get(PROBLEM) or ""})
         tick(len(batch))
-    if len(found) >= SYSTEMATIC and all(row[PROBLEM] for row in found):
+    if aside == len(found) >= SYSTEMATIC:
         raise EngineError(f"none of {len(found)} images could be done, the first: {found[0][PROBLEM]}")
     return found
 
