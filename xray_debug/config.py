@@ -17,6 +17,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
+def free(default, description: str = "", **limits):
+    """An option that changes how the work is done and not what comes out: it is in no fingerprint."""
+    return Field(default, description=description, json_schema_extra={"result": False}, **limits)
+
+
+class EngineConfig(Section):
+    """Who does the work on many images."""
+
+    engine: Literal["local", "ray"] = free("local", "this machine, or Ray (the extra ray)")
+    workers: int = free(0, "single-threaded workers side by side; 0: one a core", ge=0)
+    processes: bool = free(False, "processes in place of threads (local): worth it from about 8 cores on")
+    address: str | None = free(None, "of a Ray cluster; null starts one on this machine")
+
+
 class PhantomConfig(Section):
     """A synthetic COVIDx (phantom.py). Counts are images over all three classes."""
 
@@ -138,7 +152,8 @@ class PipelineConfig(Section):
     seed: int = 0
     seeds: list[int] | None = Field(None, description="seeds of train and retrain; null: [seed]")
     data: str | None = Field(None, description="COVIDx folder; null with a phantom section: the synthetic one")
-    device: str = "auto"
+    device: str = free("auto", "auto, cpu, cuda, ...")
+    engine: EngineConfig = Field(default_factory=EngineConfig)
     phantom: PhantomConfig | None = None
     prepare: PrepareConfig = Field(default_factory=PrepareConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
