@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.cleaning.controls import control_boxes, image_seed, moved_region
+from xray_debug.cleaning.erase import clean_image
 from xray_debug.cleaning.files import Journal, file_sha256, image_folder, link_or_copy, target_name
 from xray_debug.cleaning.inpainting import inpaint_boxes, inpaint_region
 from xray_debug.cleaning.residue import add_residual, inpainting_probe
@@ -31,13 +32,6 @@ __all__ = ["CHANGES", "add_residual", "clean_dataset", "clean_image", "control_b
 CHANGES = ["image_id", "label", "source", "split", "test_set", "boxes", "origin", "file", "original_sha256",
            "cleaned_sha256", "area_share", "note"]
 Progress = Callable[[int, int], None]
-
-
-def clean_image(image: np.ndarray, boxes, config: CleanConfig) -> tuple[np.ndarray, np.ndarray]:
-    """`inpaint_boxes` at the settings of `config`: the cleaned image and the replaced region, bool (H, W)."""
-    return inpaint_boxes(
-        image, boxes, config.radius, config.method, config.shape, config.dilation, config.min_dilation
-    )
 
 
 @dataclass(frozen=True)
