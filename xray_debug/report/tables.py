@@ -68,16 +68,6 @@ def patients(cells: Cells) -> list[dict]:
     ]  # fmt: skip
 
 
-def combined_p(p_values: list[float]) -> float:
-    """One p-value of several that may depend on each other in any way: K/k times the k-th smallest, k = ceil(K/2).
-
-    Rueger 1978. One p-value is returned as it is, three give 1.5 times the middle one.
-    """
-    ordered = sorted(p_values)
-    k = (len(ordered) + 1) // 2
-    return min(1.0, len(ordered) / k * ordered[k - 1])
-
-
 def wording(difference: float, low: float, high: float, p: float, images: int) -> str:
     """What a difference allows to be said: its interval must exclude 0 and its adjusted p be below 0.05."""
     if p < ALPHA and low > 0 and difference > 0:
