@@ -30,8 +30,9 @@ from xray_debug.audit.summary import (
     swap_summary,
 )
 from xray_debug.config import AuditConfig
-from xray_debug.stats.intervals import bootstrap, holm, wilson
+from xray_debug.stats.intervals import bootstrap, wilson
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, separation_p, sign_flip_p
+from xray_debug.stats.tests import holm
 
 SIGN_FLIPS, PERMUTATIONS = 5000, 2000
 LARGE = 0.1  # area share from which a region must also tell the class alone

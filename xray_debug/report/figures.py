@@ -20,18 +20,11 @@ from xray_debug.saliency.plots import (
     PINK,
     Panel,
     empty_figure,
-    explain_figure,
-    gray_bytes,
-    heat_overlay,
     literal,
     plain_axes,
-    resized_map,
     save_figure,
     show_panel,
 )
-
-__all__ = ["Panel", "case_figure", "confusion_figure", "explain_figure", "gray_bytes", "heat_overlay",
-           "mean_curves_figure", "reliability_figure", "resized_map", "table4_figure"]
 
 COLOURS = {"original": ORANGE, "cleaned": BLUE, "control": GREEN}
 
