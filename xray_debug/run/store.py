@@ -89,7 +89,6 @@ OUTPUTS: dict[str, Output] = {
     "cleaned": Output("clean", "dataset", "folder", steady=False),
     "control": Output("clean", "control", "folder", steady=False),
     "cleaned views": Output("clean", "views", "arrays"),
-    "control views": Output("clean", "control-views", "arrays"),
     "retrained": Output("retrain", ".", "folder", steady=False),
     "retrained predictions": Output(
         "retrain", "predictions.parquet", "table",
