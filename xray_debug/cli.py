@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -68,6 +69,22 @@ def progress_bars() -> Iterator[Callable]:
         yield start
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, with another exit status."""
+
+
+class Stopped(Exception):  # noqa: N818  asked for, no error
+    """Work was stopped by Ctrl-C or SIGTERM; `status` is what a shell expects."""
+
+    def __init__(self, status: int):
+        super().__init__("stopped; what is done is kept, and the same command goes on where it was")
+        self.status = status
+
+
+def _terminate(number, frame) -> None:
+    raise Terminated
+
+
 @dataclass
 class Work:
     """How the work is done: options shared by every command that runs stages."""
@@ -116,7 +133,10 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
         if part is None or not store.pipeline_file.exists():
             save_config(config, store.pipeline_file)
         job = Job(run, config, _engine(work, config, progress, say_aside), say_aside, first, only, force)
-        ran = job()
+        try:
+            ran = job()
+        except KeyboardInterrupt as error:
+            raise Stopped(143 if isinstance(error, Terminated) else 130) from error
     if part is None:
         show_costs(run, ran)
         if store.has("page"):
@@ -325,11 +345,12 @@ def main() -> None:
     """Entry point: one sentence on stderr instead of a traceback, unless --debug."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except KeyboardInterrupt:
-        err.print("stopped; the same command goes on where it was", markup=False)
-        sys.exit(130)
+    except Stopped as error:
+        err.print(str(error), markup=False)
+        sys.exit(error.status)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -133,7 +133,6 @@ class CleanConfig(Section):
     shape: Literal["box", "letters"] = "box"
     lossy: Literal["png", "jpeg"] = Field("png", description="what a changed lossy image becomes")
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
-    workers: int = Field(0, ge=0, description="0: all cores")
 
 
 class RetrainConfig(Section):

@@ -89,7 +89,6 @@ OUTPUTS: dict[str, Output] = {
     "cleaned": Output("clean", "dataset", "folder", steady=False),
     "control": Output("clean", "control", "folder", steady=False),
     "cleaned views": Output("clean", "views", "arrays"),
-    "control views": Output("clean", "control-views", "arrays"),
     "retrained": Output("retrain", ".", "folder", steady=False),
     "retrained predictions": Output(
         "retrain", "predictions.parquet", "table",
@@ -210,9 +209,10 @@ class Store:
         """
         from xray_debug.data.views import Views
 
-        name = "views" if version == "original" else f"{version} views"
-        views = Views(Parts.read(self._present(name)).arrays("view"))
-        return views.rows(self.manifest()["view_index"].to_numpy()) if version == "original" else views
+        if version == "original":
+            views = Views(self.parts("views").arrays("view"))
+            return views.rows(self.manifest()["view_index"].to_numpy())
+        return Views(self.parts("cleaned views").arrays("view" if version == "cleaned" else "control_view"))
 
     def boxes(self, kind: str = "text") -> dict[str, np.ndarray]:
         """image_id -> (N, 4) int64, regions of one kind."""

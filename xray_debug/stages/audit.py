@@ -36,3 +36,10 @@ def cases_of(store: Store) -> pd.DataFrame:
     cases["file"] = [str(root / path) for path in cases.pop("path")]
     explained = store.table("explanations", ["image_id", "deletion", "insertion"])
     return cases.merge(explained, on="image_id", how="left").reset_index(drop=True)
+
+
+def run(context: Context) -> None:
+    raise RunError("not wired yet")
+
+
+STAGE = Stage("audit", "Interventions, controls and the verdict.", (), (), (), run)
