@@ -143,7 +143,7 @@ class RetrainConfig(Section):
 
 class ReportConfig(Section):
     max_flagged: int = Field(24, ge=1, description="flagged cases shown with pictures")
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100, description="resamples behind the intervals of scores, in metrics.json too")
 
 
 class PipelineConfig(Section):

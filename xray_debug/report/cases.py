@@ -18,8 +18,8 @@ from xray_debug.audit.frames import composite, ranks, top_share
 from xray_debug.cleaning.erase import erase
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
-from xray_debug.report.figures import case_figure
 from xray_debug.report.inputs import RunFiles
+from xray_debug.report.strips import case_figure
 from xray_debug.run.store import OUTPUTS
 from xray_debug.saliency.images import blurred
 from xray_debug.saliency.plots import Panel, heat_overlay

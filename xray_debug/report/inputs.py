@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import PipelineConfig
-from xray_debug.data.formats.covidx_labels import class_order
+from xray_debug.data.classes import class_order
 from xray_debug.run.store import OUTPUTS, Store
 from xray_debug.stats.scores import Cells, cells_of, cells_without
 

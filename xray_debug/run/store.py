@@ -238,7 +238,8 @@ class Store:
         if not self.has("maps"):
             return None
         with self._readable("maps"):
-            return self.parts("maps").find(image_id, column)
+            found = self.parts("maps").find(image_id, column)
+        return None if found is None else np.array(found)  # what lies in a table cannot be written to
 
     def saliency_maps(self, columns: Sequence[str] = ("image_id", "saliency", "deletion_curve", "insertion_curve")
                       ) -> Iterator[dict]:  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats as _scipy
+from scipy import special
 
 
 class McNemar(NamedTuple):
@@ -25,7 +25,7 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
     if only_a + only_b == 0:
         return McNemar(0, 0, 1.0)
-    p = 2 * _scipy.binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)
+    p = 2 * special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)
     return McNemar(only_a, only_b, float(min(p, 1.0)))
 
 
