@@ -65,7 +65,8 @@ def test_every_cell_is_scored_on_the_images_it_names(finished):
         part = part.set_index("image_id").loc[frame["image_id"].iloc[test]]
         columns = [f"p_{name}" for name in load_checkpoint(folders[trained] / f"seed-{seed}").classes]
         assert np.allclose(part[columns].to_numpy(), expected, atol=1e-4), (trained, tested, seed)
-        other = scores_of(folders[trained] / f"seed-{seed}", versions["cleaned" if tested == "original" else "original"])
+        wrong = versions["cleaned" if tested == "original" else "original"]
+        other = scores_of(folders[trained] / f"seed-{seed}", wrong)
         assert not np.allclose(expected, other, atol=1e-3)
         seen.add((trained, tested, seed))
     assert len(seen) == 3 * 2 * 2
@@ -139,11 +140,12 @@ def test_metrics_and_report_hold_the_same_intervals(finished):
     for row in report["table4"]:
         cell = metrics[f"{row['trained_on']}/{row['tested_on']}/{row['test_set']}"]
         for name in ("accuracy", "f1", "precision", "recall"):
-            assert cell[name] == {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-    one = json.loads((store.folder / "train" / "metrics.json").read_text())["original/original/test"]["accuracy"]
+            for part in (name, f"{name}_low", f"{name}_high"):
+                assert cell[part] == row[part]
+    one = store.json("metrics")["original/original/test"]
     own = store.table("predictions").query("test_set == 'test'")
-    assert one["value"] == pytest.approx((own["label"] == own["predicted"]).mean())
-    assert one["low"] < one["value"] < one["high"]
+    assert one["accuracy"] == pytest.approx((own["label"] == own["predicted"]).mean())
+    assert one["accuracy_low"] < one["accuracy"] < one["accuracy_high"]
 
 
 def test_cleaned_images_have_no_text_pixels_left(finished):
