@@ -17,6 +17,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
+def free(default, description: str = "", **limits):
+    """An option that changes how the work is done and not what comes out: it is in no fingerprint."""
+    return Field(default, description=description, json_schema_extra={"result": False}, **limits)
+
+
+class EngineConfig(Section):
+    """Who does the work on many images."""
+
+    engine: Literal["local", "ray"] = free("local", "this machine, or Ray (the extra ray)")
+    workers: int = free(0, "single-threaded workers side by side; 0: one a core", ge=0)
+    processes: bool = free(False, "processes in place of threads (local): worth it from about 8 cores on")
+    address: str | None = free(None, "of a Ray cluster; null starts one on this machine")
+
+
 class PhantomConfig(Section):
     """A synthetic COVIDx (phantom.py). Counts are images over all three classes."""
 
@@ -119,7 +133,6 @@ class CleanConfig(Section):
     shape: Literal["box", "letters"] = "box"
     lossy: Literal["png", "jpeg"] = Field("png", description="what a changed lossy image becomes")
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
-    workers: int = Field(0, ge=0, description="0: all cores")
 
 
 class RetrainConfig(Section):
@@ -130,7 +143,7 @@ class RetrainConfig(Section):
 
 class ReportConfig(Section):
     max_flagged: int = Field(24, ge=1, description="flagged cases shown with pictures")
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100, description="resamples behind the intervals of scores, in metrics.json too")
 
 
 class PipelineConfig(Section):
@@ -138,7 +151,8 @@ class PipelineConfig(Section):
     seed: int = 0
     seeds: list[int] | None = Field(None, description="seeds of train and retrain; null: [seed]")
     data: str | None = Field(None, description="COVIDx folder; null with a phantom section: the synthetic one")
-    device: str = "auto"
+    device: str = free("auto", "auto, cpu, cuda, ...")
+    engine: EngineConfig = Field(default_factory=EngineConfig)
     phantom: PhantomConfig | None = None
     prepare: PrepareConfig = Field(default_factory=PrepareConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)

@@ -12,8 +12,9 @@ from xray_debug.audit.auditor import audit_dataset, choose_cases, finish, make_b
 from xray_debug.audit.bank import as_row
 from xray_debug.audit.checks_table import COLUMNS
 from xray_debug.audit.worker import AuditWorker, check_cost
+from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.images import ImageError, write_image
+from xray_debug.data.images import ImageError, read_image, write_image
 from xray_debug.data.view import ModelView
 from xray_debug.models import build_model, save_checkpoint
 
@@ -174,6 +175,22 @@ def test_a_pickled_worker_in_parts_gives_what_one_process_gives(films, tmp_path)
     assert json.dumps(found.verdict) == json.dumps(whole.verdict)
     assert all(isinstance(row["patch"], bytes) for row in parts) and "patch" not in found.cases
     pd.DataFrame(parts).to_parquet(tmp_path / "part.parquet")  # values that a table can hold
+
+
+def test_text_is_erased_once_for_bank_cases_and_later_stages(films, monkeypatch):
+    cases, boxes = films
+    bank = make_bank(cases, boxes, CornerReader().view, CONFIG, CleanConfig(), 3)
+    worker = AuditWorker("", CONFIG.model_dump(), {}, 3)
+    worker.start(CornerReader(), bank)
+    again = []
+    monkeypatch.setattr("xray_debug.cleaning.erase.clean_image",
+                        lambda image, *rest: again.append(1) or clean_image(image, *rest))
+    row = worker(worker_rows(films)[:1])[0]
+    assert row["image_id"] in {donor.image_id for donor in bank} and not again
+    image = read_image(cases["file"].iloc[0])
+    cleaned, _, patch = erase(image, boxes[row["image_id"]], CleanConfig(), row["patch"])
+    assert patch == row["patch"] and not again
+    assert np.array_equal(cleaned, clean_image(image, boxes[row["image_id"]], CleanConfig())[0])
 
 
 def test_images_that_were_set_aside_and_images_that_were_forgotten(films):

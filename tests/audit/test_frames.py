@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xray_debug.audit.frames import Frames, add_salient_frames, blacked_out, composite, prepare_case, ranks, top_share
-from xray_debug.audit.removals import remove_boxes
+from xray_debug.cleaning.erase import clean_image
 from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.view import ModelView
 from xray_debug.saliency import insertion_deletion_images
@@ -28,7 +28,7 @@ def case(boxes, view=VIEW, **options):
 
 def test_text_free_view_is_what_cleaning_makes_of_the_original():
     found = case([(4, 4, 14, 12)])
-    cleaned, region = remove_boxes(found.original, [(4, 4, 14, 12)], CleanConfig())
+    cleaned, region = clean_image(found.original, [(4, 4, 14, 12)], CleanConfig())
     assert np.array_equal(found.text_free, VIEW.apply(cleaned).astype(np.float32) / np.float32(255))
     assert np.array_equal(found.text.mask, VIEW.mask_to_view(region))
     assert np.array_equal(found.text_free[found.text.mask == 0], found.view[found.text.mask == 0])
@@ -48,7 +48,7 @@ def test_text_that_the_view_crops_away_is_erased_only_along_with_visible_text():
     assert alone.hidden == 1 and not alone.has("text") and np.array_equal(alone.text.original, alone.original)
     both = case([hidden, visible], view)
     assert both.hidden == 1 and both.visible.tolist() == [list(visible)]
-    cleaned, _ = remove_boxes(both.original, [hidden, visible], CleanConfig())
+    cleaned, _ = clean_image(both.original, [hidden, visible], CleanConfig())
     assert np.array_equal(both.text.original, cleaned) and (cleaned[1:7, 4:14] < 255).all()
 
 

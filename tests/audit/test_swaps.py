@@ -1,7 +1,7 @@
 import numpy as np
 
-from xray_debug.audit.removals import remove_boxes
 from xray_debug.audit.swaps import Donor, Piece, choose_donors, make_donor, paste
+from xray_debug.cleaning.erase import clean_image
 from xray_debug.config import CleanConfig
 from xray_debug.data.images import ModelView
 
@@ -17,7 +17,7 @@ def marked(value=200, ground=80):
 def test_pasted_into_its_own_cleaned_image_a_marker_gives_the_original_back():
     image, boxes = marked()
     donor = make_donor("a.png", "normal", image, boxes, VIEW, CleanConfig(), 0)
-    cleaned, _ = remove_boxes(image, boxes, CleanConfig())
+    cleaned, _ = clean_image(image, boxes, CleanConfig())
     assert not np.array_equal(cleaned, image)
     assert np.array_equal(paste(cleaned, donor, donor.markers), image)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_debug.cleaning.controls import image_seed, place
-from xray_debug.cleaning.dataset import clean_image, control_boxes, inpaint_boxes, inpaint_region, moved_region
-from xray_debug.cleaning.inpainting import METHODS, growth, text_region
+from xray_debug.cleaning.controls import control_boxes, image_seed, moved_region, place
+from xray_debug.cleaning.erase import clean_image
+from xray_debug.cleaning.inpainting import METHODS, growth, inpaint_boxes, inpaint_region, text_region
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes, rasterise_boxes
 

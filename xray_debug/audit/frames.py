@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from xray_debug.audit.removals import Removed, Remover, as_input, remove_boxes
+from xray_debug.audit.removals import Removed, Remover, as_input
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.boxes import clip_boxes
@@ -20,9 +20,6 @@ from xray_debug.data.view import ModelView, to_gray8
 from xray_debug.saliency import rank_pixels, upsample_saliency
 from xray_debug.saliency.images import blurred
 from xray_debug.stats.seeds import seed_of
-
-__all__ = ["Case", "Frames", "add_salient_frames", "blacked_out", "centre_box", "composite", "prepare_case", "ranks",
-           "remove_boxes", "top_share"]
 
 
 @dataclass

@@ -10,22 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xray_debug.cleaning.dataset import clean_image
+from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.fills import FILLS, Fills
 from xray_debug.config import CleanConfig
 from xray_debug.data.view import ModelView
 
 REMOVALS = ("inpainted", *FILLS)  # ways in which text and its controls are taken away
-
-
-def remove_boxes(image: np.ndarray, boxes, clean: CleanConfig) -> tuple[np.ndarray, np.ndarray]:
-    """`image` inpainted inside `boxes` with the options of cleaning, and the bool region that it touched."""
-    return clean_image(image, boxes, clean)
-
-
-def erase_text(image: np.ndarray, boxes, clean: CleanConfig, known: bytes | None = None):
-    """What cleaning makes of the image: (cleaned, bool region, patch); `known`: a patch of the same made earlier."""
-    return *clean_image(image, boxes, clean), b""
 
 
 def as_input(image: np.ndarray) -> np.ndarray:
@@ -58,14 +48,14 @@ class Remover:
 
     def text(self, boxes: np.ndarray, known: bytes | None = None) -> Removed:
         """The image without all its text."""
-        inpainted, region, patch = erase_text(self.original, boxes, self.clean, known)
+        inpainted, region, patch = erase(self.original, boxes, self.clean, known)
         mask = self.viewer.mask_to_view(region)
         self.fills = Fills(self.view, mask)
         return Removed(mask, inpainted, self._views(inpainted, mask), patch)
 
     def control(self, boxes: np.ndarray) -> Removed:
         """The image, text and all, without other boxes."""
-        inpainted, region = remove_boxes(self.original, boxes, self.clean)
+        inpainted, region = clean_image(self.original, boxes, self.clean)
         mask = self.viewer.mask_to_view(region)
         return Removed(mask, inpainted, self._views(inpainted, mask))
 

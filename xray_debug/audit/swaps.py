@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from xray_debug.audit.removals import erase_text, remove_boxes
 from xray_debug.cleaning.controls import place_controls
+from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.inpainting import growth
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import clip_boxes, dilate_boxes
@@ -64,8 +64,8 @@ def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: Mode
     if not places:
         return None
     gray = to_gray8(image).astype(np.float32)
-    erased, _, patch = erase_text(image, text, clean)
-    elsewhere, _ = remove_boxes(image, places[0], clean)
+    erased, _, patch = erase(image, text, clean)
+    elsewhere, _ = clean_image(image, places[0], clean)
     return Donor(image_id, label, height, width, _pieces(gray - to_gray8(erased), visible, visible, clean),
                  _pieces(gray - to_gray8(elsewhere), places[0], visible, clean), patch)
 

@@ -1,92 +1,43 @@
-"""Run folders: fingerprints, complete-or-absent stages, resume, locks.
+"""Run folders: one sub-folder for each stage, complete or absent; resume, locks, and nothing of the user's touched.
 
-A run is a folder with one sub-folder per stage. `stage.json` is written last, so a stage is complete or
-absent; until then `.partial.json` remembers for which fingerprint the work inside was begun, so that a killed
-stage goes on where it stopped, and starts afresh when its inputs have changed meanwhile.
+A stage works in `.work/<stage>`, which belongs to one fingerprint, and what was there before stays until the new
+result is whole: then `stage.json` is written, and the two folders change places. A killed stage goes on in its work
+folder where it stopped; one whose fingerprint has changed meanwhile starts anew and may adopt pieces that vouch for
+themselves (trained seeds).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from xray_debug.data.files import copy_file, write_json
+from xray_debug.run.fingerprint import Fingerprint
+
 PACKAGES = ("xray-debug", "torch", "torchvision", "opencv-python", "lightning", "numpy", "pandas", "scikit-learn")
+RECORD, KEY = "stage.json", ".key.json"
 
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message is one sentence for the user."""
 
 
-def digest(value: Any) -> str:
-    """sha256 (16 hex digits) of a JSON-able value, independent of key order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def code_digest(modules: Iterable[str]) -> str:
-    """sha256 of the sources of the package's `modules`: "audit" is audit.py, audit_*.py and the folder audit/."""
-    root, total = Path(__file__).parent, hashlib.sha256()
-    for name in sorted(modules):
-        files = [root / f"{name}.py", *root.glob(f"{name}_*.py"), *(root / name).rglob("*")]
-        for file in sorted(files):
-            if file.is_file() and file.suffix in {".py", ".safetensors", ".json", ".html"}:
-                total.update(file.name.encode() + b"\0" + file.read_bytes())
-    return total.hexdigest()[:16]
-
-
-def folder_digest(root: Path) -> str:
-    """Names, sizes and times of all files below `root`: changes when a dataset does, without reading it."""
-    rows = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = Path(folder, name)
-            with contextlib.suppress(OSError):
-                facts = path.stat()
-                rows.append((str(path.relative_to(root)), facts.st_size, facts.st_mtime_ns))
-    return digest(sorted(rows))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Strict JSON, written whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, default=str, allow_nan=False), encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def read_json(path: Path) -> Any:
+    """The value in a JSON file; RunError names a file that is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: expected a readable JSON file, {error}") from error
-
-
-def _reset_peak() -> None:
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: sets the high-water mark back
-
-
-def peak_memory_mb() -> float:
-    """Peak resident memory in MiB since the last reset (where the system lets it be reset), largest child included."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        own = int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    scale = 1024 if sys.platform != "darwin" else 1024 * 1024
-    return round((own + children) / scale, 1)
 
 
 def versions() -> dict[str, str]:
@@ -95,37 +46,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What a stage depends on, kept in parts so that a change can be named."""
-
-    inputs: dict[str, str]
-    parameters: dict[str, Any]
-    code: str
-
-    @property
-    def key(self) -> str:
-        return digest([self.inputs, self.parameters, self.code])
-
-    def difference(self, recorded: dict) -> str:
-        """Why the recorded stage does not fit: "" when it does."""
-        if recorded.get("fingerprint") == self.key:
-            return ""
-        changed = [f"input {k}" for k, v in self.inputs.items() if recorded.get("inputs", {}).get(k) != v]
-        old = recorded.get("parameters", {})
-        changed += [f"option {k}" for k in _changed(old, json.loads(json.dumps(self.parameters, default=str)))]
-        if recorded.get("code") != self.code:
-            changed.append("code")
-        return ", ".join(changed) + " changed" if changed else "fingerprint changed"
-
-
-def _changed(old: Any, new: Any, prefix: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        return [name for k in keys for name in _changed(old.get(k), new.get(k), f"{prefix}.{k}" if prefix else str(k))]
-    return [] if old == new else [prefix]
 
 
 class Run:
@@ -137,26 +57,49 @@ class Run:
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
 
+    def work(self, stage: str) -> Path:
+        """Where a stage works until it is complete."""
+        return self.path(".work", stage)
+
+    def scratch(self, stage: str) -> Path:
+        """Where a stage keeps parts that nobody needs once it is complete."""
+        return self.path(".work", f"{stage}.scratch")
+
+    # ------------------------------------------------------------------------------------------------ locks
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """One writer at a time; the lock goes with the process, also when it is killed."""
+    def locked(self, part: tuple[int, int] | None = None) -> Iterator[None]:
+        """One writer at a time; several where each does another `part` (i, n) of the same stage.
+
+        The lock goes with the process, also when it is killed.
+        """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.path(".work").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be made a run folder: {error.strerror}") from error
-        lock = FileLock(self.path(".lock"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise RunError(f"{self.folder}: another xray-debug is working in this run folder") from error
-        try:
+        busy = RunError(f"{self.folder}: another xray-debug is working in this run folder")
+        with contextlib.ExitStack() as stack:
+            whole = FileLock(self.path(".lock"), timeout=0)
+            try:
+                if part is None:
+                    stack.enter_context(whole)
+                    for file in sorted(self.path(".work").glob("part-*.lock")):
+                        with FileLock(file, timeout=0):
+                            pass
+                else:
+                    name = f"part-{part[0]}-of-{part[1]}.lock"
+                    stack.enter_context(FileLock(self.path(".work", name), timeout=0))
+                    with whole.acquire(timeout=5):  # another part may be looking at this very moment
+                        pass
+            except Timeout as error:
+                raise busy from error
             yield
-        finally:
-            lock.release()
+
+    # ------------------------------------------------------------------------------------------------ records
 
     def record(self, stage: str) -> dict | None:
         """The stage's stage.json, or None while it is absent."""
-        file = self.path(stage, "stage.json")
+        file = self.path(stage, RECORD)
         return read_json(file) if file.exists() else None
 
     def require(self, stage: str, needed_by: str) -> dict:
@@ -165,49 +108,105 @@ class Run:
             raise RunError(f"{self.folder}: stage {needed_by} needs stage {stage}, which is not complete")
         return found
 
+    def check_free(self, stages: list[str]) -> None:
+        """RunError where a stage would have to replace a folder that no stage has made: it may be the user's."""
+        for stage in stages:
+            if self.path(stage).exists() and not self.path(stage, RECORD).is_file():
+                raise RunError(f"{self.path(stage)}: was not made by xray-debug (it has no {RECORD}), so stage {stage} "
+                               f"will not replace it; choose another --out")
+
     def reason_to_run(self, stage: str, fingerprint: Fingerprint) -> str:
         """Why the stage must run, "" when what is there still holds."""
-        found = self.record(stage)
-        if found is not None:
-            return fingerprint.difference(found)
-        partial = self.path(stage, ".partial.json")
-        if partial.exists() and read_json(partial).get("fingerprint") == fingerprint.key:
+        if self._work_key(stage) == fingerprint.key:
             return "interrupted, goes on where it stopped"
-        return "not yet run"
+        found = self.record(stage)
+        return "not yet run" if found is None else fingerprint.difference(found)
 
-    @contextlib.contextmanager
-    def stage(self, name: str, fingerprint: Fingerprint, seed: int, device: str, fresh: bool = False) -> Iterator[Path]:
-        """The stage's folder to write into; completed by stage.json when the block ends without an error."""
-        folder, partial = self.path(name), self.path(name, ".partial.json")
-        keeps = not fresh and partial.exists() and read_json(partial).get("fingerprint") == fingerprint.key
-        if folder.exists() and not keeps:
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = read_json(partial).get("seconds", 0.0) if keeps else 0.0
-        write_json(partial, {"fingerprint": fingerprint.key, "seconds": before})
-        _reset_peak()
-        start = time.perf_counter()
-        try:
-            yield folder
-        except BaseException:
-            spent = before + time.perf_counter() - start
-            with contextlib.suppress(OSError):
-                write_json(partial, {"fingerprint": fingerprint.key, "seconds": spent})
-            raise
-        write_json(
-            folder / "stage.json",
-            {
-                "stage": name,
-                "fingerprint": fingerprint.key,
-                "inputs": fingerprint.inputs,
-                "parameters": fingerprint.parameters,
-                "code": fingerprint.code,
-                "seed": seed,
-                "device": device,
-                "versions": versions(),
-                "seconds": round(before + time.perf_counter() - start, 2),
-                "peak_memory_mb": peak_memory_mb(),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            },
-        )
-        partial.unlink(missing_ok=True)
+    def _work_key(self, stage: str) -> str:
+        file = self.work(stage) / KEY
+        return read_json(file).get("fingerprint", "") if file.exists() else ""
+
+    # ------------------------------------------------------------------------------------------------ a stage's work
+
+    def begin(self, stage: str, fingerprint: Fingerprint, fresh: bool = False, adopts: tuple[str, ...] = ()) -> Path:
+        """The folder to work in: the one begun for this very fingerprint, or a new one with what can be adopted.
+
+        `adopts`: patterns of folders in it that carry their own fingerprint, so that they may outlive the stage's.
+        """
+        folder = self.work(stage)
+        if not fresh and self._work_key(stage) == fingerprint.key:
+            return folder
+        kept = [] if fresh else [path for pattern in adopts for path in sorted(folder.glob(pattern))]
+        aside = self.path(".work", f"{stage}.begun")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(self.scratch(stage), ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, aside)
+        folder.mkdir(parents=True)
+        for path in kept:
+            _adopt(aside / path.relative_to(folder), folder / path.relative_to(folder))
+        if not fresh and self.record(stage) is not None:
+            for path in [path for pattern in adopts for path in sorted(self.path(stage).glob(pattern))]:
+                _adopt(path, folder / path.relative_to(self.path(stage)))
+        shutil.rmtree(aside, ignore_errors=True)
+        write_json(folder / KEY, {"fingerprint": fingerprint.key, "seconds": 0.0})
+        return folder
+
+    def spent(self, stage: str, seconds: float = 0.0) -> float:
+        """Seconds worked on a begun stage so far, with `seconds` more added to them."""
+        file = self.work(stage) / KEY
+        known = read_json(file) if file.exists() else {"fingerprint": "", "seconds": 0.0}
+        total = known["seconds"] + seconds
+        if seconds and file.parent.is_dir():
+            write_json(file, {**known, "seconds": total})
+        return total
+
+    def complete(self, stage: str, fingerprint: Fingerprint, facts: dict) -> None:
+        """Writes stage.json and lets the finished work take the stage's place."""
+        work = self.work(stage)
+        seconds = self.spent(stage)
+        record = {
+            "stage": stage, "made_by": "xray-debug", "fingerprint": fingerprint.key, "inputs": fingerprint.inputs,
+            "parameters": fingerprint.parameters, "code": fingerprint.code, "versions": versions(),
+            "seconds": round(seconds, 2), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts,
+        }  # fmt: skip
+        (work / KEY).unlink(missing_ok=True)
+        write_json(work / RECORD, record)
+        self._swap(stage)
+
+    def _swap(self, stage: str) -> None:
+        work, place, old = self.work(stage), self.path(stage), self.path(".work", f"{stage}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if place.exists():
+            self.check_free([stage])
+            os.replace(place, old)
+        os.replace(work, place)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.scratch(stage), ignore_errors=True)
+
+    def recover(self, stages: list[str]) -> None:
+        """Ends what a kill interrupted in the middle of a change of places."""
+        for stage in stages:
+            if (self.work(stage) / RECORD).is_file():
+                self._swap(stage)
+            old = self.path(".work", f"{stage}.old")
+            if old.exists():
+                shutil.rmtree(old, ignore_errors=True)
+
+    def log(self, text: str) -> None:
+        """One line in log.txt."""
+        with contextlib.suppress(OSError), self.path("log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+
+
+def _adopt(source: Path, target: Path) -> None:
+    """Copies a folder; one that is there already stays."""
+    if target.exists() or not source.is_dir():
+        return
+    partial = target.with_name(target.name + ".adopting")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, copy_function=_copy)
+    os.replace(partial, target)
+
+
+_copy: Callable = copy_file

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from xray_debug.config import PrepareConfig
+from xray_debug.data.classes import CLASS_SETS, class_order
 from xray_debug.data.formats.covidx_files import ImageFolder, find_dataset
-from xray_debug.data.formats.covidx_labels import CLASS_SETS, LabelError, class_order
+from xray_debug.data.formats.covidx_labels import LabelError
 from xray_debug.data.manifest import build_manifest
 
 

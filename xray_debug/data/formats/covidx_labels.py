@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from xray_debug.data.classes import CLASS_SETS
 from xray_debug.data.images import SUFFIXES, atomic_write
 
-CLASS_SETS = (("normal", "pneumonia", "COVID-19"), ("negative", "positive"), ("level1", "level2"))
 LABELS = {name.casefold(): name for names in CLASS_SETS for name in names}
 SOURCE_SPELLINGS = {"rnsa": "rsna"}  # declared misspellings of the published files
 COLUMNS = ["patient_id", "image_id", "label", "source", "line"]
@@ -45,12 +45,6 @@ class ParsedLabels:
 
     def frame(self) -> pd.DataFrame:
         return pd.DataFrame(self.rows, columns=COLUMNS).astype({"line": "int64"})
-
-
-def class_order(labels) -> list[str]:
-    """The classes among `labels` in COVIDx's order; others follow in alphabetical order."""
-    known = [name for names in CLASS_SETS for name in names]
-    return sorted(set(labels), key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def _decoded(path: Path) -> str:

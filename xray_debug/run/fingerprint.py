@@ -1,0 +1,218 @@
+"""What a stage's result depends on: the contents of what it reads, the options that change it, the code it imports.
+
+The code is the import closure of the stage's own file, read from the sources: every module of the package that is
+imported anywhere in it, at the top or inside a function, and the data files that lie beside those modules (weights,
+templates). `config.py` is left out: what it says arrives as parameters.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+PACKAGE = Path(__file__).resolve().parents[1]
+LEFT_OUT = ("xray_debug.config",)
+DATA = {".safetensors", ".json", ".html", ".npy", ".txt"}
+
+
+def digest(value: Any) -> str:
+    """sha256 (16 hex digits) of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------------------------------------------- code
+
+
+def _module_file(name: str, root: Path) -> Path | None:
+    """The file of a dotted module name of the package below `root`, None for something else."""
+    path = root.parent.joinpath(*name.split("."))
+    for file in (path / "__init__.py", path.with_suffix(".py")):
+        if file.is_file():
+            return file
+    return None
+
+
+def _imported(file: Path, name: str) -> set[str]:
+    """Dotted names that a module's source imports; a name taken from a module counts as a module, too."""
+    found, package = set(), name if file.name == "__init__.py" else name.rpartition(".")[0]
+    waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *([node.module] if node.module else [])])
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+@lru_cache(maxsize=256)
+def import_closure(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> tuple[Path, ...]:
+    """All files of the package that importing `module` can bring in, sorted, with the packages' own `__init__`s.
+
+    `skips`: modules and packages that are not followed.
+    """
+    top, seen, waiting, without = root.name, {}, [module], (*LEFT_OUT, *skips)
+    while waiting:
+        name = waiting.pop()
+        if name in seen or not (name == top or name.startswith(f"{top}.")):
+            continue
+        if any(name == left or name.startswith(f"{left}.") for left in without):
+            continue
+        file = _module_file(name, root)
+        seen[name] = file
+        if file is None:
+            continue
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
+        waiting += _imported(file, name)
+    return tuple(sorted({file for file in seen.values() if file is not None}))
+
+
+def code_files(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> list[Path]:
+    """The import closure and the data files beside its modules (in their folder, or one below that is no package)."""
+    files = list(import_closure(module, root, skips))
+    for folder in sorted({file.parent for file in files} - {root}):
+        places = [folder, *(path for path in folder.iterdir() if path.is_dir() and not (path / "__init__.py").exists())]
+        files += [file for place in places for file in place.iterdir() if file.is_file() and file.suffix in DATA]
+    return sorted(set(files))
+
+
+def code_digest(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> str:
+    """sha256 (16 hex digits) of the names and contents of `code_files`."""
+    total = hashlib.sha256()
+    for file in code_files(module, root, skips):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + _content(file, file.stat().st_mtime_ns))
+    return total.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1024)
+def _content(file: Path, changed: int) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
+
+
+def plugin_digest(registry, name: str) -> str:
+    """"" for a name of this package, else what tells one state of the foreign module from another."""
+    import importlib.util
+
+    origin = registry.origin(name)
+    if origin.partition(".")[0] == PACKAGE.name:
+        return ""
+    found = importlib.util.find_spec(origin)
+    file = Path(found.origin) if found and found.origin else None
+    return f"{origin} {file_digest(file)}" if file and file.is_file() else origin
+
+
+# ---------------------------------------------------------------------------------------------------- inputs
+
+
+def file_digest(path: str | Path) -> str:
+    """sha256 (16 hex digits) of a file's bytes; "absent" where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return "absent"
+
+
+def contents_digest(paths: Iterable[Path]) -> str:
+    """Names and bytes of files and of everything in folders; for results, which are read anyway."""
+    rows = []
+    for path in paths:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        rows += [(file.relative_to(path.parent).as_posix(), file_digest(file)) for file in files]
+    return digest(sorted(rows))
+
+
+def folder_digest(root: Path) -> str:
+    """Names, sizes and times of all files below `root`, links followed: changes when a dataset does, unread."""
+    rows, seen = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(folder, name)
+            try:
+                facts = path.stat()
+            except OSError:
+                continue
+            rows.append((path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns))
+    return digest(sorted(rows))
+
+
+# ---------------------------------------------------------------------------------------------------- options
+
+
+def result_options(section: BaseModel) -> dict[str, Any]:
+    """The options of a section that change a result: all but those declared with `free` (workers, batches, devices)."""
+    kept = {}
+    for name, field in type(section).model_fields.items():
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("result") is False:
+            continue
+        value = getattr(section, name)
+        kept[name] = result_options(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
+    return kept
+
+
+def chosen_options(config: BaseModel, names: Iterable[str]) -> dict[str, Any]:
+    """The options called `names` ("train", "detect.detector", ...), sections without their free options."""
+    result = {}
+    for name in names:
+        value: Any = config
+        *parents, last = name.split(".")
+        for parent in parents:
+            value = getattr(value, parent)
+        found = getattr(value, last)
+        result[name] = result_options(found) if isinstance(found, BaseModel) else value.model_dump(mode="json").get(
+            last, found)  # fmt: skip
+    return result
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a stage depends on, kept in parts so that a change can be named."""
+
+    inputs: dict[str, str]
+    parameters: dict[str, Any]
+    code: str
+
+    @property
+    def key(self) -> str:
+        return digest([self.inputs, self.parameters, self.code])
+
+    def difference(self, recorded: dict) -> str:
+        """Why the recorded stage does not fit: "" when it does."""
+        if recorded.get("fingerprint") == self.key:
+            return ""
+        changed = [f"input {k}" for k, v in self.inputs.items() if recorded.get("inputs", {}).get(k) != v]
+        old = recorded.get("parameters", {})
+        changed += [f"option {k}" for k in _changed(old, json.loads(json.dumps(self.parameters, default=str)))]
+        if recorded.get("code") != self.code:
+            changed.append("code")
+        return ", ".join(changed) + " changed" if changed else "fingerprint changed"
+
+
+def _changed(old: Any, new: Any, prefix: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [name for k in keys for name in _changed(old.get(k), new.get(k), f"{prefix}.{k}" if prefix else str(k))]
+    return [] if old == new else [prefix]

@@ -1,0 +1,312 @@
+"""The one typed reader and writer of what a run holds: nothing else knows a run's file names.
+
+`OUTPUTS` names every result of every stage. A reader is given a result by its name, never by its path; a table is
+checked for its columns when it is written and when it is read. A stage at work reads the finished stages and writes
+into its own work folder, which `work` names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from xray_debug.data.files import write_json, write_table
+from xray_debug.run.parts import Parts
+
+if TYPE_CHECKING:
+    from xray_debug.data.views import Views
+
+BOX = ("x0", "y0", "x1", "y1")
+
+
+class StoreError(ValueError):
+    """Something a run should hold is absent, damaged or of another shape; one sentence."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of a stage: where it lies, what it must hold, and what a reader does not learn without it.
+
+    `kind`: table (Parquet), json, parts (Parquet parts of an engine), arrays (its array parts), file or folder.
+    `steady`: whether it is the same whenever the same work is done (no times in it), so that it can be compared.
+    """
+
+    stage: str
+    place: str
+    kind: str
+    columns: tuple[str, ...] = ()
+    shows: str = ""
+    steady: bool = True
+
+    @property
+    def where(self) -> str:
+        """Its place in the run folder, as a reader is told of it."""
+        return f"{self.stage}/{self.place}"
+
+
+OUTPUTS: dict[str, Output] = {
+    "manifest": Output(
+        "prepare", "manifest.parquet", "table",
+        ("image_id", "path", "split", "patient_id", "label", "source", "test_set", "width", "height", "sha256",
+         "problem", "view_index"),
+        "faults set aside, repaired shares by class and source, pictures of flagged cases"),
+    "dataset": Output("prepare", "dataset.json", "json", steady=False),
+    "views": Output("prepare", "views", "arrays"),
+    "phantom": Output("prepare", "phantom", "folder", steady=False),
+    "model": Output("train", ".", "folder", steady=False),
+    "weights": Output("train", "model.safetensors", "file"),
+    "description": Output("train", "model.json", "file"),
+    "predictions": Output(
+        "train", "predictions.parquet", "table",
+        ("trained_on", "without", "tested_on", "test_set", "seed", "image_id", "label", "source", "predicted"),
+        "scores of the model trained on the original images"),
+    "metrics": Output("train", "metrics.json", "json"),
+    "explanations": Output(
+        "explain", "explanations.parquet", "table",
+        ("image_id", "target", "method", "mask_size", "probability", "deletion", "insertion"),
+        "deletion and insertion of the explanations"),
+    "maps": Output("explain", "maps", "parts"),
+    "regions": Output(
+        "detect", "regions.parquet", "table", ("image_id", "kind", *BOX, "score", "detector"),
+        "boxes on the pictures of flagged cases"),
+    "cases": Output("audit", "cases.parquet", "table", ("image_id", "label", "flagged"), "flagged cases"),
+    "checks": Output("audit", "checks.parquet", "table", ("check", "test_set", "label", "shown")),
+    "verdict": Output("audit", "verdict.json", "json", shows="the verdict and the no-evidence baselines"),
+    "patches": Output("audit", "patches", "parts"),
+    "changes": Output(
+        "clean", "changes.parquet", "table", ("image_id", "label", "source", "boxes", "file", "cleaned_sha256"),
+        "repaired share by class and source, residual text"),
+    "probe": Output("clean", "probe.json", "json", shows="the inpainting probe"),
+    "cleaned": Output("clean", "dataset", "folder", steady=False),
+    "control": Output("clean", "control", "folder", steady=False),
+    "cleaned views": Output("clean", "views", "arrays"),
+    "retrained": Output("retrain", ".", "folder", steady=False),
+    "retrained predictions": Output(
+        "retrain", "predictions.parquet", "table",
+        ("trained_on", "without", "tested_on", "test_set", "seed", "image_id", "label", "source", "predicted"),
+        "scores after cleaning and after the control cleaning: the rest of the 2x2"),
+    "retrained metrics": Output("retrain", "metrics.json", "json"),
+    "report": Output("report", "report.json", "json", steady=False),
+    "page": Output("report", "report.html", "file", steady=False),
+    "summary": Output("report", "report.md", "file", steady=False),
+    "figures": Output("report", "figures", "folder", steady=False),
+}  # fmt: skip
+
+
+class Store:
+    """What the run in `folder` holds. `work`: stage -> folder, of stages that are being done."""
+
+    def __init__(self, folder: str | Path, work: Mapping[str, Path] | None = None):
+        self.folder, self.work = Path(folder), dict(work or {})
+        self._parts: dict[str, tuple[int, Parts]] = {}  # with the time of the stage.json that they belong to
+
+    # ------------------------------------------------------------------------------------------ by name
+
+    def stage_folder(self, stage: str) -> Path:
+        return self.work.get(stage, self.folder / stage)
+
+    def path(self, name: str) -> Path:
+        """Where the result lies, or would."""
+        output = OUTPUTS[name]
+        return self.stage_folder(output.stage) / output.place
+
+    def has(self, name: str) -> bool:
+        """Whether the result is there and its stage is complete or at work."""
+        output = OUTPUTS[name]
+        ready = output.stage in self.work or (self.folder / output.stage / "stage.json").is_file()
+        return ready and self.path(name).exists()
+
+    def why_absent(self, name: str) -> str:
+        """Why `has` says no, in a few words for a reader."""
+        stage = OUTPUTS[name].stage
+        begun = (self.folder / ".work" / stage).exists()
+        done = (self.folder / stage / "stage.json").is_file()
+        state = "did not write it" if done else "has not finished" if begun else "has not run"
+        return f"{OUTPUTS[name].where} is not in the run folder: stage {stage} {state}"
+
+    def table(self, name: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """A table (or some of its columns); StoreError where it is absent, damaged or lacks columns."""
+        path, wanted = self._present(name), OUTPUTS[name].columns
+        try:
+            frame = pd.read_parquet(path, columns=None if columns is None else list(columns))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
+        self._check(path, frame, wanted if columns is None else tuple(columns))
+        return frame
+
+    def json(self, name: str) -> Any:
+        path = self._present(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: not JSON: {error}") from error
+
+    def write_table(self, name: str, frame: pd.DataFrame) -> None:
+        self._check(self.path(name), frame, OUTPUTS[name].columns)
+        write_table(self.path(name), frame)
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_json(self.path(name), value)
+
+    def parts(self, name: str) -> Parts:
+        """The parts that an engine wrote; kept, with what they know of their rows, while the stage is the same."""
+        path, stage = self._present(name), OUTPUTS[name].stage
+        if stage in self.work:
+            return Parts.read(path)
+        mark = (self.folder / stage / "stage.json").stat().st_mtime_ns
+        known = self._parts.get(name)
+        if known is None or known[0] != mark:
+            known = self._parts[name] = (mark, Parts.read(path))
+        return known[1]
+
+    def _present(self, name: str) -> Path:
+        path = self.path(name)
+        if not self.has(name):
+            raise StoreError(f"{self.folder}: {self.why_absent(name)}")
+        return path
+
+    @staticmethod
+    def _check(path: Path, frame: pd.DataFrame, wanted: Iterable[str]) -> None:
+        missing = [column for column in wanted if column not in frame.columns]
+        if missing:
+            raise StoreError(f"{path}: expected the columns {', '.join(wanted)}, {', '.join(missing)} missing")
+
+    # ------------------------------------------------------------------------------------------ by meaning
+
+    def manifest(self, usable: bool = True) -> pd.DataFrame:
+        """The manifest; `usable`: without the rows that were set aside, numbered anew."""
+        frame = self.table("manifest")
+        return frame[frame["problem"].fillna("") == ""].reset_index(drop=True) if usable else frame
+
+    def dataset_root(self) -> Path:
+        """The folder that the manifest's paths start from."""
+        try:
+            root = Path(self.json("dataset")["root"])
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{self.path('dataset')}: expected the dataset's root") from error
+        return root if root.is_absolute() else self.path("dataset").parent / root
+
+    def image_file(self, path: str) -> Path:
+        """The original of a manifest's `path`; StoreError where it leads out of the dataset."""
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise StoreError(f"{path}: leads out of the dataset")
+        return self.dataset_root() / path
+
+    def views(self, version: str = "original") -> Views:
+        """The model's views of the usable images, uint8 (N, S, S), in the manifest's order.
+
+        `version`: original, cleaned or control. The parts of the originals hold every image that was scanned, and
+        `view_index` says where.
+        """
+        from xray_debug.data.views import Views
+
+        if version == "original":
+            views = Views(self.parts("views").arrays("view"))
+            return views.rows(self.manifest()["view_index"].to_numpy())
+        return Views(self.parts("cleaned views").arrays("view" if version == "cleaned" else "control_view"))
+
+    def boxes(self, kind: str = "text") -> dict[str, np.ndarray]:
+        """image_id -> (N, 4) int64, regions of one kind."""
+        frame = self.table("regions")
+        return split_boxes(frame[frame["kind"] == kind])
+
+    def predictions(self) -> pd.DataFrame:
+        """Predictions of the test images by all models: one row per model, test version and image."""
+        names = [name for name in ("predictions", "retrained predictions") if self.has(name)]
+        if not names:
+            raise StoreError(f"{self.folder}: {self.why_absent('predictions')}")
+        frame = pd.concat([self.table(name) for name in names], ignore_index=True)
+        keys = ["trained_on", "without", "tested_on", "test_set", "seed", "image_id"]
+        twice = frame[frame.duplicated(keys)]
+        if len(twice):
+            row = twice.iloc[0]
+            raise StoreError(f"predictions.parquet: {row['image_id']} is predicted twice by the model trained on "
+                             f"{row['trained_on']}, seed {row['seed']}, tested on {row['tested_on']}")  # fmt: skip
+        return frame
+
+    def saliency(self, image_id: str, column: str = "saliency") -> np.ndarray | None:
+        """The case's saliency map (m, m) float32, or its deletion_curve or insertion_curve; None: not explained."""
+        if not self.has("maps"):
+            return None
+        with self._readable("maps"):
+            found = self.parts("maps").find(image_id, column)
+        return None if found is None else np.array(found)  # what lies in a table cannot be written to
+
+    def saliency_maps(self, columns: Sequence[str] = ("image_id", "saliency", "deletion_curve", "insertion_curve")
+                      ) -> Iterator[dict]:  # fmt: skip
+        """These columns of every explained case, part by part."""
+        if self.has("maps"):
+            with self._readable("maps"):
+                yield from self.parts("maps").rows(columns)
+
+    def explained(self) -> set[str]:
+        """The image_ids of the cases that have a saliency map."""
+        return {row["image_id"] for row in self.saliency_maps(["image_id"])}
+
+    @contextlib.contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path(name)}: not readable: {str(error).splitlines()[0]}") from error
+
+    def patches(self) -> Callable[[str], bytes | None]:
+        """image_id -> the patch that erases its text, as the audit made it; None where it made none."""
+        if not self.has("patches"):
+            return lambda image_id: None
+        parts = self.parts("patches")
+
+        def patch(image_id: str) -> bytes | None:
+            with self._readable("patches"):
+                return parts.find(image_id, "patch")
+
+        return patch
+
+    def record(self, stage: str) -> dict | None:
+        """The stage's stage.json; None while the stage is not complete."""
+        file = self.folder / stage / "stage.json"
+        try:
+            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        except ValueError as error:
+            raise StoreError(f"{file}: not JSON: {error}") from error
+
+    @property
+    def review_file(self) -> Path:
+        """The reviewers' decisions; only review/decisions.py opens it."""
+        return self.folder / "review.sqlite"
+
+    @property
+    def pipeline_file(self) -> Path:
+        return self.folder / "pipeline.yaml"
+
+
+def split_boxes(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """image_id -> (N, 4) int64 of a table with image_id x0 y0 x1 y1, in the table's order."""
+    if not len(frame):
+        return {}
+    codes, names = pd.factorize(frame["image_id"])
+    order = np.argsort(codes, kind="stable")
+    values = frame[list(BOX)].to_numpy(np.int64)[order]
+    cuts = np.cumsum(np.bincount(codes))[:-1]
+    return dict(zip(names, np.split(values, cuts), strict=True))
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    """An array as the bytes of an .npy file, for a column of a table."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def rows_of(path: Path) -> int:
+    """Rows of a Parquet file, from its footer."""
+    return pq.read_metadata(path).num_rows
