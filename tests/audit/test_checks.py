@@ -1,7 +1,9 @@
 """The checks one by one, and a check of another package that takes part in everything."""
 
 import math
+import textwrap
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -245,6 +247,17 @@ def test_its_predictors_are_suspicions(foreign):
                           "test_set": "test"})
     found = no_evidence(frame, {}, permutations=60)["predictors"]["parity"]
     assert (found["check"], found["mean_recall"]) == ("corner", 1.0) and found["p"] < 0.05
+
+
+def test_the_check_in_the_manual_works():
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    code = text.partition("    # mycheck.py\n")[2].partition("\nAn entry point")[0]
+    names: dict = {}
+    exec(textwrap.dedent(code), names)
+    found = case()
+    frames, masks = framed(names["Corner"](AuditConfig()), found)
+    assert masks["corner"].sum() == 25 and len(frames) == 5
+    assert np.array_equal(frames["region/corner/only"][:5, :5], found.text_free[:5, :5])
 
 
 def test_its_frames_count_in_the_cost(foreign, monkeypatch):

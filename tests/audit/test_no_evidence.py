@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.metrics import balanced_accuracy_score
 
 from xray_debug.audit.checks.properties import Properties, quantile_bins
 from xray_debug.audit.no_evidence import (
@@ -86,6 +87,17 @@ def test_guess_by_hand():
     labels[2], categories = 1, np.array([0, 1, 0, 1, 1, 0])
     assert guess(categories, labels, np.array([0]), 2, balanced=True).tolist() == [1]
     assert guess(categories, labels, np.array([1]), 2, balanced=True).tolist() == [0]
+
+
+def test_cross_validation_guesses_each_fold_from_the_others():
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        categories, labels = rng.integers(0, 6, 30), rng.integers(0, 3, 30)
+        folds, guesses = make_folds(labels, 1), np.zeros(30, int)
+        for fold in range(FOLDS):
+            test = folds == fold
+            guesses[test] = guess(categories[~test], labels[~test], categories[test], 3, balanced=True)
+        assert cross_validated(categories, labels, folds, 3) == pytest.approx(balanced_accuracy_score(labels, guesses))
 
 
 def test_quantile_bins():

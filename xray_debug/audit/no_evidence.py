@@ -30,27 +30,29 @@ def _counts(categories: np.ndarray, labels: np.ndarray, size: int, classes: int)
     return np.bincount(categories * classes + labels, minlength=size * classes).reshape(size, classes)
 
 
+def _best(counts: np.ndarray, balanced: bool) -> np.ndarray:
+    """(categories, classes) counts -> the class of each category; the most frequent one for a category never seen."""
+    table, frequent = counts.astype(float), int(counts.sum(axis=0).argmax())
+    if balanced:
+        table /= np.maximum(table.sum(axis=0, keepdims=True), 1)
+    return np.where(table.sum(axis=1) > 0, table.argmax(axis=1), frequent)
+
+
 def guess(train_categories, train_labels, categories, classes: int, balanced: bool) -> np.ndarray:
     """For each category the class it is most often seen with; the most frequent class for one never seen.
 
     `balanced`: classes count by their share, so that a rare class can be guessed (for the mean recall).
     """
     size = int(max(train_categories.max(initial=0), categories.max(initial=0))) + 1
-    table = _counts(train_categories, train_labels, size, classes).astype(float)
-    frequent = int(table.sum(axis=0).argmax())
-    if balanced:
-        table /= np.maximum(table.sum(axis=0, keepdims=True), 1)
-    best = np.where(table.sum(axis=1) > 0, table.argmax(axis=1), frequent)
-    return best[categories]
+    return _best(_counts(train_categories, train_labels, size, classes), balanced)[categories]
 
 
 def cross_validated(categories, labels, folds, classes: int) -> float:
-    """Mean recall of the guesses for each fold learned on the others."""
-    guesses = np.zeros_like(labels)
-    for fold in range(FOLDS):
-        test = folds == fold
-        guesses[test] = guess(categories[~test], labels[~test], categories[test], classes, balanced=True)
-    return float(mean_recall(guesses == labels, labels))
+    """Mean recall of the balanced guesses for each fold learned on the others."""
+    size = int(categories.max(initial=0)) + 1
+    own = _counts(folds * size + categories, labels, FOLDS * size, classes).reshape(FOLDS, size, classes)
+    best = np.stack([_best(counts, balanced=True) for counts in own.sum(axis=0) - own])
+    return float(mean_recall(best[folds, categories] == labels, labels))
 
 
 def permuted_p(observed: float, score, labels: np.ndarray, permutations: int, seed: int) -> float:
