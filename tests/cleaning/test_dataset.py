@@ -13,7 +13,8 @@ from xray_debug.cleaning import dataset as cleaning
 from xray_debug.cleaning.dataset import CHANGES, add_residual, clean_dataset, inpainting_probe
 from xray_debug.cleaning.files import Journal, link_or_copy, target_name
 from xray_debug.config import CleanConfig, PrepareConfig
-from xray_debug.data.formats.covidx import build_manifest, read_labels
+from xray_debug.data.formats import build_manifest
+from xray_debug.data.formats.covidx import read_labels
 from xray_debug.data.images import ImageError, image_header, read_image, write_image
 
 COLUMNS = ["image_id", "x0", "y0", "x1", "y1"]
