@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -26,6 +28,10 @@ out, err = Console(), Console(stderr=True)
 RunOption = Annotated[Path, typer.Option("--run", help="run folder")]
 SetOption = Annotated[Optional[list[str]], typer.Option("--set", help="option of the pipeline, a.b=value")]
 ForceOption = Annotated[bool, typer.Option("--force", help="run also what is up to date")]
+EngineOption = Annotated[Optional[str], typer.Option("--engine", help="local or ray")]
+WorkersOption = Annotated[Optional[int], typer.Option("--workers", help="single-threaded workers; 0: one a core")]
+PartOption = Annotated[Optional[str], typer.Option("--part", help="I/N: only this share of one stage's images")]
+MergeOption = Annotated[bool, typer.Option("--merge", help="put the parts together; compute nothing")]
 
 
 def package_folder(name: str) -> Path:
@@ -63,19 +69,111 @@ def progress_bars() -> Iterator[Callable]:
         yield start
 
 
-def execute(folder: Path, config, first=None, only=None, force=False) -> None:
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, with another exit status."""
+
+
+class Stopped(Exception):  # noqa: N818  asked for, no error
+    """Work was stopped by Ctrl-C or SIGTERM; `status` is what a shell expects."""
+
+    def __init__(self, status: int):
+        super().__init__("stopped; what is done is kept, and the same command goes on where it was")
+        self.status = status
+
+
+def _terminate(number, frame) -> None:
+    raise Terminated
+
+
+@dataclass
+class Work:
+    """How the work is done: options shared by every command that runs stages."""
+
+    engine: str | None = None
+    workers: int | None = None
+    part: str | None = None
+    merge: bool = False
+
+
+def _engine(work: Work, config, progress, say):
+    from xray_debug.run.engine import Engine
+
+    changes = {name: value for name, value in (("engine", work.engine), ("workers", work.workers)) if value is not None}
+    options = type(config.engine).model_validate({**config.engine.model_dump(), **changes})
+    return Engine(options, progress, say, _share(work.part), work.merge)
+
+
+def _share(text: str | None) -> tuple[int, int] | None:
+    """ "2/8" as (2, 8)."""
+    from xray_debug.config import ConfigError
+
+    if text is None:
+        return None
+    left, _, right = text.partition("/")
+    if not (left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
+        raise ConfigError(f"--part {text}: expected I/N with 1 <= I <= N, for example 2/8")
+    return int(left), int(right)
+
+
+def execute(folder: Path, config, first=None, only=None, force=False, work: Work | None = None) -> None:
+    """Runs what must run in the run folder, and prints what it took."""
     from xray_debug.config import save_config
     from xray_debug.run.folder import Run
-    from xray_debug.stages.registry import Context, run_stages
+    from xray_debug.run.store import Store
+    from xray_debug.stages.registry import Job, check_options
 
-    run = Run(folder)
-    with run.locked(), progress_bars() as progress:
-        save_config(config, run.path("pipeline.yaml"))
-        context = Context(run, config, progress, lambda text: err.print(text, markup=False, highlight=False))
-        run_stages(context, first, only, force)
-    page = run.path("report", "report.html")
-    if page.exists():
-        out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    run, work = Run(folder), work or Work()
+    part = _share(work.part)
+    if part is not None and only is None:
+        only_one(part)
+    check_options(config)
+    run.check_free(list_of_stages())
+    with run.locked(part), progress_bars() as progress:
+        store = Store(folder)
+        if part is None or not store.pipeline_file.exists():
+            save_config(config, store.pipeline_file)
+        job = Job(run, config, _engine(work, config, progress, say_aside), say_aside, first, only, force)
+        try:
+            ran = job()
+        except KeyboardInterrupt as error:
+            raise Stopped(143 if isinstance(error, Terminated) else 130) from error
+    if part is None:
+        show_costs(run, ran)
+        if store.has("page"):
+            out.print(f"report: {store.path('page')}", markup=False, highlight=False, soft_wrap=True)
+
+
+def only_one(part: tuple[int, int]) -> None:
+    from xray_debug.config import ConfigError
+
+    raise ConfigError(f"--part {part[0]}/{part[1]}: expected one stage, with --only STAGE or a stage's own command")
+
+
+def list_of_stages() -> list[str]:
+    from xray_debug.stages.registry import STAGES
+
+    return list(STAGES)
+
+
+def say_aside(text: str) -> None:
+    err.print(text, markup=False, highlight=False)
+
+
+def show_costs(run, ran: list[str]) -> None:
+    """Time, images and memory of the stages that ran."""
+    table = Table("stage", "seconds", "images", "images/s", "peak MiB")
+    for name in ran:
+        found = run.record(name)
+        if found:
+            table.add_row(name, *cost_cells(found))
+    if table.row_count:
+        out.print(table)
+
+
+def cost_cells(record: dict) -> tuple[str, str, str, str]:
+    seconds, images = record["seconds"], record.get("images")
+    rate = f"{images / seconds:.1f}" if images and seconds else ""
+    return f"{seconds:.1f}", str(images or ""), rate, f"{record['peak_memory_mb']:.0f}"
 
 
 def show_plan(folder: Path, config, first, only, force) -> None:
@@ -88,19 +186,19 @@ def show_plan(folder: Path, config, first, only, force) -> None:
 
 def known_stage(name: str | None, option: str) -> None:
     from xray_debug.config import ConfigError
-    from xray_debug.stages.registry import STAGES
 
-    if name is not None and name not in STAGES:
-        raise ConfigError(f"{option} {name}: expected one of {', '.join(STAGES)}")
+    if name is not None and name not in list_of_stages():
+        raise ConfigError(f"{option} {name}: expected one of {', '.join(list_of_stages())}")
 
 
 @app.command()
 def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Path("runs/demo"), set_: SetOption = None,
-         force: ForceOption = False):  # fmt: skip
+         force: ForceOption = False, engine: EngineOption = None, workers: WorkersOption = None):  # fmt: skip
     """Everything on the synthetic COVIDx; nothing to download."""
     from xray_debug.config import load_config
 
-    execute(out_dir, load_config(package_folder("pipelines") / "demo.yaml", set_ or []), force=force)
+    config = load_config(package_folder("pipelines") / "demo.yaml", set_ or [])
+    execute(out_dir, config, force=force, work=Work(engine, workers))
 
 
 @app.command()
@@ -111,6 +209,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
         only: Annotated[Optional[str], typer.Option(help="run this stage alone")] = None,
         force: ForceOption = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and why")] = False,
+        engine: EngineOption = None, workers: WorkersOption = None, part: PartOption = None, merge: MergeOption = False,
         set_: SetOption = None):  # fmt: skip
     """Runs the stages of a pipeline; what is up to date is skipped."""
     from xray_debug.config import load_config
@@ -121,40 +220,50 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
     if data is not None:
         config.data = str(data)
     folder = out_dir or Path("runs") / config.name
-    (show_plan if dry_run else execute)(folder, config, from_, only, force)
+    if dry_run:
+        show_plan(folder, config, from_, only, force)
+    else:
+        execute(folder, config, from_, only, force, Work(engine, workers, part, merge))
 
 
-def _stage_command(name: str, help_: str) -> None:
-    def command(run: RunOption, set_: SetOption = None, force: ForceOption = False) -> None:
+def pipeline_of(run: Path) -> Path:
+    """The run folder's own pipeline.yaml."""
+    from xray_debug.run.folder import RunError
+    from xray_debug.run.store import Store
+
+    file = Store(run).pipeline_file
+    if not file.exists():
+        raise RunError(f"{run}: expected a run folder with pipeline.yaml; xray-debug run makes one")
+    return file
+
+
+def _stage_command(stage) -> None:
+    def command(run: RunOption, set_: SetOption = None, force: ForceOption = False, engine: EngineOption = None,
+                workers: WorkersOption = None, part: PartOption = None,
+                merge: MergeOption = False) -> None:  # fmt: skip
         from xray_debug.config import load_config
-        from xray_debug.run.folder import RunError
 
-        file = run / "pipeline.yaml"
-        if not file.exists():
-            raise RunError(f"{run}: expected a run folder with pipeline.yaml; xray-debug run makes one")
-        execute(run, load_config(file, set_ or []), only=name, force=force)
+        config = load_config(pipeline_of(run), set_ or [])
+        execute(run, config, only=stage.name, force=force, work=Work(engine, workers, part, merge))
 
-    app.command(name, help=help_)(command)
+    app.command(stage.name, help=stage.help)(command)
 
 
-for _name, _help in {
-    "prepare": "Read and check the dataset into a manifest.",
-    "train": "Train the classifier on the original images.",
-    "explain": "Saliency maps of the chosen cases.",
-    "detect": "Find burned-in text.",
-    "audit": "Interventions, controls and the verdict.",
-    "clean": "Write COVIDx++, honouring the reviewers' decisions.",
-    "retrain": "Train again on COVIDx++ with the same configuration and seeds.",
-    "report": "Tables, figures and one HTML file.",
-}.items():
-    _stage_command(_name, _help)
+def _stage_commands() -> None:
+    from xray_debug.stages.registry import STAGES
+
+    for stage in STAGES.values():
+        _stage_command(stage)
+
+
+_stage_commands()
 
 
 @app.command()
 def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: SetOption = None):
     """All faults of a dataset at once; nothing is changed."""
     from xray_debug.config import override, parse_config
-    from xray_debug.data.formats.covidx import check_dataset
+    from xray_debug.data.formats import check_dataset
     from xray_debug.run.folder import RunError
 
     if not data.is_dir():
@@ -178,7 +287,7 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One image, one picture: the film, its map and the deletion and insertion curves."""
     from xray_debug.config import ExplainConfig
-    from xray_debug.models.explain_image import explain_one
+    from xray_debug.models.explainer import explain_one
 
     picture = out_file or image.with_name(image.stem + ".explained.png")
     facts = explain_one(image, model, ExplainConfig(method=method, mask_size=mask_size), target, picture)
@@ -191,8 +300,9 @@ def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local 
     import subprocess
 
     from xray_debug.run.folder import RunError
+    from xray_debug.run.store import Store
 
-    if not (run / "audit" / "cases.parquet").exists():
+    if not Store(run).has("cases"):
         raise RunError(f"{run}: nothing to review before stage audit is complete")
     command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py")), "--server.port", str(port),
                "--server.address", "localhost", "--browser.gatherUsageStats", "false",
@@ -204,17 +314,14 @@ def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local 
 def status(run: RunOption):
     """What of a run is complete, with times and memory."""
     from xray_debug.config import load_config
-    from xray_debug.run.folder import Run, RunError
+    from xray_debug.run.folder import Run
     from xray_debug.stages.registry import plan
 
-    file = run / "pipeline.yaml"
-    if not file.exists():
-        raise RunError(f"{run}: expected a run folder with pipeline.yaml; xray-debug run makes one")
-    folder, table = Run(run), Table("stage", "state", "seconds", "peak MiB")
-    for stage, why in plan(folder, load_config(file), None, None, False):
+    file = pipeline_of(run)
+    folder, table = Run(run), Table("stage", "state", "seconds", "images", "images/s", "peak MiB")
+    for stage, why in plan(folder, load_config(file)):
         found = folder.record(stage.name)
-        numbers = (f"{found['seconds']:.1f}", f"{found['peak_memory_mb']:.0f}") if found else ("", "")
-        table.add_row(stage.name, why or "up to date", *numbers)
+        table.add_row(stage.name, why or "up to date", *(cost_cells(found) if found else ("", "", "", "")))
     out.print(table)
 
 
@@ -238,11 +345,12 @@ def main() -> None:
     """Entry point: one sentence on stderr instead of a traceback, unless --debug."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except KeyboardInterrupt:
-        err.print("stopped; the same command goes on where it was", markup=False)
-        sys.exit(130)
+    except Stopped as error:
+        err.print(str(error), markup=False)
+        sys.exit(error.status)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -45,6 +45,7 @@ class PhantomConfig(Section):
 
 
 class PrepareConfig(Section):
+    format: str | None = Field(None, description="dataset format; null: the one that recognises the folder")
     train_labels: str | None = Field(None, description="label file inside the dataset, where several would fit")
     test_labels: str | None = None
     val_fraction: float = Field(0.15, gt=0, lt=0.5)

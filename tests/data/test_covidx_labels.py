@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_debug.data.formats.covidx import CLASS_SETS, LabelError, class_order, parse_labels, read_labels, write_labels
+from xray_debug.data.classes import CLASS_SETS
+from xray_debug.data.formats.covidx import LabelError, parse_labels, read_labels, write_labels
 
 SHARED = Path(__file__).parents[3] / "shared" / "covidx-labels"
 REAL = sorted(SHARED.glob("*.txt"))
@@ -134,9 +135,3 @@ def test_a_row_that_would_not_read_back_is_refused(tmp_path, row):
     with pytest.raises(ValueError, match="missing source"):
         write_labels(tmp_path / "a.txt", frame.drop(columns="source"))
     assert not (tmp_path / "a.txt").exists()
-
-
-def test_class_order_is_covidx_own():
-    assert class_order(["COVID-19", "normal", "pneumonia", "normal"]) == ["normal", "pneumonia", "COVID-19"]
-    assert class_order(["positive", "negative"]) == ["negative", "positive"]
-    assert class_order(["zebra", "level2", "ape"]) == ["level2", "ape", "zebra"]

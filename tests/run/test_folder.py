@@ -1,92 +1,142 @@
-import multiprocessing
-import os
-import signal
-import time
+"""Run folders: complete or absent, resume, adoption, and nothing of the user's is removed."""
+
+import json
+import subprocess
+import sys
 
 import pytest
 
-from xray_debug.run.folder import Fingerprint, Run, RunError, code_digest, digest, folder_digest, read_json, write_json
+from xray_debug.run.fingerprint import Fingerprint
+from xray_debug.run.folder import Run, RunError
 
 
-def mark(**parameters) -> Fingerprint:
-    return Fingerprint({"prepare": "a"}, parameters, "code")
+def mark(value: int = 1) -> Fingerprint:
+    return Fingerprint({"data": "x"}, {"train": {"epochs": value}}, "code")
 
 
-def test_a_stage_is_absent_until_its_block_ends_and_complete_after(tmp_path):
-    run = Run(tmp_path)
-    with run.stage("clean", mark(radius=10), 0, "cpu") as folder:
-        (folder / "x").write_text("1")
-        assert run.record("clean") is None
-        with pytest.raises(RunError, match="report needs stage clean"):
-            run.require("clean", "report")
-    found = run.require("clean", "report")
-    assert found["parameters"] == {"radius": 10} and found["seed"] == 0 and found["device"] == "cpu"
-    assert found["seconds"] >= 0 and found["peak_memory_mb"] > 1 and "python" in found["versions"]
-    assert run.reason_to_run("clean", mark(radius=10)) == ""
+def finish(run: Run, stage: str, fingerprint: Fingerprint, text: str = "done", **options) -> None:
+    folder = run.begin(stage, fingerprint, **options)
+    (folder / "result.txt").write_text(text)
+    run.complete(stage, fingerprint, {"outputs": {}})
 
 
-def test_a_change_is_named_and_throws_the_old_work_away(tmp_path):
-    run = Run(tmp_path)
-    with run.stage("clean", mark(radius=10, deep={"a": 1}), 0, "cpu") as folder:
-        (folder / "old").write_text("1")
-    assert run.reason_to_run("clean", mark(radius=3, deep={"a": 1})) == "option radius changed"
-    assert run.reason_to_run("clean", mark(radius=10, deep={"a": 2})) == "option deep.a changed"
-    other = Fingerprint({"prepare": "b"}, {"radius": 10, "deep": {"a": 1}}, "newer")
-    assert run.reason_to_run("clean", other) == "input prepare, code changed"
-    with run.stage("clean", other, 0, "cpu") as folder:
-        assert not (folder / "old").exists()
-
-
-def test_an_interrupted_stage_keeps_its_work_for_the_same_fingerprint_only(tmp_path):
-    run = Run(tmp_path)
-    with pytest.raises(KeyboardInterrupt), run.stage("explain", mark(a=1), 0, "cpu") as folder:
-        (folder / "half").write_text("1")
-        raise KeyboardInterrupt
-    assert "goes on" in run.reason_to_run("explain", mark(a=1))
-    assert run.reason_to_run("explain", mark(a=2)) == "not yet run"
-    with run.stage("explain", mark(a=1), 0, "cpu") as folder:
-        assert (folder / "half").exists()
-    with run.stage("explain", mark(a=1), 0, "cpu", fresh=True) as folder:
-        assert not (folder / "half").exists()
-
-
-def _hold(folder, ready):
-    run = Run(folder)
-    with run.locked(), run.stage("train", mark(a=1), 0, "cpu") as stage:
-        (stage / "half").write_text("1")
-        ready.set()
-        time.sleep(60)
-
-
-def test_a_killed_process_leaves_no_lock_and_its_work_goes_on(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    child = context.Process(target=_hold, args=(tmp_path, ready))
-    child.start()
-    assert ready.wait(60)
-    with pytest.raises(RunError, match="another xray-debug is working"), Run(tmp_path).locked():
-        pass
-    os.kill(child.pid, signal.SIGKILL)
-    child.join(30)
+def test_a_stage_is_complete_or_absent(tmp_path):
     run = Run(tmp_path)
     with run.locked():
-        assert "goes on" in run.reason_to_run("train", mark(a=1))
+        assert run.reason_to_run("train", mark()) == "not yet run"
+        folder = run.begin("train", mark())
+        assert not run.path("train").exists()
+        (folder / "result.txt").write_text("half")
+        assert run.reason_to_run("train", mark()) == "interrupted, goes on where it stopped"
+        run.spent("train", 2.0)
+        assert run.begin("train", mark()) == folder and (folder / "result.txt").read_text() == "half"
+        run.spent("train", 1.5)
+        run.complete("train", mark(), {"images": 7})
+        record = run.record("train")
+        assert record["seconds"] == 3.5 and record["images"] == 7 and record["fingerprint"] == mark().key
+        assert run.path("train", "result.txt").read_text() == "half" and not folder.exists()
+        assert run.reason_to_run("train", mark()) == ""
+        assert run.reason_to_run("train", mark(2)) == "option train.epochs changed"
 
 
-def test_digests_follow_content_and_not_order(tmp_path):
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
-    (tmp_path / "x").write_text("1")
-    before = folder_digest(tmp_path)
-    assert folder_digest(tmp_path) == before
-    (tmp_path / "x").write_text("12")
-    assert folder_digest(tmp_path) != before
-    assert code_digest(["run"]) != code_digest(["data"])
+def test_what_was_complete_stays_until_the_new_result_is_whole(tmp_path):
+    run = Run(tmp_path)
+    with run.locked():
+        finish(run, "train", mark(1), "old")
+        folder = run.begin("train", mark(2))
+        (folder / "result.txt").write_text("new")
+        assert run.path("train", "result.txt").read_text() == "old"
+        run.complete("train", mark(2), {})
+        assert run.path("train", "result.txt").read_text() == "new"
+        assert not [path for path in run.path(".work").iterdir() if path.is_dir()]
 
 
-def test_json_is_strict_and_unreadable_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match="Out of range"):
-        write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert not (tmp_path / "a.json").exists()
-    (tmp_path / "b.json").write_text("{")
-    with pytest.raises(RunError, match="b.json"):
-        read_json(tmp_path / "b.json")
+def test_work_for_another_fingerprint_is_begun_anew(tmp_path):
+    run = Run(tmp_path)
+    with run.locked():
+        (run.begin("train", mark(1)) / "half").write_text("1")
+        folder = run.begin("train", mark(2))
+        assert not (folder / "half").exists()
+        (folder / "half").write_text("2")
+        run.scratch("train").mkdir()
+        assert not (run.begin("train", mark(2), fresh=True) / "half").exists()
+        assert not run.scratch("train").exists()
+
+
+def test_pieces_that_vouch_for_themselves_are_adopted(tmp_path):
+    run = Run(tmp_path)
+    with run.locked():
+        folder = run.begin("train", mark(1))
+        (folder / "seed-0").mkdir()
+        (folder / "seed-0" / "weights").write_text("0")
+        run.complete("train", mark(1), {})
+        folder = run.begin("train", mark(2), adopts=("seed-*",))
+        assert (folder / "seed-0" / "weights").read_text() == "0"
+        (folder / "seed-0" / "weights").write_text("changed")
+        assert run.path("train", "seed-0", "weights").read_text() == "0"  # nothing is shared
+        (folder / "seed-1").mkdir()
+        folder = run.begin("train", mark(3), adopts=("seed-*",))  # killed and asked for something else
+        assert (folder / "seed-0" / "weights").read_text() == "changed" and (folder / "seed-1").is_dir()
+        assert not (run.begin("train", mark(3), fresh=True, adopts=("seed-*",)) / "seed-0").exists()
+
+
+def test_a_folder_of_the_user_is_never_replaced(tmp_path):
+    run = Run(tmp_path)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "film.png").write_text("mine")
+    with pytest.raises(RunError, match="train: was not made by xray-debug"):
+        run.check_free(["prepare", "train"])
+    with run.locked(), pytest.raises(RunError, match="was not made by xray-debug"):
+        finish(run, "train", mark())
+    assert (tmp_path / "train" / "film.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_change_of_places_cut_short_is_ended(tmp_path, moment):
+    run = Run(tmp_path)
+    with run.locked():
+        finish(run, "train", mark(1), "old")
+        folder = run.begin("train", mark(2))
+        (folder / "result.txt").write_text("new")
+        (folder / "stage.json").write_text(json.dumps({"fingerprint": mark(2).key}))
+        if moment != "before":
+            run.path("train").rename(run.path(".work", "train.old"))
+        if moment == "after":
+            folder.rename(run.path("train"))
+        run.recover(["prepare", "train"])
+        assert run.path("train", "result.txt").read_text() == "new"
+        assert not run.path(".work", "train.old").exists() and not folder.exists()
+
+
+def test_one_writer_or_several_parts(tmp_path):
+    first, second = Run(tmp_path), Run(tmp_path)
+    with first.locked(), pytest.raises(RunError, match="another xray-debug is working"), second.locked():
+        pass
+    with first.locked((1, 2)):
+        with second.locked((2, 2)):
+            pass
+        for part in (None, (1, 2)):
+            with pytest.raises(RunError, match="another xray-debug is working"), second.locked(part):
+                pass
+    with second.locked():
+        pass
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path):
+    code = "import os, sys; from xray_debug.run.folder import Run; Run(sys.argv[1]).locked().__enter__(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 9
+    with Run(tmp_path).locked():
+        pass
+
+
+def test_a_missing_stage_and_a_damaged_record_are_named(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(RunError, match="stage audit needs stage train, which is not complete"):
+        run.require("train", "audit")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "stage.json").write_text("{")
+    with pytest.raises(RunError, match="stage.json: expected a readable JSON file"):
+        run.record("train")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be made a run folder"), Run(tmp_path / "file").locked():
+        pass

@@ -17,7 +17,7 @@ def explain_one(
     """Writes `picture` (PNG) and returns the facts in one line; `target` None explains the predicted class."""
     import torch
 
-    from xray_debug.report.figures import explain_figure
+    from xray_debug.saliency.plots import explain_figure
 
     if picture.suffix.lower() != ".png":
         raise ConfigError(f"--out {picture}: expected a file name ending in .png")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from xray_debug.data.classes import COVID_CLASSES
 from xray_debug.phantom.anatomy import SIDES, Patient
 from xray_debug.phantom.canvas import Canvas, blob
 
-CLASSES = ("normal", "pneumonia", "COVID-19")
+CLASSES = COVID_CLASSES
 
 
 def _patchy(canvas: Canvas, rng: np.random.Generator, outlines, soft: float, mottle: float) -> np.ndarray:

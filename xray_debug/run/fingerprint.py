@@ -63,12 +63,17 @@ def _imported(file: Path, name: str) -> set[str]:
 
 
 @lru_cache(maxsize=256)
-def import_closure(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
-    """All files of the package that importing `module` can bring in, sorted, with the packages' own `__init__`s."""
-    top, seen, waiting = root.name, {}, [module]
+def import_closure(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> tuple[Path, ...]:
+    """All files of the package that importing `module` can bring in, sorted, with the packages' own `__init__`s.
+
+    `skips`: modules and packages that are not followed.
+    """
+    top, seen, waiting, without = root.name, {}, [module], (*LEFT_OUT, *skips)
     while waiting:
         name = waiting.pop()
-        if name in seen or name in LEFT_OUT or not (name == top or name.startswith(f"{top}.")):
+        if name in seen or not (name == top or name.startswith(f"{top}.")):
+            continue
+        if any(name == left or name.startswith(f"{left}.") for left in without):
             continue
         file = _module_file(name, root)
         seen[name] = file
@@ -80,19 +85,19 @@ def import_closure(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
     return tuple(sorted({file for file in seen.values() if file is not None}))
 
 
-def code_files(module: str, root: Path = PACKAGE) -> list[Path]:
+def code_files(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> list[Path]:
     """The import closure and the data files beside its modules (in their folder, or one below that is no package)."""
-    files = list(import_closure(module, root))
+    files = list(import_closure(module, root, skips))
     for folder in sorted({file.parent for file in files} - {root}):
         places = [folder, *(path for path in folder.iterdir() if path.is_dir() and not (path / "__init__.py").exists())]
         files += [file for place in places for file in place.iterdir() if file.is_file() and file.suffix in DATA]
     return sorted(set(files))
 
 
-def code_digest(module: str, root: Path = PACKAGE) -> str:
+def code_digest(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> str:
     """sha256 (16 hex digits) of the names and contents of `code_files`."""
     total = hashlib.sha256()
-    for file in code_files(module, root):
+    for file in code_files(module, root, skips):
         total.update(file.relative_to(root).as_posix().encode() + b"\0" + _content(file, file.stat().st_mtime_ns))
     return total.hexdigest()[:16]
 

@@ -61,6 +61,10 @@ class Run:
         """Where a stage works until it is complete."""
         return self.path(".work", stage)
 
+    def scratch(self, stage: str) -> Path:
+        """Where a stage keeps parts that nobody needs once it is complete."""
+        return self.path(".work", f"{stage}.scratch")
+
     # ------------------------------------------------------------------------------------------------ locks
 
     @contextlib.contextmanager
@@ -135,6 +139,7 @@ class Run:
         kept = [] if fresh else [path for pattern in adopts for path in sorted(folder.glob(pattern))]
         aside = self.path(".work", f"{stage}.begun")
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(self.scratch(stage), ignore_errors=True)
         if folder.exists():
             os.replace(folder, aside)
         folder.mkdir(parents=True)
@@ -177,6 +182,7 @@ class Run:
             os.replace(place, old)
         os.replace(work, place)
         shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.scratch(stage), ignore_errors=True)
 
     def recover(self, stages: list[str]) -> None:
         """Ends what a kill interrupted in the middle of a change of places."""

@@ -7,20 +7,17 @@ from typing import Any
 
 from xray_debug.config import EngineConfig
 from xray_debug.run.parts import Row
+from xray_debug.run.worker import opened, start_process, work_part
 
 
 class RayWorker:
     """A worker in an actor; opened in `__init__`, one thread."""
 
     def __init__(self, packed: bytes):
-        from xray_debug.run.engine import _opened, _start_process
-
-        _start_process()
-        self.worker = _opened(packed)
+        start_process()
+        self.worker = opened(packed)
 
     def work(self, rows: list[Row]) -> list[Row]:
-        from xray_debug.run.engine import work_part
-
         return work_part(self.worker, rows)
 
 

@@ -1,0 +1,143 @@
+"""Pictures of an explanation: the image, its map, the overlay and the curves. Arrays in, PNG out.
+
+Matplotlib's object interface with the Agg canvas only: no global state, safe in threads and without a display.
+Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is matplotlib's "inferno".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from xray_debug.data.files import atomic_write
+
+BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442"
+INK, FAINT = "#1f2933", "#9aa5b1"
+HEAT = "inferno"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a strip: grey uint8 (H, W) or RGB, its title, a line below and boxes (x0, y0, x1, y1) to draw."""
+
+    image: np.ndarray
+    title: str
+    caption: str = ""
+    boxes: Sequence = ()
+
+
+def empty_figure(width: float, height: float) -> Figure:
+    """An empty figure, size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
+    """Writes a PNG, whole or not at all; its folder is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"format": "png", "dpi": dpi, "facecolor": "white", "metadata": {"Software": None}}
+    atomic_write(path, lambda file: figure.savefig(file, **options))
+    return path
+
+
+def literal(text: str) -> str:
+    """Text as it is: matplotlib would take dollar signs for formulas."""
+    return str(text).replace("$", r"\$")
+
+
+def plain_axes(axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=8)
+
+
+def gray_bytes(image: np.ndarray) -> np.ndarray:
+    """Floats in [0, 1] or uint8, (H, W) or (H, W, 3), as uint8; others raise ValueError."""
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[0] == 1:
+        image = image[0]
+    if image.dtype != np.uint8:
+        image = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3:
+        raise ValueError(f"expected an image (H, W) or (H, W, 3), got shape {image.shape}")
+    return image
+
+
+def heat_overlay(image: np.ndarray, saliency: np.ndarray, opacity: float = 0.65) -> np.ndarray:
+    """RGB uint8: `image` under the map in "inferno", more opaque where more salient. Map of any size, in [0, 1]."""
+    gray = gray_bytes(image)
+    rgb = gray if gray.ndim == 3 else np.repeat(gray[..., None], 3, axis=2)
+    fine = resized_map(saliency, *rgb.shape[:2])
+    heat = colormaps[HEAT](0.15 + 0.85 * fine)[..., :3] * 255
+    alpha = (opacity * fine)[..., None]
+    return np.round((1 - alpha) * rgb + alpha * heat).astype(np.uint8)
+
+
+def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(m, m) or (1, m, m) saliency in [0, 1] -> float32 (height, width), bilinear."""
+    saliency = np.asarray(saliency, np.float32)
+    saliency = saliency[0] if saliency.ndim == 3 and saliency.shape[0] == 1 else saliency
+    if saliency.ndim != 2:
+        raise ValueError(f"expected a map (m, m), got shape {saliency.shape}")
+    return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+
+
+def show_panel(axes, panel: Panel) -> None:
+    axes.imshow(gray_bytes(panel.image), cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
+    height, width = panel.image.shape[:2]
+    side = max(height, width)  # square axes, so that titles and captions of a strip are level
+    for x0, y0, x1, y1 in panel.boxes:
+        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=SKY, linewidth=1.4))
+    axes.set_xlim((width - side - 1) / 2, (width + side - 1) / 2)
+    axes.set_ylim((height + side - 1) / 2, (height - side - 1) / 2)
+    axes.set_title(literal(panel.title), fontsize=9, color=INK)
+    axes.set_xlabel(literal(panel.caption), fontsize=8.5, color=INK)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def explain_figure(image, saliency, deletion_curve, insertion_curve, deletion: float, insertion: float, title: str,
+                   path: str | Path) -> Path:
+    """Image, map, overlay, and the deletion and insertion curves with their areas, as one PNG.
+
+    `image` grey uint8 or float in [0, 1], (H, W); `saliency` (m, m) in [0, 1]; curves (steps + 1,), the class
+    probability after each share of pixels is deleted or inserted.
+    """
+    image = gray_bytes(image)
+    figure = empty_figure(10.4, 2.75)
+    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.45])
+    heat = np.round(colormaps[HEAT](resized_map(saliency, *image.shape[:2]))[..., :3] * 255).astype(np.uint8)
+    panels = [Panel(image, "image"), Panel(heat, "saliency"), Panel(heat_overlay(image, saliency), "overlay")]
+    for place, panel in zip(axes, panels, strict=False):
+        show_panel(place, panel)
+    _curves(axes[3], deletion_curve, insertion_curve, deletion, insertion)
+    figure.suptitle(literal(title), fontsize=10, color=INK)
+    return save_figure(figure, path, 130)
+
+
+def _curves(axes, deletion_curve, insertion_curve, deletion: float, insertion: float) -> None:
+    rows = ((deletion_curve, deletion, ORANGE, "-", "deletion"), (insertion_curve, insertion, BLUE, "--", "insertion"))
+    for curve, area, colour, style, name in rows:
+        curve = np.asarray(curve, float).ravel()
+        share = np.linspace(0, 100, len(curve))
+        axes.plot(share, curve, color=colour, linestyle=style, linewidth=1.8, label=f"{name}, area {area:.3f}")
+        axes.fill_between(share, 0, curve, color=colour, alpha=0.12, linewidth=0)
+    axes.set(xlim=(0, 100), ylim=(0, 1.02))
+    axes.set_xlabel("pixels deleted or inserted, %, most salient first", fontsize=8, color=INK)
+    axes.set_ylabel("class probability", fontsize=8, color=INK)
+    axes.legend(fontsize=8, frameon=False, loc="best")
+    plain_axes(axes)

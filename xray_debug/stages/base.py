@@ -1,0 +1,80 @@
+"""What a stage is, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xray_debug.config import PipelineConfig
+from xray_debug.run.engine import Engine
+from xray_debug.run.store import Store
+
+
+@dataclass
+class Context:
+    """What a stage at work is given.
+
+    `folder`: its work folder; `scratch`: a folder for parts that are gone once the stage is complete; `facts`: what it
+    adds to stage.json (`images`).
+    """
+
+    store: Store
+    config: PipelineConfig
+    engine: Engine
+    folder: Path
+    scratch: Path
+    say: Callable[[str], None]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def progress(self):
+        return self.engine.progress
+
+    @property
+    def device(self) -> str:
+        """The device that the configuration asks for; "auto" is a GPU where there is one."""
+        import torch
+
+        if self.config.device != "auto":
+            return self.config.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _nothing(*_: Any) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline.
+
+    Args:
+        name: of the stage, its folder and its command.
+        help: one line.
+        needs: results of earlier stages that it reads, by their names in run/store.py.
+        options: sections or options ("clean.radius") that change its result.
+        outputs: its own results.
+        work: does it.
+        inputs: further inputs with what tells one state of them from another, from (store, config).
+        adopts: patterns of folders in its work folder that carry their own fingerprint and may outlive the stage's.
+        skips: packages whose code does not matter, from the configuration.
+        parts: whether it can be shared out with --part.
+    """
+
+    name: str
+    help: str
+    needs: tuple[str, ...]
+    options: tuple[str, ...]
+    outputs: tuple[str, ...]
+    work: Callable[[Context], None]
+    inputs: Callable[[Store, PipelineConfig], Mapping[str, str]] = _nothing
+    adopts: tuple[str, ...] = ()
+    skips: Callable[[PipelineConfig], tuple[str, ...]] = lambda config: ()
+    parts: bool = False
+
+    @property
+    def module(self) -> str:
+        """The stage's own file, from which its code is read."""
+        return self.work.__module__

@@ -1,0 +1,58 @@
+"""detect: burned-in text of every usable image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xray_debug.config import PipelineConfig
+from xray_debug.run.engine import TableRows
+from xray_debug.run.fingerprint import file_digest, plugin_digest
+from xray_debug.run.store import Store
+from xray_debug.stages.base import Context, Stage
+
+MOST = 64
+
+
+def check(config: PipelineConfig) -> None:
+    from xray_debug.text import DETECTORS
+
+    DETECTORS.check(config.detect.detector, "detect.detector")
+    if config.detect.second is not None:
+        DETECTORS.check(config.detect.second, "detect.second")
+
+
+def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
+    from xray_debug.text import DETECTORS
+
+    check(config)
+    found = {"detector": plugin_digest(DETECTORS, config.detect.detector)}
+    if config.detect.weights is not None:
+        found["weights of the detector"] = file_digest(config.detect.weights)
+    return found
+
+
+def run(context: Context) -> None:
+    from xray_debug.text.worker import DetectWorker, boxes_table, resolved_options
+
+    config, store = context.config.detect, context.store
+    frame, root = store.manifest(), store.dataset_root()
+    table = frame[["image_id"]].assign(file=[str(root / path) for path in frame["path"]])
+    options = resolved_options(config.detector, dict(config.options))
+    worker = DetectWorker(config.detector, config.weights, options, config.batch_size)
+    parts = context.engine.run(worker, TableRows(table), context.scratch / "boxes", "detect text", most=MOST)
+    boxes = boxes_table(parts.rows(), config.detector)
+    store.write_table("regions", boxes)
+    context.facts["images"] = len(frame)
+    context.say(f"{len(boxes)} text boxes in {boxes['image_id'].nunique()} of {len(frame)} images")
+
+
+STAGE = Stage(
+    name="detect",
+    help="Find burned-in text.",
+    needs=("manifest",),
+    options=("detect.detector", "detect.weights", "detect.options"),
+    outputs=("regions",),
+    work=run,
+    inputs=inputs,
+    parts=True,
+)

@@ -1,0 +1,98 @@
+"""prepare: reads and checks the dataset into a manifest, and what the model will see of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from xray_debug.config import PipelineConfig
+from xray_debug.run.engine import TableRows
+from xray_debug.run.fingerprint import folder_digest
+from xray_debug.run.folder import RunError
+from xray_debug.run.store import Store
+from xray_debug.stages.base import Context, Stage
+
+MOST = 256  # images of a part
+
+
+def check(config: PipelineConfig) -> None:
+    if config.phantom is None or config.data is not None:
+        data_folder(config)
+
+
+def synthetic(config: PipelineConfig) -> bool:
+    return config.data is None and config.phantom is not None
+
+
+def data_folder(config: PipelineConfig) -> Path:
+    if config.data is None:
+        raise RunError(
+            "no dataset: give --data DIR, or data: in the pipeline, or a phantom: section for the synthetic one"
+        )
+    root = Path(config.data)
+    if not root.is_dir():
+        raise RunError(f"{root}: expected a COVIDx folder, found {'a file' if root.exists() else 'nothing'}")
+    return root
+
+
+def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
+    return {"data": "phantom" if synthetic(config) else folder_digest(data_folder(config))}
+
+
+def run(context: Context) -> None:
+    import pandas as pd
+
+    from xray_debug.data.formats import read_rows
+    from xray_debug.data.manifest import finish_manifest
+    from xray_debug.data.scan import ScanWorker
+
+    config, store = context.config, context.store
+    settings = config.prepare.model_copy(deep=True)
+    if synthetic(config):
+        root = _draw(context)
+        settings.extra_tests.setdefault("reversed", "reversed")
+        store.write_json("dataset", {"root": root.name})
+    else:
+        root = data_folder(config).resolve()
+        store.write_json("dataset", {"root": str(root)})
+    rows = read_rows(root, settings)
+    todo = [row for row in rows if not row["problem"]]
+    size = config.train.view.size
+    worker = ScanWorker(str(root), config.train.view.model_dump())
+    table = pd.DataFrame(todo, columns=["image_id", "path"])
+    parts = context.engine.run(
+        worker, TableRows(table), store.path("views"), "read the dataset", most=MOST,
+        arrays={"view": ((size, size), np.uint8)},
+    )  # fmt: skip
+    facts = parts.table()
+    frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed)
+    place = {row["image_id"]: index for index, row in enumerate(todo)}
+    frame["view_index"] = [place.get(name, -1) for name in frame["image_id"]]
+    if not (frame["problem"] == "").any():
+        raise RunError(f"{root}: none of the {len(frame)} listed images can be used; see xray-debug check {root}")
+    store.write_table("manifest", frame)
+    context.facts["images"] = len(frame)
+    context.say(f"{len(frame)} images listed, {int((frame['problem'] != '').sum())} set aside")
+
+
+def _draw(context: Context) -> Path:
+    from xray_debug.phantom import write_phantom
+
+    root = context.store.path("phantom")
+    write_phantom(root, context.config.phantom, context.config.seed, context.progress("draw the phantom"))
+    return root
+
+
+STAGE = Stage(
+    name="prepare",
+    help="Read and check the dataset into a manifest.",
+    needs=(),
+    options=("prepare", "train.view", "phantom"),
+    outputs=("manifest", "views", "dataset"),
+    work=run,
+    inputs=inputs,
+    skips=lambda config: () if synthetic(config) else ("xray_debug.phantom",),
+    parts=True,
+)

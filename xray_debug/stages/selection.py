@@ -1,0 +1,32 @@
+"""Which cases are explained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xray_debug.config import PipelineConfig
+from xray_debug.run.folder import RunError
+
+
+def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
+    """The test images to explain, as `explain.select` says: predictions of the first seed's model."""
+    kind, _, name = config.explain.select.partition(":")
+    first = predictions[predictions["seed"] == config.all_seeds[0]]
+    if kind in ("predicted", "label"):
+        known = set(first["label"]) | set(first["predicted"])
+        if name not in known:
+            raise RunError(f"explain.select: expected one of the classes {sorted(known)}, got {name!r}")
+        chosen = first[first[kind] == name]
+    elif kind == "wrong":
+        chosen = first[first["predicted"] != first["label"]]
+    elif kind == "all":
+        chosen = first
+    else:
+        raise RunError(
+            f"explain.select: expected predicted:CLASS, label:CLASS, wrong or all, got {config.explain.select!r}"
+        )
+    if config.explain.max_cases is None or len(chosen) <= config.explain.max_cases:
+        return chosen
+    spread = np.linspace(0, len(chosen) - 1, config.explain.max_cases)  # evenly, so that no test set is left out
+    return chosen.iloc[spread.round().astype(int)]
