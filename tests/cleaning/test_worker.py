@@ -212,6 +212,23 @@ def test_the_engine_gives_what_the_loop_gives_whatever_the_workers(tmp_path):
         assert sum(probe is not None for probe in probes) == 12
 
 
+def test_an_image_that_cannot_be_done_is_named_and_in_no_label_file(tmp_path):
+    root = tmp_path / "data"
+    manifest, boxes = many(root, 10)
+    (root / "train/02.png").write_bytes(b"not an image")
+    plan = plan_rows(manifest, root, split(boxes), SETTINGS)
+    worker = CleanWorker(SETTINGS.model_dump(), 0, str(tmp_path / "out"))
+    parts = Engine(EngineConfig(workers=1)).run(worker, TableRows(plan), tmp_path / "parts", "clean")
+    changes = finish(plan, parts.table(), tmp_path / "out", set_aside=1)
+    assert changes["image_id"].tolist() == ["00.png", "04.png", "06.png", "08.png"]
+    assert changes["residual"].isna().all() and (changes["control_boxes"] == "").all()
+    assert list(changes.attrs["summary"]["failed"]) == ["02.png"]
+    assert "02.png: not an image" in changes.attrs["summary"]["failed"]["02.png"]
+    assert changes.attrs["summary"]["set_aside"] == 1 and changes.attrs["summary"]["images"] == 10
+    names = (tmp_path / "out/train_COVIDx.txt").read_text()
+    assert "02.png" not in names and "03.png" in names and not (tmp_path / "out/train/02.png").exists()
+
+
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     root = tmp_path / "data"
     manifest, boxes = many(root)

@@ -101,7 +101,7 @@ class CleanWorker:
     def _control(self, row: dict, image: np.ndarray, placed: np.ndarray, moved: np.ndarray) -> dict:
         """The same boxes erased in text-free places, under the cleaned image's name."""
         if moved.any() or row["file"] != row["image_id"]:
-            control = inpaint_region(image, moved, self.config.radius, self.config.method)
+            control = inpaint_region(image, moved, self.config.radius, self.config.method, placed)
             control = self._write(self.control_out, row, control)
         else:  # no free place: the original is its own control
             control = image
