@@ -128,10 +128,7 @@ def detect(context: Context, folder: Path) -> None:
         block = frame.iloc[start : start + size]
         if not file.exists():
             items = [(row.image_id, root / row.path) for row in block.itertuples()]
-            found, problems = detect_table(
-                detector, items, context.config.detect.batch_size,
-                lambda done, _, start=start: report(start + done, len(frame)),
-            )  # fmt: skip
+            found, problems = detect_table(detector, items)
             for image_id, problem in problems.items():
                 context.say(f"{image_id}: {problem}")
             write_table(found, file)
