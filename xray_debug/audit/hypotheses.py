@@ -16,9 +16,10 @@ import pandas as pd
 
 from xray_debug.audit.summary import BOOTSTRAP, as_dict, mean_interval_of
 from xray_debug.config import AuditConfig
-from xray_debug.stats.intervals import bootstrap, holm
+from xray_debug.stats.intervals import bootstrap
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, separation_p, sign_flip_p
 from xray_debug.stats.seeds import seed_of
+from xray_debug.stats.tests import holm
 
 SIGN_FLIPS, PERMUTATIONS = 5000, 2000
 MIN_CASES = 8  # below, a sign-flip test cannot become significant after correction

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xray_debug.cleaning.dataset import clean_image
+from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.fills import FILLS, Fills
 from xray_debug.config import CleanConfig
 from xray_debug.data.view import ModelView
@@ -25,7 +25,7 @@ def remove_boxes(image: np.ndarray, boxes, clean: CleanConfig) -> tuple[np.ndarr
 
 def erase_text(image: np.ndarray, boxes, clean: CleanConfig, known: bytes | None = None):
     """What cleaning makes of the image: (cleaned, bool region, patch); `known`: a patch of the same made earlier."""
-    return *clean_image(image, boxes, clean), b""
+    return erase(image, boxes, clean, known)
 
 
 def as_input(image: np.ndarray) -> np.ndarray:
