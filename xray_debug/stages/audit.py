@@ -11,6 +11,7 @@ import pandas as pd
 from xray_debug.config import PipelineConfig
 from xray_debug.data.classes import class_order
 from xray_debug.data.files import write_table
+from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import contents_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store

@@ -39,7 +39,7 @@ def run(context: Context) -> None:
     config, store = context.config.detect, context.store
     frame, root = store.manifest(), store.dataset_root()
     table = frame[["image_id"]].assign(file=[str(root / path) for path in frame["path"]])
-    decided = context.scratch / "options.json"  # what depends on the machine is decided once, for all who share the work
+    decided = context.scratch / "options.json"  # what depends on the machine is decided once for all workers
     if not decided.exists():
         context.scratch.mkdir(parents=True, exist_ok=True)
         write_json(decided, resolved_options(config.detector, dict(config.options)))
