@@ -17,7 +17,7 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
-from xray_debug.data.images import ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
 from xray_debug.run.engine import Engine, TableRows
 
 VIEW = {"size": 24, "crop_top": 0.1}
@@ -48,7 +48,7 @@ def planned(data, config=SETTINGS, **options) -> list[dict]:
 def reads(monkeypatch):
     """Names of the files that are decoded."""
     names = []
-    monkeypatch.setattr(module, "read_image", lambda path: (names.append(str(path)), read_image(path))[1])
+    monkeypatch.setattr(module, "read_image", lambda path, *more: (names.append(str(path)), read_image(path, *more))[1])
     return names
 
 
@@ -62,8 +62,9 @@ def test_every_image_is_decoded_once_for_everything_and_unchanged_ones_not_at_al
     assert len(changed) == 4 and all(row["read_again"] and row["probe"] for row in rows if row["path"] in changed)
     assert sorted(reads) == sorted([*changed, *untouched]) and len(set(changed)) == 4
     del reads[:]
+    before = DECODES.total
     opened(tmp_path)([row | {"probe": False} for row in rows])
-    assert reads == changed
+    assert reads == changed and DECODES.total - before == len(changed)
 
 
 def test_a_view_that_does_not_come_with_the_row_is_made(data, tmp_path, reads):
