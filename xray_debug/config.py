@@ -45,6 +45,7 @@ class PhantomConfig(Section):
 
 
 class PrepareConfig(Section):
+    format: str | None = Field(None, description="dataset format; null: the one that recognises the folder")
     train_labels: str | None = Field(None, description="label file inside the dataset, where several would fit")
     test_labels: str | None = None
     val_fraction: float = Field(0.15, gt=0, lt=0.5)
@@ -105,10 +106,10 @@ class ExplainConfig(Section):
 
 
 class DetectConfig(Section):
-    detector: str = Field("craft-lite", description="craft-lite, craft or ppocr")
+    detector: str = Field("craft-lite", description="craft-lite, craft, ppocr, or one of another package")
     second: str | None = Field("ppocr", description="independent reader of the cleaned images; null for none")
     second_images: int | None = Field(None, ge=1, description="how many cleaned images it reads, spread; null for all")
-    weights: str | None = Field(None, description="official CRAFT weights, for detector craft")
+    weights: str | None = Field(None, description="a weight file of the detector; null: its own")
     options: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     batch_size: int = Field(8, ge=1)
 

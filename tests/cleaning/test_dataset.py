@@ -11,7 +11,8 @@ from cleaning_fixture import BOX, COLUMNS, GROWN, SETTINGS, BrightSpots, dataset
 from xray_debug.cleaning.dataset import CHANGES, clean_dataset, finish, plan_rows
 from xray_debug.cleaning.files import target_name
 from xray_debug.config import CleanConfig, PrepareConfig
-from xray_debug.data.formats.covidx import build_manifest, read_labels
+from xray_debug.data.formats import build_manifest
+from xray_debug.data.formats.covidx import read_labels
 from xray_debug.data.images import image_header, read_image, to_gray8, write_image
 
 

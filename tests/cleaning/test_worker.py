@@ -17,7 +17,7 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
-from xray_debug.data.images import ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
 from xray_debug.run.engine import Engine, TableRows
 
 VIEW = {"size": 24, "crop_top": 0.1}
@@ -48,7 +48,7 @@ def planned(data, config=SETTINGS, **options) -> list[dict]:
 def reads(monkeypatch):
     """Names of the files that are decoded."""
     names = []
-    monkeypatch.setattr(module, "read_image", lambda path: (names.append(str(path)), read_image(path))[1])
+    monkeypatch.setattr(module, "read_image", lambda path, *more: (names.append(str(path)), read_image(path, *more))[1])
     return names
 
 
@@ -62,8 +62,9 @@ def test_every_image_is_decoded_once_for_everything_and_unchanged_ones_not_at_al
     assert len(changed) == 4 and all(row["read_again"] and row["probe"] for row in rows if row["path"] in changed)
     assert sorted(reads) == sorted([*changed, *untouched]) and len(set(changed)) == 4
     del reads[:]
+    before = DECODES.total
     opened(tmp_path)([row | {"probe": False} for row in rows])
-    assert reads == changed
+    assert reads == changed and DECODES.total - before == len(changed)
 
 
 def test_a_view_that_does_not_come_with_the_row_is_made(data, tmp_path, reads):
@@ -210,6 +211,23 @@ def test_the_engine_gives_what_the_loop_gives_whatever_the_workers(tmp_path):
         np.testing.assert_array_equal(views, [ModelView(**VIEW).apply(image) for image in cleaned])
         probes = [row["probe"] for row in parts.rows(["probe"])]
         assert sum(probe is not None for probe in probes) == 12
+
+
+def test_an_image_that_cannot_be_done_is_named_and_in_no_label_file(tmp_path):
+    root = tmp_path / "data"
+    manifest, boxes = many(root, 10)
+    (root / "train/02.png").write_bytes(b"not an image")
+    plan = plan_rows(manifest, root, split(boxes), SETTINGS)
+    worker = CleanWorker(SETTINGS.model_dump(), 0, str(tmp_path / "out"))
+    parts = Engine(EngineConfig(workers=1)).run(worker, TableRows(plan), tmp_path / "parts", "clean")
+    changes = finish(plan, parts.table(), tmp_path / "out", set_aside=1)
+    assert changes["image_id"].tolist() == ["00.png", "04.png", "06.png", "08.png"]
+    assert changes["residual"].isna().all() and (changes["control_boxes"] == "").all()
+    assert list(changes.attrs["summary"]["failed"]) == ["02.png"]
+    assert "02.png: not an image" in changes.attrs["summary"]["failed"]["02.png"]
+    assert changes.attrs["summary"]["set_aside"] == 1 and changes.attrs["summary"]["images"] == 10
+    names = (tmp_path / "out/train_COVIDx.txt").read_text()
+    assert "02.png" not in names and "03.png" in names and not (tmp_path / "out/train/02.png").exists()
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):

@@ -1,20 +1,27 @@
 """Reading and writing radiographs: every depth and mode, and one clear sentence for every bad file."""
 
+import errno
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
-from xray_debug.data import images
-from xray_debug.data.images import ImageError, image_header, read_image, write_image
+from xray_debug.data.images import DECODES, ImageError, file_content, image_header, read_image, write_image
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 256, (12, 17), dtype=np.uint8)
 RGB8 = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
 GREY16 = RNG.integers(0, 65536, (12, 17), dtype=np.uint16)
 RGB16 = RNG.integers(0, 65536, (12, 17, 3), dtype=np.uint16)
+
+
+def _chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
@@ -73,18 +80,37 @@ def test_exif_rotation_is_applied_to_pixels_and_header(tmp_path):
     assert (header.width, header.height) == (12, 17)
 
 
+@pytest.mark.parametrize("kind", ["eXIf first", "eXIf last", "XMP", "none"])
+def test_a_png_header_knows_of_rotation_wherever_it_is_written(tmp_path, kind):
+    path, exif, info = tmp_path / "a.png", Image.Exif(), PngInfo()
+    exif[0x0112] = 6
+    if kind == "XMP":
+        info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta tiff:Orientation="6"/>')
+    Image.fromarray(GREY8).save(path, pnginfo=info, **({"exif": exif} if kind == "eXIf first" else {}))
+    if kind == "eXIf last":  # Pillow writes it first
+        content = path.read_bytes()
+        path.write_bytes(content[:-12] + _chunk(b"eXIf", exif.tobytes()[6:]) + content[-12:])
+    header, image = image_header(path), read_image(path)
+    assert (header.height, header.width) == image.shape == ((12, 17) if kind == "none" else (17, 12))
+
+
+def test_a_header_of_a_png_decodes_nothing(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", GREY8)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    assert image_header(tmp_path / "a.png") == (17, 12, 8, "L", "PNG")
+
+
 def test_float_pixels_are_scaled_over_their_range(tmp_path):
     Image.fromarray(np.array([[-1.5, 0.0, 1.5]], np.float32)).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), [[0, 32768, 65535]])
 
 
 def _png_claiming(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b""))
+    return (b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+            + _chunk(b"IDAT", zlib.compress(b"\0" * 64)) + _chunk(b"IEND", b""))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # Pillow's limit is near our own
 @pytest.mark.parametrize(("content", "what"), [
     (None, "no such file"), (b"", "empty file"), (b"hello" * 20, "not an image"),
     (_png_claiming(20000, 6000), "at most"), (_png_claiming(2**31 - 1, 2**31 - 1), "pixels"),
@@ -100,6 +126,7 @@ def test_bad_files_are_named_in_one_sentence(tmp_path, content, what):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's remark on the TIFF
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 def test_truncated_files_are_refused(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
@@ -109,9 +136,46 @@ def test_truncated_files_are_refused(tmp_path, suffix):
         read_image(path)
 
 
-def test_a_folder_is_no_image(tmp_path):
-    with pytest.raises(ImageError, match="a folder"):
-        read_image(tmp_path)
+def test_places_that_hold_no_image(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    for path, what in ((tmp_path, "a folder"), (tmp_path / "file" / "a.png", "no such file"),
+                       (tmp_path / ("a" * 300), "cannot be read"), (tmp_path / "a\0b", "cannot be read")):
+        for read in (read_image, image_header, file_content):
+            with pytest.raises(ImageError, match=what):
+                read(path)
+
+
+def test_faults_of_the_machine_are_not_the_files(tmp_path, monkeypatch):
+    def fail(self):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match="too many open files"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("image", [GREY8, RGB16], ids=["grey8", "rgb16"])
+def test_known_bytes_are_not_read_again(tmp_path, suffix, image):
+    if suffix == ".jpg" and image.dtype == np.uint16:
+        image = RGB8
+    path = tmp_path / f"a{suffix}"
+    write_image(path, image)
+    content, pixels, header = file_content(path), read_image(path), image_header(path)
+    path.unlink()
+    np.testing.assert_array_equal(read_image(path, content), pixels)
+    assert image_header(path, content) == header
+
+
+def test_decodes_are_counted_in_every_thread(tmp_path):
+    write_image(tmp_path / "a.png", GREY8)
+    before = DECODES.total
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read_image, [tmp_path / "a.png"] * 40))
+    image_header(tmp_path / "a.png")  # decodes nothing
+    with pytest.raises(ImageError):
+        read_image(tmp_path / "none.png")
+    assert DECODES.total - before == 40
 
 
 def test_sixteen_bits_do_not_fit_a_jpeg_and_nothing_is_left(tmp_path):
@@ -124,20 +188,6 @@ def test_sixteen_bits_do_not_fit_a_jpeg_and_nothing_is_left(tmp_path):
     with pytest.raises(ValueError, match="shape"):
         write_image(tmp_path / "a.png", np.zeros((2, 2, 2), np.uint8))
     assert not list(tmp_path.iterdir())
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "a.bin"
-    path.write_bytes(b"old")
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        images.atomic_write(path, fail)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def _dicom(path, pixels, photometric="MONOCHROME2", slope=None, intercept=0, signed=False):

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from covidx_fixture import CLASSES, add_line, make_dataset, picture
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from covidx_fixture import add_line, make_dataset, picture
 
 from xray_debug.config import PrepareConfig
-from xray_debug.data.formats.covidx import MANIFEST_COLUMNS, LabelError, build_manifest, check_dataset, cut_validation
+from xray_debug.data.formats import LayoutError, build_manifest, check_dataset
 from xray_debug.data.images import write_image
+from xray_debug.data.manifest import MANIFEST_COLUMNS, ROW, finish_manifest, mark_repeated
 
 MINI = Path(__file__).parents[3] / "shared" / "covidx-mini"
 
@@ -27,7 +26,7 @@ def test_a_clean_dataset(tmp_path):
     assert list(frame.columns) == MANIFEST_COLUMNS
     assert (frame["problem"] == "").all() and frame["image_id"].is_unique
     assert frame["split"].value_counts().to_dict() == {"train": 12, "test": 6, "val": 6}  # one patient per class
-    assert calls[-1] == (24, 24) and len(calls) == 24
+    assert calls == [(16, 24), (24, 24)]
     assert (frame["width"] == 44).all() and (frame["height"] == 40).all() and (frame["bit_depth"] == 8).all()
     assert all((root / path).is_file() for path in frame["path"])
     assert frame["phash"].str.fullmatch("[0-9a-f]{16}").all()
@@ -84,11 +83,11 @@ def test_every_planted_fault_is_found_and_nothing_dies(tmp_path):
 
 def test_bad_layout_and_bad_options_are_one_sentence(tmp_path):
     findings = check_dataset(tmp_path)
-    assert _kinds(findings) == ["layout"] and "no label file for train" in findings[0].message
+    assert _kinds(findings) == ["layout"] and "covidx: label files *train*COVIDx*.txt" in findings[0].message
     root = make_dataset(tmp_path / "d")
     for extra, what in (({"test": "x"}, "own test"), ({"far": ".."}, "no folder"), ({"far": "nowhere"}, "no folder"),
                         ({"far": "train"}, "no label file")):
-        with pytest.raises(LabelError, match=what):
+        with pytest.raises(LayoutError, match=what):
             build_manifest(root, PrepareConfig(extra_tests=extra))
 
 
@@ -133,43 +132,48 @@ def test_classes_of_two_label_sets_are_remarked(tmp_path):
     assert "no usable image of class positive in train" in messages
 
 
-lines = st.tuples(st.integers(0, 25), st.sampled_from(CLASSES), st.integers(0, 400))
-tables = st.lists(lines, min_size=1, max_size=120)
+def _row(name, **values):
+    return ROW | {"image_id": name, "path": f"train/{name}", "split": "train", "patient_id": name, "label": "normal",
+                  "label_file": "l.txt", "line": 1} | values
 
 
-@settings(max_examples=60, deadline=None)
-@given(tables, st.floats(0.05, 0.45), st.integers(0, 5), st.randoms())
-def test_validation_is_cut_by_patient_and_stratified(table, fraction, seed, random):
-    frame = pd.DataFrame(table, columns=["patient_id", "label", "sha256"]).astype(str)
-    val = cut_validation(frame, fraction, seed)
-    for column in ("patient_id", "sha256"):  # neither a patient nor a file is on both sides
-        assert not set(frame[column][val]) & set(frame[column][~val])
-    order = list(range(len(frame)))
-    random.shuffle(order)  # the order of the rows does not matter
-    np.testing.assert_array_equal(cut_validation(frame.iloc[order], fraction, seed), val[order])
+def _facts(name, **values):
+    return {"image_id": name, "width": 4, "height": 3, "bit_depth": 8, "sha256": f"sha {name}",
+            "phash": f"{hash(name) % 2**64:016x}", "problem": ""} | values
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=120), st.floats(0.05, 0.45))
-def test_every_class_with_two_patients_is_on_both_sides(patients, fraction):
-    frame = pd.DataFrame({"patient_id": patients, "label": [CLASSES[patient % 3] for patient in patients],
-                          "sha256": range(len(patients))}).astype(str)
-    val = cut_validation(frame, fraction, 0)
-    for _, rows in frame.groupby("label"):
-        sizes, taken = rows["patient_id"].value_counts(), int(val[rows.index].sum())
-        assert taken <= max(fraction * len(rows) + 0.5, sizes.min())
-        assert (0 < taken < len(rows)) == (len(sizes) > 1)
+def test_repeated_rows_are_those_of_the_same_name_or_file():
+    rows = mark_repeated([
+        _row("a"), _row("a", label="pneumonia", path="train/b", line=2), _row("c", path="train/a", line=3),
+        _row("b", path="", problem="missing: no file", line=4), _row("d", path="", problem="missing: no file", line=5)])
+    assert [row["image_id"] for row in rows] == ["a", "a (l.txt:2)", "c (l.txt:3)", "b", "d"]
+    assert [row["problem"] for row in rows] == [
+        "", "repeated: named before, l.txt:1 as normal",
+        "repeated: same file as a, l.txt:1", "missing: no file", "missing: no file"]
 
 
-def test_validation_has_its_share_of_every_class():
-    frame = pd.DataFrame({"patient_id": [f"p{i}" for i in range(900)], "label": [CLASSES[i % 3] for i in range(900)],
-                          "sha256": [str(i) for i in range(900)]})
-    val = cut_validation(frame, 0.15, 0)
-    assert frame["label"][val].value_counts().to_dict() == dict.fromkeys(CLASSES, 45)
-    assert (cut_validation(frame, 0.15, 1) != val).any()
-    lone = cut_validation(frame.iloc[:3], 0.15, 0)  # one patient per class: all stay in train
-    assert not lone.any()
-    assert cut_validation(frame.iloc[:6], 0.15, 0).sum() == 3  # two per class: one each
+def test_attributes_pass_through_and_other_facts_do_not():
+    rows = [_row("a", attr_site="x"), _row("b", attr_site="y", problem="missing: no file")]
+    frame = finish_manifest(rows, [_facts("a", attr_age=7, view=np.ones((2, 2)), seconds=3.0)])
+    assert list(frame.columns) == [*MANIFEST_COLUMNS, "attr_site", "attr_age"]
+    assert frame["attr_site"].tolist() == ["x", "y"] and frame["attr_age"].iloc[0] == 7
+
+
+def test_what_was_not_found_out_is_empty_and_has_a_kind():
+    """An engine that sets an image aside knows its problem alone; a table of facts holds NaN and None for the rest."""
+    rows = [_row("a"), _row("b"), _row("c")]
+    table = pd.DataFrame([_facts("a"), {"image_id": "b", "problem": "out of luck"}, _facts("c")])
+    frame = finish_manifest(rows, table.to_dict("records"))
+    assert frame["problem"].tolist() == ["", "unreadable: out of luck", ""]
+    assert frame["width"].tolist() == [4, 0, 4] and frame["width"].dtype == np.int64
+    assert frame.loc[1, "sha256"] == frame.loc[1, "phash"] == ""
+    with pytest.raises(ValueError, match=r"b: expected what its file holds, got nothing \(2 images\)"):
+        finish_manifest(rows, [_facts("a")])
+
+
+def test_a_dataset_without_rows():
+    frame = finish_manifest([], [])
+    assert list(frame.columns) == MANIFEST_COLUMNS and len(frame) == 0
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from xray_debug.config import PhantomConfig, PrepareConfig
-from xray_debug.data.formats.covidx import build_manifest, read_labels
+from xray_debug.data.formats import build_manifest
+from xray_debug.data.formats.covidx import read_labels
 from xray_debug.data.images import read_image
 from xray_debug.phantom.canvas import Canvas, ellipse
 from xray_debug.phantom.dataset import SOURCES, make_case, write_phantom

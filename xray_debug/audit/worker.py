@@ -64,10 +64,12 @@ class AuditWorker:
 
     def audit(self, row: Row) -> Row:
         """One image: its frames as one batch through the model, and what the checks make of the answers."""
+        boxes = row.get("boxes")
         case = prepare_case(
-            row["image_id"], row["label"], read_image(row["file"]), row.get("boxes", ()), self.model.view, self.options,
-            self.cleaning, self.seed, self.patches.get(row["image_id"]), bank=self.bank, saliency=row.get("saliency"),
-            deletion=_number(row.get("deletion")), insertion=_number(row.get("insertion")),
+            row["image_id"], row["label"], read_image(row["file"]), () if boxes is None else boxes, self.model.view,
+            self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), bank=self.bank,
+            saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
+            insertion=_number(row.get("insertion")),
         )  # fmt: skip
         frames = Frames()
         frames.add("image", case.view)

@@ -46,7 +46,7 @@ def probe_features(
     grown = dilate_boxes(boxes, growth(boxes, config.dilation, config.min_dilation), *region.shape)
     count = min(len(grown), len(placed), PATCHES_PER_IMAGE)
     if count:
-        control = inpaint_region(cleaned, moved, config.radius, config.method)
+        control = inpaint_region(cleaned, moved, config.radius, config.method, placed)
         _fill(found[REPAIRED], cleaned, grown[:count])
         _fill(found[SAME], control, placed[:count])
     if untouched is not None:
@@ -57,8 +57,9 @@ def probe_features(
             there[i] = place([box], height, width, seed_of("probe", seed, i))[0][0]
         elsewhere = transplant(region, fitting, there, (height, width))
         if not elsewhere.all():
-            filled = inpaint_region(untouched, elsewhere, config.radius, config.method)
-            _fill(found[UNTOUCHED], filled, there[there[:, 0] >= 0])
+            there = there[there[:, 0] >= 0]
+            filled = inpaint_region(untouched, elsewhere, config.radius, config.method, there)
+            _fill(found[UNTOUCHED], filled, there)
     return found
 
 

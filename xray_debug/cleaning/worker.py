@@ -17,7 +17,16 @@ from xray_debug.cleaning.residue import probe_features
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.files import copy_file, file_sha256
-from xray_debug.data.images import ImageError, ModelView, image_header, read_image, to_gray8, write_image
+from xray_debug.data.images import (
+    ImageError,
+    ImageHeader,
+    ModelView,
+    file_content,
+    image_header,
+    read_image,
+    to_gray8,
+    write_image,
+)
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
              "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "residual": None,
@@ -62,7 +71,8 @@ class CleanWorker:
     def _one(self, row: dict) -> dict:
         if not len(row["boxes"]):
             return self._as_it_was(row)
-        image, boxes = read_image(row["path"]), as_boxes(row["boxes"])
+        content = file_content(row["path"])
+        image, boxes = read_image(row["path"], content), as_boxes(row["boxes"])
         try:
             cleaned, region = self._erased(image, boxes, row.get("patch"))
             if not region.any():
@@ -70,19 +80,18 @@ class CleanWorker:
             cleaned = self._write(self.out, row, cleaned)
         except ValueError as error:  # a box over the whole image, or 16 bits under a name of JPEG: kept, and named
             return self._as_it_was(row, image, f"{row['image_id']}: {error}")
-        return self._changed(row, image, boxes, cleaned, region)
+        note = _note(row, image_header(row["path"], content), image, cleaned, region)
+        return self._changed(row, image, boxes, cleaned, region, note)
 
     def _erased(self, image: np.ndarray, boxes: np.ndarray, patch: bytes | None) -> tuple[np.ndarray, np.ndarray]:
         return erase(image, boxes, self.config, patch)[:2] if patch else clean_image(image, boxes, self.config)
 
-    def _changed(self, row: dict, image, boxes, cleaned, region) -> dict:
-        target = self._target(self.out, row, row["file"])
-        note = _note(row, target, image, cleaned, region)
+    def _changed(self, row: dict, image, boxes, cleaned, region, note: str) -> dict:
         result = UNCHANGED | {
             "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned),
             "control_view": None, "boxes": json.dumps(boxes.tolist()), "origin": row["origin"],
-            "original_sha256": row.get("sha256") or file_sha256(row["path"]), "cleaned_sha256": file_sha256(target),
-            "area_share": _share(region),
+            "original_sha256": row["sha256"] or file_sha256(row["path"]),
+            "cleaned_sha256": file_sha256(self._target(self.out, row, row["file"])), "area_share": _share(region),
         }  # fmt: skip
         if self.control_out is not None or row["probe"]:
             placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
@@ -101,7 +110,7 @@ class CleanWorker:
     def _control(self, row: dict, image: np.ndarray, placed: np.ndarray, moved: np.ndarray) -> dict:
         """The same boxes erased in text-free places, under the cleaned image's name."""
         if moved.any() or row["file"] != row["image_id"]:
-            control = inpaint_region(image, moved, self.config.radius, self.config.method)
+            control = inpaint_region(image, moved, self.config.radius, self.config.method, placed)
             control = self._write(self.control_out, row, control)
         else:  # no free place: the original is its own control
             control = image
@@ -159,14 +168,14 @@ def _share(region: np.ndarray) -> float:
     return np.count_nonzero(region) / region.size
 
 
-def _note(row: dict, target: Path, image: np.ndarray, cleaned: np.ndarray, region: np.ndarray) -> str:
+def _note(row: dict, header: ImageHeader, image: np.ndarray, cleaned: np.ndarray, region: np.ndarray) -> str:
     """What else than the region changed in the file: its format, or the loss of encoding it again."""
-    header, notes = image_header(row["path"]), []
-    if target.suffix.lower() in JPEG_SUFFIXES:
+    suffix, notes = Path(row["file"]).suffix.lower(), []
+    if suffix in JPEG_SUFFIXES:
         loss = np.abs(cleaned.astype(np.float32) - image)[~region].mean()
         notes.append(f"encoded as JPEG again: pixels outside the boxes differ by {loss:.2f} grey levels on average")
     elif row["file"] != row["image_id"] or header.format not in ("PNG", "TIFF"):
-        notes.append(f"{header.format} written losslessly as {target.suffix[1:].upper()}")
+        notes.append(f"{header.format} written losslessly as {suffix[1:].upper()}")
     if header.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa", "CMYK", "1") or header.bit_depth not in (8, 16):
         notes.append(f"mode {header.mode} with {header.bit_depth} bits written as {8 * cleaned.itemsize} bits")
     return "; ".join(notes)

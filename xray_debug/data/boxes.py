@@ -15,13 +15,14 @@ Box = tuple[int, int, int, int]
 
 
 class TextBox(NamedTuple):
-    """A detected piece of text: the box in pixels of the image it was found in, and a score in [0, 1]."""
+    """What a detector found: the box in pixels of the image, a score in [0, 1], and of what kind it is."""
 
     x0: int
     y0: int
     x1: int
     y1: int
     score: float = 1.0
+    kind: str = "text"
 
     @property
     def box(self) -> Box:

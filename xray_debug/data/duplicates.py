@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from xray_debug.data.view import to_gray8
 
@@ -53,3 +54,19 @@ def _compare(hashes: np.ndarray, members: np.ndarray, bits: int, earliest: np.nd
         before = members[:start + _BLOCK]  # later ones cannot be the earliest
         near = hamming(hashes[rows][:, None], hashes[before][None]) <= bits
         earliest[rows] = np.minimum(earliest[rows], before[near.argmax(axis=1)])  # a row is near itself
+
+
+def mark_duplicates(frame: pd.DataFrame, bits: int) -> None:
+    """Sets two columns of a manifest, "" for rows with a problem and for the first of its kind.
+
+    duplicate_of: the first image_id with the same bytes; near_duplicate_of: the first with nearly the same picture
+    (`bits` of the perceptual hash apart), of images that are no duplicates.
+    """
+    frame["duplicate_of"] = frame["near_duplicate_of"] = pd.Series("", frame.index, dtype=object)
+    good = frame.index[frame["problem"] == ""]
+    first = frame.loc[good].groupby("sha256")["image_id"].transform("first")
+    frame.loc[good, "duplicate_of"] = first.where(first != frame.loc[good, "image_id"], "")
+    alone = good[frame.loc[good, "duplicate_of"] == ""]
+    near = near_duplicates(np.array([int(text, 16) for text in frame.loc[alone, "phash"]], np.uint64), bits)
+    names = frame.loc[alone, "image_id"].to_numpy()
+    frame.loc[alone[near >= 0], "near_duplicate_of"] = names[near[near >= 0]]

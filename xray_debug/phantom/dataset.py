@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import PhantomConfig
+from xray_debug.data.files import atomic_write
 from xray_debug.data.formats.covidx_labels import COLUMNS, write_labels
-from xray_debug.data.images import atomic_write, write_image
+from xray_debug.data.images import write_image
 from xray_debug.phantom.anatomy import Patient, draw_attenuation, expose
 from xray_debug.phantom.canvas import Canvas
 from xray_debug.phantom.findings import CLASSES, draw_findings

@@ -10,7 +10,7 @@ from xray_debug.stages.base import Context, Stage
 
 
 def check(config: PipelineConfig) -> None:
-    from xray_debug.models.registry import check_name
+    from xray_debug.models.build import check_name
 
     check_name(config.train.model)
 

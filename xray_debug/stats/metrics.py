@@ -12,6 +12,12 @@ import numpy as np
 OVERALL = ("accuracy", "f1", "precision", "recall")
 
 
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """(classes, classes) counts; row: the label, column: the prediction."""
+    codes = np.asarray(labels, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(codes, minlength=classes * classes).reshape(classes, classes)
+
+
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """above / below, 0 where below is 0."""
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)

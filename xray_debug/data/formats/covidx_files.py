@@ -23,8 +23,8 @@ class DatasetFiles:
     splits: dict[str, tuple[Path, Path]] = field(default_factory=dict)
 
 
-def _candidates(root: Path, split: str) -> list[Path]:
-    """Label files that fit a split, those named after COVIDx first."""
+def label_files(root: Path, split: str) -> list[Path]:
+    """Label files that fit a split: those named after COVIDx, else those named after the split alone."""
     files = [path for folder in _LABEL_FOLDERS if (root / folder).is_dir()
              for path in sorted((root / folder).iterdir()) if path.suffix.lower() == ".txt" and path.is_file()]
     named = [path for path in files if split in path.stem.casefold()]
@@ -38,7 +38,7 @@ def _label_file(root: Path, split: str, given: str | None) -> Path | None:
         if not (root / given).is_file():
             raise LabelError(f"prepare.{split}_labels: no label file {given} in {root}")
         return root / given
-    found = _candidates(root, split)
+    found = label_files(root, split)
     if len(found) > 1:
         names = ", ".join(path.relative_to(root).as_posix() for path in found)
         raise LabelError(f"{root}: several label files fit {split} ({names}), expected one; "

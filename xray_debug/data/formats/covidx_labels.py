@@ -19,20 +19,17 @@ from pathlib import Path
 import pandas as pd
 
 from xray_debug.data.classes import CLASS_SETS
-from xray_debug.data.images import SUFFIXES, atomic_write
+from xray_debug.data.files import write_text
+from xray_debug.data.formats.base import LayoutError
+from xray_debug.data.images import SUFFIXES
 
 LABELS = {name.casefold(): name for names in CLASS_SETS for name in names}
 SOURCE_SPELLINGS = {"rnsa": "rsna"}  # declared misspellings of the published files
 COLUMNS = ["patient_id", "image_id", "label", "source", "line"]
 
 
-class LabelError(ValueError):
+class LabelError(LayoutError):
     """Label files that cannot be used; `problems` lists every fault, "file:line: what is wrong"."""
-
-    def __init__(self, problems: list[str] | str):
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        super().__init__(self.problems[0] + more)
 
 
 @dataclass
@@ -160,5 +157,4 @@ def write_labels(path: str | Path, frame: pd.DataFrame) -> None:
     missing = [name for name in COLUMNS[:4] if name not in frame.columns]
     if missing:
         raise ValueError(f"{path}: expected columns {', '.join(COLUMNS[:4])}, missing {', '.join(missing)}")
-    text = "".join(_label_line(row) + "\n" for row in frame[COLUMNS[:4]].itertuples(index=False))
-    atomic_write(Path(path), lambda file: file.write(text.encode("utf-8")))
+    write_text(path, "".join(_label_line(row) + "\n" for row in frame[COLUMNS[:4]].itertuples(index=False)))

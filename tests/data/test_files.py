@@ -1,0 +1,72 @@
+"""Files appear whole or not at all, and copies share nothing."""
+
+import json
+import os
+from hashlib import sha256
+
+import pandas as pd
+import pytest
+
+from xray_debug.data import files
+from xray_debug.data.files import atomic_write, copy_file, file_sha256, write_json, write_table, write_text
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_longest_name_there_is_can_be_written(tmp_path):
+    path = tmp_path / ("a" * 255)
+    write_text(path, "\u00e9\r\n")
+    assert path.read_bytes() == b"\xc3\xa9\r\n"
+
+
+def test_json_is_strict_and_tables_come_back(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, None], "path": tmp_path})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, None], "path": str(tmp_path)}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", float("nan"))
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", ""]}, index=[5, 6])
+    write_table(tmp_path / "a.parquet", frame)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), frame.reset_index(drop=True),
+                                  check_dtype=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.parquet"]
+
+
+@pytest.mark.parametrize("kernel", ["clones", "cannot", "stops"])
+def test_a_copy_shares_nothing_with_the_original(tmp_path, monkeypatch, kernel):
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(os.urandom(3_000_000))
+    os.symlink(source, tmp_path / "link")
+    if kernel == "cannot":
+        monkeypatch.delattr(files.os, "copy_file_range", raising=False)
+    if kernel == "stops":  # half way, as some file systems do
+
+        def stop(read, write, count, *places):
+            os.write(write, b"rubbish")
+            raise OSError("not supported")
+
+        monkeypatch.setattr(files.os, "copy_file_range", stop, raising=False)
+    copy_file(tmp_path / "link", target)
+    content = source.read_bytes()
+    assert target.read_bytes() == content and file_sha256(target) == sha256(content).hexdigest()
+    assert not target.is_symlink() and target.stat().st_ino != source.stat().st_ino and target.stat().st_nlink == 1
+    with target.open("r+b") as file:
+        file.write(b"edited")
+    assert source.read_bytes() == content
+
+
+def test_a_copy_of_nothing_leaves_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        copy_file(tmp_path / "none", tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []

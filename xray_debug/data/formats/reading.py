@@ -1,0 +1,82 @@
+"""A dataset folder of any format -> rows, manifest, faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from xray_debug.config import PrepareConfig
+from xray_debug.data.check import Finding, manifest_findings
+from xray_debug.data.formats.base import FORMATS, Format, LayoutError
+from xray_debug.data.manifest import ROW, finish_manifest, mark_repeated
+from xray_debug.data.scan import ScanWorker
+
+BATCH = 16  # images between two calls of progress at most
+Progress = Callable[[int, int], None]
+
+
+def find_format(root: str | Path, config: PrepareConfig | None = None) -> str:
+    """The name of the format that recognises the folder; LayoutError where none does, or several do."""
+    root, config = Path(root), config or PrepareConfig()
+    if not root.is_dir():
+        raise LayoutError(f"{root}: no such dataset folder")
+    fitting = [name for name in FORMATS if FORMATS[name]().recognises(root, config)]
+    if not fitting:
+        wanted = "; or ".join(f"{name}: {FORMATS[name].expects}" for name in FORMATS)
+        raise LayoutError(f"{root}: not a dataset of a known format, expected {wanted}")
+    if len(fitting) > 1:
+        raise LayoutError(f"{root}: fits several formats ({', '.join(fitting)}), expected one; choose with "
+                          "prepare.format")  # fmt: skip
+    return fitting[0]
+
+
+def open_format(root: str | Path, config: PrepareConfig, name: str | None = None) -> Format:
+    """The format called `name` (default: prepare.format, else the one that recognises the folder)."""
+    chosen = name or config.format or find_format(root, config)
+    FORMATS.check(chosen, "prepare.format")
+    return FORMATS[chosen]()
+
+
+def read_rows(root: str | Path, config: PrepareConfig | None = None, name: str | None = None) -> list[dict]:
+    """The rows of a dataset, keys ROW and attributes, image_id unique; those repeated have that for a problem.
+
+    LayoutError where the folder is of no known format, or its layout is unclear.
+    """
+    root, config = Path(root), config or PrepareConfig()
+    return mark_repeated([ROW | row for row in open_format(root, config, name).rows(root, config)])
+
+
+def build_manifest(root: str | Path, config: PrepareConfig | None = None, seed: int = 0,
+                   progress: Progress | None = None) -> pd.DataFrame:  # fmt: skip
+    """The manifest (see finish_manifest) of a dataset folder, all in this thread. LayoutError as read_rows."""
+    rows = read_rows(root, config)
+    return finish_manifest(rows, _scan(Path(root), rows, progress), config, seed)
+
+
+def _scan(root: Path, rows: list[dict], progress: Progress | None) -> list[dict]:
+    todo, facts = [row for row in rows if not row["problem"]], []
+    worker = ScanWorker(root)
+    worker.open()
+    for start in range(0, len(todo), BATCH):
+        batch = todo[start : start + BATCH]
+        facts += [{"image_id": row["image_id"]} | found for row, found in zip(batch, worker(batch), strict=True)]
+        if progress:
+            progress(len(facts), len(todo))
+    return facts
+
+
+def check_dataset(root: str | Path, config: PrepareConfig | None = None,
+                  progress: Progress | None = None) -> list[Finding]:  # fmt: skip
+    """Everything wrong or remarkable about a dataset folder; nothing is changed, nothing raised for a bad dataset.
+
+    Kinds: layout; those of manifest_findings; and what the format adds (unlisted).
+    """
+    root, config = Path(root), config or PrepareConfig()
+    try:
+        kind = open_format(root, config)
+        frame = build_manifest(root, config, progress=progress)
+        return [*manifest_findings(frame), *kind.check(root, config, frame)]
+    except LayoutError as error:
+        return [Finding("layout", "", message) for message in error.problems]

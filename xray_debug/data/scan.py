@@ -1,0 +1,49 @@
+"""What an image file holds: its digest, size, perceptual hash, faults, and the model's view of it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_debug.data.duplicates import perceptual_hash
+from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_image
+
+FACTS = {"width": 0, "height": 0, "bit_depth": 0, "sha256": "", "phash": "", "problem": ""}
+"""What is found out about a file, and what stands where nothing is known. `phash` is 16 hex digits."""
+
+
+def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any]:
+    """FACTS of one file, read once and decoded once, whole, so that damage shows.
+
+    `problem` is "unreadable: ..." (nothing else is known then) or "blank: ...". With `view` the key `view` holds what
+    the model sees, uint8 (S, S), zeros where the image cannot be used.
+    """
+    path, unseen = Path(path), {} if view is None else {"view": np.zeros((view.size, view.size), np.uint8)}
+    try:
+        content = file_content(path)
+        header, pixels = image_header(path, content), read_image(path, content)
+    except ImageError as error:
+        what = str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
+        return FACTS | unseen | {"problem": f"unreadable: {what}"}
+    known = {"width": header.width, "height": header.height, "bit_depth": header.bit_depth,
+             "sha256": sha256(content).hexdigest()}  # fmt: skip
+    if pixels.min() == pixels.max():
+        return FACTS | unseen | known | {"problem": f"blank: every pixel is {pixels.min()}"}
+    seen = {} if view is None else {"view": view.apply(pixels)}
+    return FACTS | seen | known | {"phash": f"{perceptual_hash(pixels):016x}"}
+
+
+class ScanWorker:
+    """For rows with `path` below `root`: what scan_image says. `view`: the fields of a ModelView, None for no view."""
+
+    def __init__(self, root: str | Path, view: dict | None = None):
+        self.root, self.view = str(root), view
+
+    def open(self) -> None:
+        self._view = None if self.view is None else ModelView(**self.view)
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        return [scan_image(Path(self.root, row["path"]), self._view) for row in rows]
