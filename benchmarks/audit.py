@@ -24,9 +24,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from xray_debug.audit.auditor import audit_dataset, dataset_verdict, forward
+from xray_debug.audit.auditor import audit_dataset
 from xray_debug.audit.flags import add_flags
 from xray_debug.audit.measures import saliency_share
+from xray_debug.audit.verdict import dataset_verdict
+from xray_debug.audit.worker import forward
 from xray_debug.config import AuditConfig, CleanConfig, PhantomConfig, TrainConfig
 from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, write_image
@@ -198,11 +200,12 @@ def run_dataset(folder: Path, name: str, options: dict, seed: int, args) -> dict
 
 def judged(folder: Path, seed: int, boxes: str = "truth") -> dict | None:
     """Flags and verdict from the measures of a finished dataset, and how they compare with the truth."""
-    config, exact = AuditConfig(), np.load(folder / "exact.npy")
+    objects, exact = folder / "objects.csv", np.load(folder / "exact.npy")
+    config = AuditConfig(regions=str(objects) if objects.exists() else None)
     if not (folder / f"cases-{boxes}.parquet").exists():
         return None
     cases = add_flags(pd.read_parquet(folder / f"cases-{boxes}.parquet"), config)
-    verdict = dataset_verdict(cases, CLASSES, config, seed)
+    verdict, _ = dataset_verdict(cases, CLASSES, config, seed)
     return {"verdict": verdict["verdict"], "shown": verdict["shown"],
             "classes": {c: entry["verdict"] for c, entry in verdict["classes"].items()},
             "compare": compare(cases, exact, config.min_effect),
@@ -244,8 +247,11 @@ def cached(path: Path, key: dict, make: Callable[[], dict]) -> dict:
 def code_key() -> str:
     """Changes with the code that measures; flags and verdict are drawn anew each time."""
     package = Path(__file__).parents[1] / "xray_debug"
-    files = ["audit_measures", "audit_regions", "interventions", "markers", "inpainting", "fills"]
-    text = b"".join((package / f"{name}.py").read_bytes() for name in files)
+    measuring = ("frames", "measures", "removals", "swaps", "worker", "bank")
+    files = [*(package / "audit" / f"{name}.py" for name in measuring),
+             *sorted((package / "audit" / "checks").glob("*.py")),
+             *(package / "cleaning" / f"{name}.py" for name in ("inpainting", "fills", "controls"))]
+    text = b"".join(file.read_bytes() for file in files)
     settings = repr((VIEW, TRAIN_IMAGES, TEST_IMAGES, EPOCHS, EASY, HARD, EXPLAINED))
     return hashlib.sha256(text + settings.encode()).hexdigest()[:16]
 

@@ -23,8 +23,9 @@ import pandas as pd
 import torch
 
 from xray_debug.cleaning.controls import image_seed
-from xray_debug.cleaning.dataset import clean_dataset, clean_image, inpaint_boxes
-from xray_debug.cleaning.residue import inpainting_probe
+from xray_debug.cleaning.dataset import PROBE_IMAGES, clean_dataset
+from xray_debug.cleaning.erase import clean_image, erase
+from xray_debug.cleaning.inpainting import inpaint_boxes
 from xray_debug.config import CleanConfig, PhantomConfig, TrainConfig, ViewConfig
 from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, read_image, write_image
@@ -170,9 +171,8 @@ def trace_table(cases: list[PhantomCase], folder: Path) -> list[dict]:
                 if name == "truth" and shape == "letters":  # no letters to find in the truth
                     continue
                 out = folder / f"{name}-{shape}-{dilation}"
-                changes = clean_dataset(marked, folder / name, boxes, out, settings)
-                probe = inpainting_probe(changes, folder / name, out, marked, settings)
-                row |= {f"{name}_{key}": probe[key] for key in ("auc", "low", "high")}
+                changes = clean_dataset(marked, folder / name, boxes, out, settings, probe_images=PROBE_IMAGES)
+                row |= {f"{name}_{key}": changes.attrs["probe"][key] for key in ("auc", "low", "high")}
             rows.append(row)
     return rows
 
@@ -194,6 +194,7 @@ def speed_table(images: list[np.ndarray], boxes: list[np.ndarray], folder: Path,
         write_image(source / name, image)
     masks = [rasterise_boxes(own, *image.shape[:2]).astype(np.uint8) for image, own in zip(images, boxes, strict=True)]
     settings = CleanConfig(dilation=0, min_dilation=0)
+    patches = [erase(image, own, settings).patch for image, own in zip(images, boxes, strict=True)]
 
     def plain_files():
         for name, mask in zip(manifest["image_id"], masks, strict=True):
@@ -206,18 +207,21 @@ def speed_table(images: list[np.ndarray], boxes: list[np.ndarray], folder: Path,
             cv2.inpaint(image, mask, 10, cv2.INPAINT_TELEA) for image, mask in zip(images, masks, strict=True)
         ],
         "pixels: inpaint_boxes": lambda: [inpaint_boxes(image, own) for image, own in zip(images, boxes, strict=True)],
+        "pixels: laid over from patches": lambda: [
+            erase(image, own, settings, patch) for image, own, patch in zip(images, boxes, patches, strict=True)
+        ],
         "files: plain loop of cv2.inpaint": plain_files,
-        "files: clean_dataset, one core": lambda: clean_dataset(
-            manifest, source, table, folder / f"out{next(attempts)}", settings.model_copy(update={"workers": 1})
-        ),
         "files: clean_dataset": lambda: clean_dataset(
             manifest, source, table, folder / f"out{next(attempts)}", settings
+        ),
+        "files: clean_dataset with its control": lambda: clean_dataset(
+            manifest, source, table, folder / f"out{next(attempts)}", settings, control=folder / f"out{next(attempts)}"
         ),
     }
     rows, base = [], np.ones(2)
     for name, task in tasks.items():
         spent = np.min([_seconds(task) for _ in range(repeat)], axis=0) / len(images)
-        base = spent if "plain" in name else base
+        base = spent if ": plain" in name else base
         rows.append({"what": name, "images_per_second": 1 / spent[0], "cpu_ms_per_image": 1000 * spent[1],
                      "times_plain": base[0] / spent[0], "times_plain_cpu": base[1] / spent[1]})  # fmt: skip
     return rows

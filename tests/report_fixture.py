@@ -9,9 +9,15 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.files import write_json
 from xray_debug.data.images import write_image
+from xray_debug.report.inputs import StageInfo
+from xray_debug.run.parts import write_part
+from xray_debug.run.store import OUTPUTS, Store
 
 CLASSES = ("normal", "pneumonia", "COVID-19")
+STAGES = [StageInfo(name, f"The work of {name}.") for name in dict.fromkeys(output.stage for output in OUTPUTS.values())
+          if name != OUTPUTS["report"].stage]  # fmt: skip
 SIDE = 48
 TRAIN, TEST = 30, 36
 BOX = (3, 2, 17, 10)
@@ -33,40 +39,46 @@ def image_names(test_sets: tuple[str, ...]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def make_run(folder: Path, config: PipelineConfig, test_sets: tuple[str, ...] = ("test", "reversed")) -> Path:
-    """Writes every stage's tables below `folder` and returns it."""
-    rng = np.random.default_rng(7)
-    manifest = make_manifest(folder, test_sets, rng)
-    usable = manifest[manifest["problem"] == ""]
+def make_run(folder: Path, config: PipelineConfig, test_sets: tuple[str, ...] = ("test", "reversed")) -> Store:
+    """A whole run below `folder`, every stage complete."""
+    rng, store = np.random.default_rng(7), Store(folder)
+    for stage in STAGES:
+        (folder / stage.name).mkdir(parents=True)
+    usable = make_manifest(store, test_sets, rng)
     test = usable[usable["split"] == "test"]
-    write_predictions(folder, test, config, rng)
-    boxes = write_boxes(folder, usable)
-    write_audit(folder, test, set(boxes["image_id"]), rng)
-    write_cleaning(folder, usable, set(boxes["image_id"]), rng)
-    for number, stage in enumerate(("prepare", "train", "explain", "detect", "audit", "clean", "retrain")):
-        record = {"stage": stage, "seconds": 1.5 + number, "peak_memory_mb": 100.0 + number, "device": "cpu",
-                  "versions": {"numpy": "2.0"}}  # fmt: skip
-        (folder / stage / "stage.json").write_text(json.dumps(record))
-    return folder
+    write_predictions(store, test, config, rng)
+    marked = set(write_boxes(store, usable)["image_id"])
+    write_audit(store, test, marked, rng)
+    write_cleaning(store, usable, marked, rng)
+    for number, stage in enumerate(STAGES):
+        complete(store, stage.name, seconds=1.5 + number, peak_memory_mb=100.0 + number, images=10 * number)
+    return store
 
 
-def make_manifest(folder: Path, test_sets, rng) -> pd.DataFrame:
+def complete(store: Store, stage: str, **facts) -> None:
+    """The record that makes a stage complete."""
+    record = {"stage": stage, "versions": {"numpy": "2.0"}, "device": "cpu", **facts}
+    write_json(store.stage_folder(stage) / "stage.json", record)
+
+
+def make_manifest(store: Store, test_sets, rng) -> pd.DataFrame:
+    """Writes images and manifest; returns the rows that can be used."""
     rows = []
     for number, (image_id, split, test_set) in enumerate(image_names(test_sets)):
         path = f"{'test' if split == 'test' else 'train'}/{image_id}"
-        target = folder / "prepare" / "data" / path
+        target = store.path("manifest").parent / "data" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         write_image(target, rng.integers(0, 255, (SIDE, SIDE + 4), dtype=np.uint8))
         label = CLASSES[number % 3]
-        rows.append({"image_id": image_id, "split": split, "patient_id": f"p{number}", "label": label, "path": path,
-                     "source": "cohen" if label == "COVID-19" else ("nih", "actmed")[number % 2], "width": SIDE + 4,
-                     "height": SIDE, "bit_depth": 8, "sha256": "", "problem": "", "test_set": test_set,
-                     "duplicate_of": "", "near_duplicate_of": ""})  # fmt: skip
+        rows.append({"image_id": image_id, "split": split, "patient_id": f"p{number // 2}", "label": label,
+                     "path": path, "source": "cohen" if label == "COVID-19" else ("nih", "actmed")[number % 2],
+                     "width": SIDE + 4, "height": SIDE, "bit_depth": 8, "sha256": "", "problem": "",
+                     "test_set": test_set, "duplicate_of": "", "near_duplicate_of": ""})  # fmt: skip
     rows[5]["problem"] = f"{rows[5]['image_id']}: the file is truncated"
-    manifest = pd.DataFrame(rows)
-    manifest.to_parquet(folder / "prepare" / "manifest.parquet")
-    (folder / "prepare" / "dataset.json").write_text(json.dumps({"root": "prepare/data"}))
-    return manifest
+    manifest = pd.DataFrame(rows).assign(view_index=np.arange(len(rows)))
+    store.write_table("manifest", manifest)
+    store.write_json("dataset", {"root": "data"})
+    return manifest[manifest["problem"] == ""]
 
 
 def predict(test: pd.DataFrame, trained: str, tested: str, seed: int, rng) -> pd.DataFrame:
@@ -76,34 +88,34 @@ def predict(test: pd.DataFrame, trained: str, tested: str, seed: int, rng) -> pd
     probabilities = rng.dirichlet([1, 1, 1], len(test)) * 0.4
     probabilities[np.arange(len(test)), best] += 0.6
     table = test[["test_set", "image_id", "label", "source"]].reset_index(drop=True)
-    table = table.assign(trained_on=trained, tested_on=tested, seed=seed, predicted=[CLASSES[i] for i in best])
+    table = table.assign(trained_on=trained, without="", tested_on=tested, seed=seed)
+    table["predicted"] = [CLASSES[i] for i in best]
     return table.assign(**{f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)})
 
 
-def write_predictions(folder: Path, test: pd.DataFrame, config: PipelineConfig, rng) -> None:
-    parts = {"train": [], "retrain": []}
+def write_predictions(store: Store, test: pd.DataFrame, config: PipelineConfig, rng) -> None:
+    parts = {"predictions": [], "retrained predictions": []}
     for seed in config.all_seeds:
         for trained in SKILL:
             for tested in ("original", "cleaned"):
-                stage = "train" if (trained, tested) == ("original", "original") else "retrain"
-                parts[stage].append(predict(test, trained, tested, seed, rng))
+                name = "predictions" if (trained, tested) == ("original", "original") else "retrained predictions"
+                parts[name].append(predict(test, trained, tested, seed, rng))
         unseen = predict(test[test["source"] == "nih"], "control", "original", seed, rng)
-        parts["retrain"].append(unseen.assign(trained_on="original without nih"))
-    for stage, tables in parts.items():
-        (folder / stage).mkdir(parents=True, exist_ok=True)
-        pd.concat(tables, ignore_index=True).to_parquet(folder / stage / "predictions.parquet")
+        parts["retrained predictions"].append(unseen.assign(trained_on="original", without="nih"))
+    for name, tables in parts.items():
+        store.write_table(name, pd.concat(tables, ignore_index=True))
 
 
-def write_boxes(folder: Path, usable: pd.DataFrame) -> pd.DataFrame:
+def write_boxes(store: Store, usable: pd.DataFrame) -> pd.DataFrame:
     marked = usable[(usable["label"] != "COVID-19") | (np.arange(len(usable)) % 4 == 0)]
-    rows = [(name, *BOX, 0.9, "fake") for name in marked["image_id"]]
-    boxes = pd.DataFrame(rows, columns=["image_id", "x0", "y0", "x1", "y1", "score", "detector"])
-    (folder / "detect").mkdir(parents=True)
-    boxes.to_parquet(folder / "detect" / "text_boxes.parquet")
+    rows = [(name, "text", *BOX, 0.9, "fake") for name in marked["image_id"]]
+    boxes = pd.DataFrame(rows, columns=["image_id", "kind", "x0", "y0", "x1", "y1", "score", "detector"])
+    device = boxes.head(1).assign(kind="device")  # no text: nobody erases or draws it
+    store.write_table("regions", pd.concat([boxes, device], ignore_index=True))
     return boxes
 
 
-def write_audit(folder: Path, test: pd.DataFrame, marked: set, rng) -> None:
+def write_audit(store: Store, test: pd.DataFrame, marked: set, rng) -> None:
     cases = test[["image_id", "label", "source", "test_set"]].reset_index(drop=True)
     columns = ("probability", "effect", "control_effect", "p_text_only", "p_text_inpainted", "p_inserted_0.06",
                "p_deleted_0.12", "deletion", "insertion")  # fmt: skip
@@ -115,16 +127,22 @@ def write_audit(folder: Path, test: pd.DataFrame, marked: set, rng) -> None:
     cases["kind"] = np.where(cases["flagged"], "decision", "")
     cases["reasons"] = np.where(cases["flagged"], "Without its text the probability <falls>.", "")
     cases["remarks"], cases["rank"] = "", np.arange(1, len(cases) + 1)
-    (folder / "audit").mkdir()
-    cases.to_parquet(folder / "audit" / "cases.parquet")
-    (folder / "audit" / "verdict.json").write_text(json.dumps(make_verdict()))
-    (folder / "explain" / "maps").mkdir(parents=True)
-    for name in cases["image_id"].head(4):
-        np.savez(folder / "explain" / "maps" / f"{name}.npz", saliency=rng.random((7, 7), dtype=np.float32),
-                 deletion_curve=np.linspace(0.9, 0.1, 6), insertion_curve=np.linspace(0.1, 0.9, 6))  # fmt: skip
-    rows = [{"image_id": name, "target": "COVID-19", "method": "igos_pp", "mask_size": 7, "probability": 0.9,
-             "deletion": 0.2, "insertion": 0.7, "seconds": 1.25} for name in cases["image_id"].head(4)]  # fmt: skip
-    pd.DataFrame(rows).to_parquet(folder / "explain" / "explanations.parquet")
+    store.write_table("cases", cases)
+    store.write_json("verdict", make_verdict())
+    write_maps(store, list(cases["image_id"].head(4)), rng)
+
+
+def write_maps(store: Store, names: list[str], rng) -> None:
+    """Explanations of these cases, with their maps in parts of three."""
+    rows = [{"image_id": name, "saliency": rng.random((7, 7), dtype=np.float32),
+             "deletion_curve": np.linspace(0.9, 0.1, 6), "insertion_curve": np.linspace(0.1, 0.9, 6)}
+            for name in names]  # fmt: skip
+    store.path("maps").mkdir(exist_ok=True)
+    for start in range(0, len(rows), 3):
+        write_part(store.path("maps"), start // 3, rows[start : start + 3], "fake")
+    table = [{"image_id": name, "target": "COVID-19", "method": "igos_pp", "mask_size": 7, "probability": 0.9,
+              "deletion": 0.2, "insertion": 0.7} for name in names]  # fmt: skip
+    store.write_table("explanations", pd.DataFrame(table))
 
 
 def share(value: float, **more) -> dict:
@@ -154,12 +172,11 @@ def make_verdict() -> dict:
         "sentences": ["The source alone guesses the label with a mean recall of 0.83."]}}  # fmt: skip
 
 
-def write_cleaning(folder: Path, usable: pd.DataFrame, marked: set, rng) -> None:
+def write_cleaning(store: Store, usable: pd.DataFrame, marked: set, rng) -> None:
     done = usable[usable["image_id"].isin(marked)]
     changes = done[["image_id", "label", "source", "split", "test_set"]].reset_index(drop=True)
     changes["boxes"] = json.dumps([list(BOX)])
     changes["origin"], changes["file"], changes["area_share"] = "detector", changes["image_id"], 0.04
-    changes["residual"] = rng.integers(0, 2, len(changes))
-    (folder / "clean").mkdir()
-    changes.to_parquet(folder / "clean" / "changes.parquet")
-    (folder / "clean" / "probe.json").write_text(json.dumps({"auc": 0.55, "low": 0.49, "high": 0.61, "patches": 90}))
+    changes["cleaned_sha256"], changes["residual"] = "", rng.integers(0, 2, len(changes))
+    store.write_table("changes", changes)
+    store.write_json("probe", {"auc": 0.55, "low": 0.49, "high": 0.61, "patches": 90})

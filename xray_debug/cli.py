@@ -159,21 +159,30 @@ def say_aside(text: str) -> None:
     err.print(text, markup=False, highlight=False)
 
 
+COSTS = ("stage", "seconds", "images", "images/s", "peak MiB")
+
+
+def cost_cells(records: dict[str, dict]) -> dict[str, tuple[str, ...]]:
+    """Stage -> its seconds, images, images per second and memory, as text."""
+    from xray_debug.report.format import count, duration, timing_rows
+
+    def text(value, form) -> str:
+        return "" if value is None else form(value)
+
+    return {
+        row["stage"]: (duration(row["seconds"]), text(row["images"], count),
+                       text(row["images_per_second"], duration), text(row["peak_memory_mb"], count))
+        for row in timing_rows(records)
+    }  # fmt: skip
+
+
 def show_costs(run, ran: list[str]) -> None:
     """Time, images and memory of the stages that ran."""
-    table = Table("stage", "seconds", "images", "images/s", "peak MiB")
-    for name in ran:
-        found = run.record(name)
-        if found:
-            table.add_row(name, *cost_cells(found))
+    table = Table(*COSTS)
+    for name, cells in cost_cells({name: run.record(name) for name in ran if run.record(name)}).items():
+        table.add_row(name, *cells)
     if table.row_count:
         out.print(table)
-
-
-def cost_cells(record: dict) -> tuple[str, str, str, str]:
-    seconds, images = record["seconds"], record.get("images")
-    rate = f"{images / seconds:.1f}" if images and seconds else ""
-    return f"{seconds:.1f}", str(images or ""), rate, f"{record['peak_memory_mb']:.0f}"
 
 
 def show_plan(folder: Path, config, first, only, force) -> None:
@@ -318,10 +327,11 @@ def status(run: RunOption):
     from xray_debug.stages.registry import plan
 
     file = pipeline_of(run)
-    folder, table = Run(run), Table("stage", "state", "seconds", "images", "images/s", "peak MiB")
+    folder, table = Run(run), Table(COSTS[0], "state", *COSTS[1:])
     for stage, why in plan(folder, load_config(file)):
         found = folder.record(stage.name)
-        table.add_row(stage.name, why or "up to date", *(cost_cells(found) if found else ("", "", "", "")))
+        cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
+        table.add_row(stage.name, why or "up to date", *cells)
     out.print(table)
 
 

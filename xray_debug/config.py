@@ -106,10 +106,10 @@ class ExplainConfig(Section):
 
 
 class DetectConfig(Section):
-    detector: str = Field("craft-lite", description="craft-lite, craft or ppocr")
+    detector: str = Field("craft-lite", description="craft-lite, craft, ppocr, or one of another package")
     second: str | None = Field("ppocr", description="independent reader of the cleaned images; null for none")
     second_images: int | None = Field(None, ge=1, description="how many cleaned images it reads, spread; null for all")
-    weights: str | None = Field(None, description="official CRAFT weights, for detector craft")
+    weights: str | None = Field(None, description="a weight file of the detector; null: its own")
     options: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     batch_size: int = Field(8, ge=1)
 
@@ -134,7 +134,6 @@ class CleanConfig(Section):
     shape: Literal["box", "letters"] = "box"
     lossy: Literal["png", "jpeg"] = Field("png", description="what a changed lossy image becomes")
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
-    workers: int = Field(0, ge=0, description="0: all cores")
 
 
 class RetrainConfig(Section):
@@ -145,7 +144,7 @@ class RetrainConfig(Section):
 
 class ReportConfig(Section):
     max_flagged: int = Field(24, ge=1, description="flagged cases shown with pictures")
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100, description="resamples behind the intervals of scores, in metrics.json too")
 
 
 class PipelineConfig(Section):

@@ -1,5 +1,6 @@
 import json
 import math
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -7,9 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from xray_debug.audit.auditor import audit_dataset, check_cost, choose_cases
+from xray_debug.audit.auditor import audit_dataset, choose_cases, finish, make_bank
+from xray_debug.audit.bank import as_row
+from xray_debug.audit.checks_table import COLUMNS
+from xray_debug.audit.worker import AuditWorker, check_cost
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.images import ModelView, write_image
+from xray_debug.data.images import ImageError, write_image
+from xray_debug.data.view import ModelView
+from xray_debug.models import build_model, save_checkpoint
 
 CLASSES = ["normal", "COVID-19"]
 PLACES = {"normal": (4, 4), "COVID-19": (4, 32)}  # (y, x) of the class's marker
@@ -50,7 +56,9 @@ def run(films, model=None, config=CONFIG, rows=None, **options):
     cases, boxes = films
     cases = cases if rows is None else cases.iloc[rows]
     saliency = {name: np.eye(6, dtype=np.float32) for name in cases["image_id"][:2]}
-    return audit_dataset(model or CornerReader(), cases, boxes, saliency, config, CleanConfig(), 3, **options)
+    areas = {name: (0.125, 0.25) for name in saliency}
+    return audit_dataset(model or CornerReader(), cases, boxes, saliency, config, CleanConfig(), 3, areas=areas,
+                         **options)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +86,9 @@ def test_measures_that_need_a_map_are_there_only_with_one(audited):
     assert with_map.sum() == 2
     assert audited.cases.loc[with_map, "p_inserted_0.25"].notna().all()
     assert audited.cases.loc[~with_map, "p_inserted_0.25"].isna().all()
+    explained = audited.cases[with_map]
+    assert (explained["deletion"] == 0.125).all() and (explained["insertion"] == 0.25).all()
+    assert np.allclose(explained["adversarial_suspicion"], (1 - 0.375 / explained["probability"]).clip(0))
 
 
 def test_a_model_that_ignores_text_is_not_accused(films):
@@ -122,21 +133,84 @@ def test_a_broken_file_is_a_row_with_its_problem(films, tmp_path):
     assert found.verdict["problems"] == 1 and found.verdict["cases"] == 4
 
 
-def test_an_interrupted_audit_goes_on(films, audited, tmp_path):
-    journal, model = tmp_path / "cases.jsonl", CornerReader()
+def test_progress_counts_every_image(films):
+    seen = []
+    run(films, rows=range(3), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
 
-    def stop(done, total):
-        if done == 5:
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run(films, model, journal=journal, progress=stop)
-    journal.write_text(journal.read_text() + '{"image_id": "half')
-    assert len(journal.read_text().splitlines()) == 6
-    again = CornerReader()
-    resumed = run(films, again, journal=journal)
-    assert again.seen == audited.passes - sum(audited.cases["passes"][:5])
-    pd.testing.assert_frame_equal(resumed.cases, audited.cases, check_dtype=False)
+def test_no_image_at_all_is_an_error(films, tmp_path):
+    cases = films[0].iloc[:2].assign(file=str(tmp_path / "gone.png"))
+    with pytest.raises(ValueError, match=r"no image could be audited: .*gone\.png: no such file"):
+        audit_dataset(CornerReader(), cases, {}, {}, CONFIG, CleanConfig())
+
+
+def worker_rows(films):
+    cases, boxes = films
+    rows = [{**row, "boxes": boxes[row["image_id"]], "saliency": None, "deletion": math.nan, "insertion": math.nan}
+            for row in cases.to_dict("records")]
+    rows[0] |= {"saliency": np.eye(6, dtype=np.float32), "deletion": 0.125, "insertion": 0.25}
+    return rows
+
+
+def test_a_pickled_worker_in_parts_gives_what_one_process_gives(films, tmp_path):
+    cases, boxes = films
+    model = build_model("covidnet", CLASSES, ModelView(32), seed=1, width=4, depth=0.2)
+    save_checkpoint(model, tmp_path / "model")
+    bank = make_bank(cases, boxes, model.view, CONFIG, CleanConfig(), 3)
+    pd.DataFrame([as_row(donor) for donor in bank]).to_parquet(tmp_path / "bank.parquet")
+    made = AuditWorker(str(tmp_path / "model"), CONFIG.model_dump(), CleanConfig().model_dump(), 3,
+                       str(tmp_path / "bank.parquet"))
+    rows, parts = worker_rows(films), []
+    for part in (rows[10:], rows[:10]):
+        worker = pickle.loads(pickle.dumps(made))
+        worker.open()
+        parts += worker(part)
+    saliency, areas = {rows[0]["image_id"]: rows[0]["saliency"]}, {rows[0]["image_id"]: (0.125, 0.25)}
+    whole = audit_dataset(model.eval(), cases, boxes, saliency, CONFIG, CleanConfig(), 3, areas=areas)
+    found = finish(cases, parts, CLASSES, CONFIG, 3)
+    pd.testing.assert_frame_equal(found.cases, whole.cases)
+    pd.testing.assert_frame_equal(found.checks, whole.checks)
+    assert json.dumps(found.verdict) == json.dumps(whole.verdict)
+    assert all(isinstance(row["patch"], bytes) for row in parts) and "patch" not in found.cases
+    pd.DataFrame(parts).to_parquet(tmp_path / "part.parquet")  # values that a table can hold
+
+
+def test_images_that_were_set_aside_and_images_that_were_forgotten(films):
+    cases, boxes = films
+    worker = AuditWorker("", CONFIG.model_dump(), {}, 3)
+    worker.start(CornerReader(), [])
+    rows = worker(worker_rows(films)[:-1])
+    last = cases["image_id"].iloc[-1]
+    found = finish(cases, rows, CLASSES, CONFIG, 3, {last: "it broke"}, {"predictors": {}, "patients": 3})
+    assert found.cases["problem"].tolist() == [""] * 23 + ["it broke"] and found.verdict["problems"] == 1
+    assert found.verdict["no_evidence"] == {"predictors": {}, "patients": 3}
+    with pytest.raises(ValueError, match=f"{last}: neither measured nor set aside"):
+        finish(cases, rows, CLASSES, CONFIG)
+
+
+def test_a_worker_names_the_file_that_it_cannot_read(films, tmp_path):
+    worker = AuditWorker("", {}, {})
+    worker.start(CornerReader(), [])
+    with pytest.raises(ImageError, match=r"gone\.png: no such file"):
+        worker([{"image_id": "gone.png", "label": "normal", "file": str(tmp_path / "gone.png"), "boxes": []}])
+
+
+def test_a_suspicion_is_a_row_of_checks_and_never_shown(films):
+    worker = AuditWorker("", CONFIG.model_dump(), {}, 3)
+    worker.start(CornerReader(), [])
+    evidence = {"patients": 24, "predictors": {
+        "source": {"check": "source", "mean_recall": 0.9, "chance": 0.5, "p": 0.01, "test": {}}}}
+    found = finish(films[0], worker(worker_rows(films)), CLASSES, CONFIG, 3, evidence=evidence).checks
+    assert found.columns.tolist() == COLUMNS
+    row = found[found["kind"] == "suspicion"].iloc[0]
+    assert row[["check", "question", "n", "effect", "control"]].tolist() == ["source", "source", 24, 0.9, 0.5]
+    assert row["difference"] == pytest.approx(0.4) and not row["shown"]
+    asked = found[found["kind"] == "intervention"]
+    assert asked.groupby("label")["question"].apply(list).to_dict() == {
+        "COVID-19": ["text", "absence", "region:border", "region:outside centre"],
+        "normal": ["text", "absence", "region:border", "region:outside centre"], "all classes": ["text"]}
+    assert asked[asked["question"] == "text"]["shown"].all() and found["shown"].dtype == bool
 
 
 def test_the_verdict_is_plain_json(audited):
@@ -169,6 +243,6 @@ def test_tables_that_cannot_be_audited(films, change, message):
 
 
 def test_options_that_cost_too_much_are_refused():
-    check_cost(AuditConfig(regions="x"))
+    check_cost(AuditConfig())
     with pytest.raises(ValueError, match="forward passes a case, expected at most 200"):
         check_cost(AuditConfig(controls=60))

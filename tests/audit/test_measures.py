@@ -5,16 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_debug.audit.measures import (
-    Outcomes,
-    adversarial_suspicion,
-    area_under,
-    class_effects,
-    saliency_share,
-    smallest_share,
-    swap_measures,
-)
-from xray_debug.audit.swaps import Donor
+from xray_debug.audit.measures import Outcomes, adversarial_suspicion, saliency_share, smallest_share
+from xray_debug.audit.removals import REMOVALS
 
 CLASSES = ["a", "b"]
 
@@ -45,17 +37,12 @@ def test_inside_and_outside_add_up(seed):
         assert saliency_share(saliency, mask)[0] + saliency_share(saliency, 1 - mask)[0] == pytest.approx(1)
 
 
-def test_area_under_a_line_and_a_step():
-    assert area_under([1, 0.75, 0.5, 0.25, 0]) == pytest.approx(0.5)
-    assert area_under([1, 1, 0, 0]) == pytest.approx(0.5)
-    assert area_under([0.3] * 7) == pytest.approx(0.3)
-
-
 def test_adversarial_suspicion():
     assert adversarial_suspicion(0.1, 0.8, 0.9) == pytest.approx(0)
     assert adversarial_suspicion(0.0, 0.0, 0.7) == pytest.approx(1)
     assert adversarial_suspicion(0.1, 0.1, 0.8) == pytest.approx(0.75)
     assert adversarial_suspicion(0.5, 0.9, 0.9) == 0
+    assert math.isnan(adversarial_suspicion(math.nan, math.nan, 0.9)) and math.isnan(adversarial_suspicion(0, 0, 0.0))
 
 
 def test_smallest_share():
@@ -68,47 +55,17 @@ def outcomes(**frames):
     return Outcomes(names, np.array([(p, 1 - p) for p in frames.values()]), CLASSES)
 
 
-def test_class_effects_by_hand():
-    out = outcomes(image=0.9, text_inpainted=0.3, control_inpainted__0=0.8, control_inpainted__1=0.9,
-                   swap__0=0.1, swap_control__0=0.25)
-    row = class_effects(out, [])
-    assert row["effect_a"] == pytest.approx(0.6) and row["effect_b"] == pytest.approx(-0.6)
-    assert row["control_effect_a"] == pytest.approx(0.05)
-    assert row["paste_effect_a"] == pytest.approx(0.2)  # from the text-free image, not from the image
-    assert row["paste_control_effect_b"] == pytest.approx(-0.05)
-
-
 def test_the_removal_that_costs_the_predicted_class_most_counts_for_text_and_for_controls():
     out = outcomes(image=0.9, text_inpainted=0.7, text_smoothed=0.3, text_mirrored=0.5,
                    control_inpainted__0=0.9, control_mirrored__0=0.7, control_inpainted__1=0.8, control_mirrored__1=0.9)
-    name, vector = out.removed("text")
+    name, vector = out.removed("text", REMOVALS)
     assert name == "smoothed" and vector.tolist() == pytest.approx([0.3, 0.7])
-    assert out.removed_controls()[:, 0].tolist() == pytest.approx([0.7, 0.8])
-    row = class_effects(out, [])
-    assert row["effect_a"] == pytest.approx(0.6) and row["control_effect_a"] == pytest.approx(0.15)
-    assert row["p_text_inpainted_a"] == pytest.approx(0.7)
-    assert outcomes(image=0.2, text_inpainted=0.1, text_smoothed=0.3).removed("text")[0] == "smoothed"  # predicted: b
-    assert out.removed("nothing")[0] == "" and np.isnan(out.removed("nothing")[1]).all()
+    assert out.removed_controls(REMOVALS)[:, 0].tolist() == pytest.approx([0.7, 0.8])
+    other = outcomes(image=0.2, text_inpainted=0.1, text_smoothed=0.3)  # predicted: b
+    assert other.removed("text", REMOVALS)[0] == "smoothed"
+    assert out.removed("nothing", REMOVALS)[0] == "" and np.isnan(out.removed("nothing", REMOVALS)[1]).all()
 
 
-def test_class_effects_without_text_start_from_the_image():
-    row = class_effects(outcomes(image=0.9, swap__0=0.5, swap_control__0=0.9), [])
-    assert row["paste_effect_a"] == pytest.approx(0.4)
-    assert math.isnan(row["effect_a"]) and math.isnan(row["control_effect_a"])
-
-
-def test_region_effects_start_from_the_text_free_image():
-    frames = {"image": 0.9, "text_inpainted": 0.6, "region/r/inpainted": 0.2, "region/r/control/0/inpainted": 0.6,
-              "region/r/control/1/inpainted": 0.4}
-    out = Outcomes(list(frames), np.array([(p, 1 - p) for p in frames.values()]), CLASSES)
-    row = class_effects(out, ["r"])
-    assert row["region_r_effect_a"] == pytest.approx(0.4)
-    assert row["region_r_control_effect_a"] == pytest.approx(0.1)
-
-
-def test_swaps_that_cannot_move_the_decision_are_not_counted():
-    donors = [Donor("1", "b", 8, 8, (), ()), Donor("2", "a", 8, 8, (), ()), Donor("3", "b", 8, 8, (), ())]
-    out = outcomes(image=0.9, swap__0=0.1, swap__1=0.9, swap__2=0.8, swap_control__0=0.9, swap_control__1=0.9,
-                   swap_control__2=0.9)
-    row = swap_measures(out, donors)
-    assert (row["swaps"], row["swap_followed"], row["swap_control_followed"]) == (2, 0.5, 0.0)
+def test_what_is_without_text_is_the_image_where_there_was_none():
+    assert outcomes(image=0.9, text_inpainted=0.2).without_text == "text_inpainted"
+    assert outcomes(image=0.9).without_text == "image"

@@ -1,6 +1,6 @@
 import numpy as np
 
-from xray_debug.audit.frames import remove_boxes
+from xray_debug.audit.removals import remove_boxes
 from xray_debug.audit.swaps import Donor, Piece, choose_donors, make_donor, paste
 from xray_debug.config import CleanConfig
 from xray_debug.data.images import ModelView
@@ -51,6 +51,25 @@ def test_paste_scales_with_the_height_and_keeps_the_relative_place():
 def test_a_piece_larger_than_the_image_is_cut_down_to_it():
     donor = Donor("a", "normal", 10, 10, (Piece(np.full((10, 40), 5.0, np.float32), 0.5, 0.5),), ())
     assert (paste(np.zeros((10, 10), np.uint8), donor, donor.markers) == 5).all()
+
+
+def pasted_by_hand(image, donor, pieces):
+    """At the donor's own size: every piece added to the whole image, cut to 8 bits at the end."""
+    gray = image.astype(float)
+    for piece in pieces:
+        h, w = piece.difference.shape
+        y, x = round(piece.y * len(image) - h / 2), round(piece.x * len(image) - w / 2)
+        gray[y : y + h, x : x + w] += piece.difference
+    return np.round(gray.clip(0, 255)).astype(np.uint8)
+
+
+def test_overlapping_pieces_add_up_before_they_are_cut_to_8_bits():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
+    pieces = (Piece(np.full((8, 8), 90.0, np.float32), 0.3, 0.3), Piece(np.full((8, 8), -90.0, np.float32), 0.35, 0.3),
+              Piece(np.full((4, 6), 50.0, np.float32), 0.8, 0.9))
+    donor = Donor("a", "normal", 40, 40, pieces, ())
+    assert np.array_equal(paste(image, donor, pieces), pasted_by_hand(image, donor, pieces))
+    assert np.array_equal(paste(image, donor, ()), image)
 
 
 def test_no_donor_without_visible_text():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_debug.audit.verdict import region_names, set_verdict
+from xray_debug.audit.verdict import set_verdict
 from xray_debug.config import AuditConfig
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, sign_flip_p
 
@@ -135,7 +135,7 @@ def test_region_is_named():
     frame.loc[frame["label"] == "a", "region_border_effect_a"] += 0.3
     found = set_verdict(frame, CLASSES, CONFIG)
     assert found["verdict"] == "a relies on region border" and found["shown"]["regions"] == ["border"]
-    assert region_names(frame) == ["border"]
+    assert list(found["classes"]["a"]["regions"]) == ["border"]
 
 
 @pytest.mark.parametrize("alone, verdict", [(0.2, "a relies on region border"), (0.0, "not shown")])

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_debug.cleaning.controls import image_seed, place
-from xray_debug.cleaning.dataset import clean_image, control_boxes, inpaint_boxes, inpaint_region, moved_region
-from xray_debug.cleaning.inpainting import METHODS, growth, text_region
+from xray_debug.cleaning.controls import control_boxes, image_seed, moved_region, place
+from xray_debug.cleaning.erase import clean_image
+from xray_debug.cleaning.inpainting import METHODS, growth, inpaint_boxes, inpaint_region, text_region
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes, rasterise_boxes
 
@@ -80,6 +80,14 @@ def test_any_region_equals_inpainting_the_whole_image(seed, method, radius):
     if region.any():
         cleaned = inpaint_region(image, region, radius, method)
         np.testing.assert_array_equal(cleaned, whole(image, region, radius, method))
+        parts = np.array([(0, 0, 100, 60), (0, 60, 100, 120)])
+        np.testing.assert_array_equal(inpaint_region(image, region, radius, method, parts), cleaned)
+
+
+def test_parts_of_a_region_need_not_be_searched_where_they_are_known():
+    boxes = np.array([(10, 10, 30, 30), (70, 80, 90, 95)])
+    region = rasterise_boxes(boxes, 120, 100)
+    np.testing.assert_array_equal(inpaint_region(film(), region, parts=boxes), whole(film(), region, 10, "telea"))
 
 
 @settings(max_examples=30, deadline=None)

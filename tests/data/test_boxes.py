@@ -13,6 +13,7 @@ from xray_debug.data.boxes import (
     iou,
     match_boxes,
     rasterise_boxes,
+    thirds_of_largest,
 )
 
 coordinate = st.integers(-20, 60)
@@ -65,3 +66,11 @@ def test_matching_takes_the_best_pair_first_and_uses_each_box_once():
     second = [(1, 0, 11, 10), (100, 100, 110, 110)]
     assert match_boxes(first, second) == [(1, 0)]
     assert match_boxes([], second) == []
+
+
+def test_thirds_of_the_largest_box():
+    boxes = [(0, 0, 5, 5), (70, 40, 90, 50), (0, 80, 10, 90)]
+    assert thirds_of_largest(boxes, 90, 90) == (1, 2)
+    assert thirds_of_largest(boxes[2:], 90, 90) == (2, 0)
+    assert thirds_of_largest([(0, 0, 90, 90)], 90, 90) == (1, 1)
+    assert thirds_of_largest([], 90, 90) is None

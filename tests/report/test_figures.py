@@ -1,37 +1,12 @@
-"""Pictures: they can be opened, have the right size, and show what they are given."""
+"""Figures of the tables: they can be opened, and their texts can be read."""
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from xray_debug.report.figures import Panel, case_figure, table4_figure
-
-IMAGE = np.tile(np.arange(40, dtype=np.uint8) * 6, (30, 1))
-
-
-def test_case_figure_draws_its_panels(tmp_path):
-    panels = [Panel(IMAGE, "original", "p(a) = 0.50", [(3, 4, 20, 18)]), Panel(IMAGE, "costs $5 and $6")]
-    path = case_figure(panels, tmp_path / "deep" / "case.png", title="x_$y.png")
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
-    assert pixels.shape[1] == 350 and not list(path.parent.glob("*.tmp"))
-    sky = (abs(pixels - [0x56, 0xB4, 0xE9]).sum(axis=2) < 60).sum()
-    assert sky > 100  # the box
-    with pytest.raises(ValueError, match="at least one panel"):
-        case_figure([], tmp_path / "none.png")
-
-
-def test_figures_are_the_same_from_threads(tmp_path):
-    def draw(number):
-        return case_figure([Panel(IMAGE, "a", "b")], tmp_path / f"{number}.png").read_bytes()
-
-    with ThreadPoolExecutor(4) as pool:
-        pictures = list(pool.map(draw, range(6)))
-    assert len(set(pictures)) == 1
+from xray_debug.report.figures import confusion_figure, table4_figure
 
 
 def test_the_2x2_is_drawn_with_one_cell_and_with_unknown_names(tmp_path):
@@ -43,3 +18,33 @@ def test_the_2x2_is_drawn_with_one_cell_and_with_unknown_names(tmp_path):
         with Image.open(table4_figure(rows, tmp_path / f"{name}.png")) as picture:
             sizes.append(picture.size[0])
     assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], ["normal", "pneumonia", "COVID-19"],
+                                     ["Pleural_Thickening", *"abcdef", "$x_1$ & more"]])  # fmt: skip
+@pytest.mark.parametrize("test_sets", [["test"], ["test", "reversed"]])
+def test_no_text_of_the_confusion_matrices_lies_on_another(tmp_path, monkeypatch, classes, test_sets):
+    drawn = []
+    monkeypatch.setattr("xray_debug.report.figures.save_figure", lambda figure, path, dpi: drawn.append(figure) or path)
+    counts = np.arange(len(classes) ** 2).reshape(len(classes), -1).tolist()
+    rows = [{"trained_on": trained, "tested_on": tested, "test_set": name, "classes": classes, "counts": counts}
+            for name in test_sets for trained in ("original", "cleaned") for tested in ("original", "cleaned")]
+    confusion_figure(rows, tmp_path / "c.png")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    texts = [text for axes in figure.axes for text in axes.texts]
+    assert sum(text.get_text() == "predicted" for text in texts) == len(rows)
+    boxes = [(text, text.get_window_extent()) for text in texts]
+    for number, (text, box) in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text.get_text()
+        for other, its in boxes[number + 1 :]:
+            slanted = text.get_rotation() == other.get_rotation() == 40  # side by side, though their boxes overlap
+            assert slanted or not box.overlaps(its), (text.get_text(), other.get_text())
+
+
+def test_a_confusion_matrix_is_a_picture(tmp_path):
+    row = {"trained_on": "original", "tested_on": "original", "test_set": "test", "classes": ["a", "b"]}
+    with Image.open(confusion_figure([row | {"counts": [[5, 0], [0, 5]]}], tmp_path / "c.png")) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    dark = pixels < 70  # the diagonal: two cells of at least CELL inches
+    assert dark.sum() > 2 * (0.37 * 130) ** 2 * 0.8

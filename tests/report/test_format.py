@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_debug.report.format import FORMATS, decimal, number, p_value, percent, plain, points
+from xray_debug.report.format import FORMATS, decimal, number, p_value, percent, plain, points, rate, timing_rows
 from xray_debug.report.markdown import _text
 
 values = st.recursive(
@@ -64,3 +64,16 @@ def test_markdown_text_cannot_open_markup(text):
     assert "<" not in found and "\n" not in found and "\r" not in found
     bare = found.replace("\\\\", "")
     assert all(bare[i - 1] == "\\" for i, c in enumerate(bare) if c in "`*_[]|~#")
+
+
+def test_timing_rows_count_images_per_second_where_images_were_counted():
+    records = {"a": {"seconds": 4.0, "images": 10, "peak_memory_mb": 7.0}, "b": {"seconds": 2.0}, "c": {"images": 3},
+               "d": {"seconds": 0.0, "images": 3, "peak_memory_mb": 1}}  # fmt: skip
+    rows = timing_rows(records)
+    assert rows[0] == {"stage": "a", "seconds": 4.0, "images": 10, "images_per_second": 2.5, "peak_memory_mb": 7.0}
+    assert [row["stage"] for row in rows] == list("abcd")
+    assert [row["images_per_second"] for row in rows[1:]] == [None] * 3
+
+
+def test_rates_have_three_digits_at_most():
+    assert [rate(v) for v in (0.034, 2.5, 12.345, 999.4, 2000, None)] == ["0.03", "2.50", "12.3", "999", "2000", "–"]

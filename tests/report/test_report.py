@@ -10,10 +10,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from report_fixture import CLASSES, TEST, make_run, small_config
+from report_fixture import CLASSES, STAGES, TEST, complete, make_run, small_config, write_maps
 
+from xray_debug.cleaning.erase import clean_image, erase
+from xray_debug.data.images import read_image
 from xray_debug.report.format import FORMATS
 from xray_debug.report.report import write_report
+from xray_debug.run.parts import write_part
+from xray_debug.run.store import Store
+from xray_debug.stats.scores import metrics_of
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -32,9 +37,9 @@ def config():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, config):
-    folder = make_run(tmp_path_factory.mktemp("runs") / "fake", config)
-    write_report(folder, config)
-    return folder
+    store = make_run(tmp_path_factory.mktemp("runs") / "fake", config)
+    write_report(store, config, STAGES)
+    return store.folder
 
 
 @pytest.fixture
@@ -44,6 +49,11 @@ def copy(run, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("report"))
     return folder
+
+
+def written(folder, config) -> dict:
+    """The report of the run in `folder`."""
+    return strict(write_report(Store(folder), config, STAGES))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +117,20 @@ def test_the_json_is_strict_and_has_every_section(report):
     assert {"trained_on", "tested_on", "test_set", "seeds", "images", *names} <= set(row)
     assert len(report["table4"]) == 12 and {r["seeds"] for r in report["table4"]} == {2}
     assert all(r["accuracy_low"] <= r["accuracy"] <= r["accuracy_high"] for r in report["table4"])
-    assert report["timings"]["train"] == {"seconds": 2.5, "peak_memory_mb": 101.0}
+
+
+def test_times_are_told_with_images_per_second(run, report):
+    rows = {row["stage"]: row for row in report["timings"]}
+    assert list(rows) == [stage.name for stage in STAGES]
+    assert rows["train"] == {"stage": "train", "seconds": 2.5, "images": 10, "images_per_second": 4.0,
+                             "peak_memory_mb": 101.0, "help": "The work of train."}  # fmt: skip
+    assert rows["prepare"]["images_per_second"] is None  # no images counted
+    html = (run / "report" / "report.html").read_text(encoding="utf-8")
+    assert html.count("The work of ") == len(STAGES)
+    markdown = (run / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| train | 2.5 | 10 | 4.00 | 101 |" in markdown
+    assert report["versions"] == {"numpy": "2.0", "device": "cpu"}
+    assert report["explanations"]["seconds"] == rows["explain"]["seconds"] / rows["explain"]["images"]
 
 
 def test_every_number_of_the_pages_tables_is_in_the_json(run, report):
@@ -171,7 +194,7 @@ def test_writing_again_gives_the_same_files_and_drops_old_pictures(run, report, 
     stale = run / "report" / "figures" / "case-999.png"
     stale.write_bytes(b"old")
     before = (run / "report" / "report.html").read_bytes()
-    write_report(run, config)
+    write_report(Store(run), config, STAGES)
     assert strict(run / "report" / "report.json") == report
     assert (run / "report" / "report.html").read_bytes() == before and not stale.exists()
 
@@ -182,7 +205,7 @@ PARTS = {
     "verdict": ("audit/verdict.json", "verdict and the no-evidence"),
     "changes": ("clean/changes.parquet", "repaired share"),
     "probe": ("clean/probe.json", "inpainting probe"),
-    "boxes": ("detect/text_boxes.parquet", "boxes on the pictures"),
+    "boxes": ("detect/regions.parquet", "boxes on the pictures"),
     "explanations": ("explain/explanations.parquet", "deletion and insertion"),
     "train": ("train/predictions.parquet", "trained on the original"),
     "manifest": ("prepare/manifest.parquet", "faults set aside"),
@@ -193,7 +216,7 @@ PARTS = {
 def test_a_missing_part_is_named_and_the_rest_is_written(copy, quick, part):
     file, said = PARTS[part]
     (copy / file).unlink()
-    report = strict(write_report(copy, quick))
+    report = written(copy, quick)
     assert any(said in entry["what"] and file in entry["why"] for entry in report["not_shown"])
     page = Page((copy / "report" / "report.html").read_text(encoding="utf-8"))
     assert page.stack == [] and "not-shown" in page.ids
@@ -201,24 +224,26 @@ def test_a_missing_part_is_named_and_the_rest_is_written(copy, quick, part):
 
 
 def test_what_an_unfinished_stage_left_is_not_reported(copy, quick):
-    (copy / "clean" / ".partial.json").write_text("{}")
-    report = strict(write_report(copy, quick))
-    assert report["repaired"] is None and report["probe"] is None and "clean" not in report["timings"]
+    (copy / "clean" / "stage.json").unlink()
+    (copy / ".work" / "clean").mkdir(parents=True)
+    report = written(copy, quick)
+    assert report["repaired"] is None and report["probe"] is None
+    assert "clean" not in {row["stage"] for row in report["timings"]}
     assert any("stage clean has not finished" in entry["why"] for entry in report["not_shown"])
 
 
 def test_an_empty_run_folder_gives_a_report_that_says_so(tmp_path, config):
-    report = strict(write_report(tmp_path, config))
-    assert report["table4"] == [] and report["flagged"] == [] and report["timings"] == {}
+    report = written(tmp_path, config)
+    assert report["table4"] == [] and report["flagged"] == [] and report["timings"] == []
     assert "nothing to conclude" in report["headline"][0]["text"]
     assert len(report["not_shown"]) >= 8
 
 
 def test_one_seed_one_test_set_and_no_maps(tmp_path):
     config = small_config(seeds=[4], report={"bootstrap": 100, "max_flagged": 1})
-    folder = make_run(tmp_path / "run", config, test_sets=("test",))
+    folder = make_run(tmp_path / "run", config, test_sets=("test",)).folder
     shutil.rmtree(folder / "explain" / "maps")
-    report = strict(write_report(folder, config))
+    report = written(folder, config)
     assert {row["accuracy_spread"] for row in report["table4"]} == {None} and report["gaps"] == []
     whats = " ".join(entry["what"] for entry in report["not_shown"])
     assert "spread over seeds" in whats and "further test sets" in whats and "heatmaps" in whats
@@ -227,30 +252,32 @@ def test_one_seed_one_test_set_and_no_maps(tmp_path):
 
 
 def test_explained_cases_are_shown_first(copy, config):
-    next((copy / "explain" / "maps").glob("test-002*")).unlink()
-    report = strict(write_report(copy, config))
+    shutil.rmtree(copy / "explain" / "maps")
+    cases = pd.read_parquet(copy / "audit" / "cases.parquet")
+    write_maps(Store(copy), [*cases["image_id"].head(2), cases["image_id"][3]], np.random.default_rng(0))
+    report = written(copy, config)
     assert [case["rank"] for case in report["flagged"]] == [1, 2, 4]
 
 
 def test_a_missing_image_costs_its_picture_only(copy, config):
     (copy / "prepare" / "data" / "test" / "test-001.png").unlink()
-    report = strict(write_report(copy, config))
+    report = written(copy, config)
     assert report["flagged"][1]["figure"] is None and report["flagged"][0]["figure"]
     assert any("pictures of test-001.png" in entry["what"] for entry in report["not_shown"])
 
 
 def test_a_path_that_leads_out_of_the_dataset_is_not_read(copy, quick):
     manifest = pd.read_parquet(copy / "prepare" / "manifest.parquet")
-    manifest.loc[manifest["image_id"] == "a<b>&'$x$|`*.png", "path"] = "../../detect/text_boxes.parquet"
+    manifest.loc[manifest["image_id"] == "a<b>&'$x$|`*.png", "path"] = "../../detect/regions.parquet"
     manifest.to_parquet(copy / "prepare" / "manifest.parquet")
-    report = strict(write_report(copy, quick))
+    report = written(copy, quick)
     assert any("leads out of the dataset" in entry["why"] for entry in report["not_shown"])
 
 
 def test_without_the_control_row_the_report_says_why(copy, quick):
     table = pd.read_parquet(copy / "retrain" / "predictions.parquet")
     table[table["trained_on"] != "control"].to_parquet(copy / "retrain" / "predictions.parquet")
-    report = strict(write_report(copy, quick))
+    report = written(copy, quick)
     assert len(report["table4"]) == 8
     assert any("control cleaning" in entry["what"] for entry in report["not_shown"])
 
@@ -267,26 +294,27 @@ def test_predictions_that_cannot_be_used_are_named(copy, quick, change, message)
     file = copy / "train" / "predictions.parquet"
     change(pd.read_parquet(file)).to_parquet(file)
     with pytest.raises(ValueError, match=message):
-        write_report(copy, quick)
+        written(copy, quick)
 
 
 def test_broken_files_and_folders_are_named(tmp_path, config):
     with pytest.raises(ValueError, match="expected a run folder, found nothing"):
-        write_report(tmp_path / "absent", config)
+        written(tmp_path / "absent", config)
     (tmp_path / "audit").mkdir()
+    complete(Store(tmp_path), "audit")
     (tmp_path / "audit" / "verdict.json").write_text("{")
     with pytest.raises(ValueError, match="verdict.json: not JSON"):
-        write_report(tmp_path, config)
+        written(tmp_path, config)
     (tmp_path / "audit" / "verdict.json").unlink()
     (tmp_path / "audit" / "cases.parquet").write_bytes(b"no table")
     with pytest.raises(ValueError, match="cases.parquet: not a readable table"):
-        write_report(tmp_path, config)
+        written(tmp_path, config)
 
 
 def test_a_verdict_of_another_shape_is_still_shown(copy, quick):
     odd = {"summary": {"effect": 0.4321, "list": [{"a": 1.5, "b": None}], "empty": []}, "no_evidence": {"size": 0.625}}
     (copy / "audit" / "verdict.json").write_text(json.dumps(odd))
-    report = strict(write_report(copy, quick))
+    report = written(copy, quick)
     html = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "0.432" in html and "0.625" in html and report["verdict"]["summary"]["effect"] == 0.4321
 
@@ -301,3 +329,38 @@ def test_repaired_residual_and_faults_count_what_the_fixture_planted(report):
     assert report["faults"]["set_aside"] == 1
     assert report["faults"]["kinds"] == [{"problem": "the file is truncated", "images": 1}]
     assert report["residual"]["rows"][0]["images"] == rows["all", "all images"]["repaired"]
+
+
+def test_metrics_json_and_the_report_hold_the_same_numbers_for_the_same_cell(run, report, config):
+    """As the training stages write them: the classes, patients, resamples and seed that the report takes, too."""
+    store = Store(run)
+    patients = store.manifest().set_index("image_id")["patient_id"]
+    metrics = {}
+    for name in ("predictions", "retrained predictions"):
+        metrics |= metrics_of(store.table(name), CLASSES, patients, config.report.bootstrap, config.seed)
+    for row in report["table4"]:
+        own = metrics["/".join((row["trained_on"], row["tested_on"], row["test_set"]))]
+        assert row["accuracy_low"] < row["accuracy_high"]
+        assert {k: v for k, v in row.items() if k in own} == {k: own[k] for k in own if k in row}
+        assert {"accuracy", "f1_low", "recall_high", "precision_spread", "accuracy_per_seed", "seeds"} <= set(own)
+    assert len(metrics) == len(report["table4"]) == 12
+    for row in report["per_class"]:
+        own = metrics["/".join((row["trained_on"], row["tested_on"], row["test_set"]))]["per_class"][row["class"]]
+        assert {k: row[k] for k in own} == own
+    assert {row["patients"] for row in report["patients"]} == {row["patients"] for row in metrics.values()}
+
+
+def test_the_audits_patch_is_laid_over_instead_of_inpainting_again(copy, config, monkeypatch):
+    store = Store(copy)
+    case = store.table("cases")["image_id"][1]
+    path = store.manifest().set_index("image_id").loc[case, "path"]
+    image = read_image(store.image_file(path))
+    patch = erase(image, store.boxes()[case], config.clean).patch
+    store.path("patches").mkdir()
+    write_part(store.path("patches"), 0, [{"image_id": case, "patch": patch}], "fake")
+    inpainted = []
+    monkeypatch.setattr("xray_debug.cleaning.erase.clean_image",
+                        lambda image, boxes, clean: inpainted.append(1) or clean_image(image, boxes, clean))
+    report = written(copy, config)
+    with_text = [case for case in report["flagged"] if case["boxes"]]
+    assert len(with_text) == 2 and len(inpainted) == 1

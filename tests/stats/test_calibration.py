@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xray_debug.stats.calibration import calibration_interval, expected_calibration_error, reliability_curve
+from xray_debug.stats.calibration import expected_calibration_error, reliability_curve
 from xray_debug.stats.intervals import wilson
 
 
@@ -44,17 +44,6 @@ def test_curve_bins_every_case_once(case):
     assert curve.count[5] == rows.sum() and curve.confidence[5] == pytest.approx(confidence[rows].mean())
     assert (curve.accuracy[5], curve.low[5], curve.high[5]) == pytest.approx(wilson(right[rows].sum(), rows.sum()))
     assert np.isnan([curve.accuracy[0], curve.low[0], curve.high[0]]).all()  # three classes: never below 1/3
-
-
-def test_interval_is_the_slow_bootstraps(case):
-    found = calibration_interval(*case, samples=1500)
-    rng, draws = np.random.default_rng(9), []
-    for _ in range(500):
-        rows = rng.integers(0, 200, 200)
-        draws.append(expected_calibration_error(case[0][rows], case[1][rows]))
-    assert found.value == pytest.approx(slow_error(*case, 15))
-    np.testing.assert_allclose(found[1:], np.quantile(draws, [0.025, 0.975]), atol=0.015)
-    assert found == calibration_interval(*case, samples=1500)
 
 
 def test_bad_input_is_named():

@@ -16,7 +16,7 @@ from xray_debug.text.craft import (
     prepare,
     save_lite,
 )
-from xray_debug.text.detectors import official
+from xray_debug.text.detectors import craft as official
 from xray_debug.text.training.targets import Character, draw_targets
 
 SMALL = (4, 4, 6, 6, 8)

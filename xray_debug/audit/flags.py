@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xray_debug.audit.frames import REMOVALS
+from xray_debug.audit.removals import REMOVALS
 from xray_debug.config import AuditConfig
 
 ADVERSARIAL = 0.5

@@ -8,58 +8,22 @@ well here is a road by which a model can be right for the wrong reason.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from xray_debug.audit.checks import all_checks
 from xray_debug.audit.frames import blacked_out
-from xray_debug.cleaning.controls import image_seed
-from xray_debug.data.boxes import box_areas, clip_boxes
+from xray_debug.config import AuditConfig
 from xray_debug.stats.intervals import wilson
+from xray_debug.stats.recall import mean_recall
+from xray_debug.stats.seeds import seed_of
 
 FOLDS = 5
 THUMBNAIL = 16
 MOST_IMAGES = 3000  # of the blacked-out linear model
 RIDGE = 1.0
-
-
-def quantile_bins(values: np.ndarray, bins: int) -> np.ndarray:
-    """(N,) -> category 0..bins - 1 by quantiles; equal values share a category, few values keep their own."""
-    values = np.asarray(values, float)
-    distinct = np.unique(values)
-    if len(distinct) <= bins:
-        return np.searchsorted(distinct, values)
-    return np.searchsorted(np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])), values, side="right")
-
-
-def text_categories(manifest: pd.DataFrame, boxes: Mapping) -> tuple[np.ndarray, np.ndarray]:
-    """Number of text boxes (0, 1, 2, 3 for more), and where the largest lies: 0 for no text, 1 to 9 for thirds."""
-    counts, places = np.zeros(len(manifest), int), np.zeros(len(manifest), int)
-    for index, (name, width, height) in enumerate(manifest[["image_id", "width", "height"]].itertuples(index=False)):
-        found = clip_boxes(boxes.get(name, ()), int(height), int(width))
-        if len(found):
-            x0, y0, x1, y1 = found[box_areas(found).argmax()]
-            counts[index] = min(len(found), 3)
-            places[index] = 1 + 3 * min(2, int(1.5 * (y0 + y1) / height)) + min(2, int(1.5 * (x0 + x1) / width))
-    return counts, places
-
-
-def predictors(manifest: pd.DataFrame, boxes: Mapping) -> dict[str, np.ndarray]:
-    """name -> (N,) category codes of every predictor."""
-    width, height = manifest["width"].to_numpy(float), manifest["height"].to_numpy(float)
-    suffix = manifest["image_id"].map(lambda name: Path(name).suffix.lower())
-    count, place = text_categories(manifest, boxes)
-    return {
-        "source": pd.factorize(manifest["source"])[0],
-        "image size": quantile_bins(width, 6) * 6 + quantile_bins(height, 6),
-        "aspect ratio": quantile_bins(width / np.maximum(height, 1), 8),
-        "file type": pd.factorize(suffix + "/" + manifest["bit_depth"].astype(str))[0],
-        "presence of text": (count > 0).astype(int),
-        "amount of text": count,
-        "place of text": place,
-    }
 
 
 def _counts(categories: np.ndarray, labels: np.ndarray, size: int, classes: int) -> np.ndarray:
@@ -80,20 +44,13 @@ def guess(train_categories, train_labels, categories, classes: int, balanced: bo
     return best[categories]
 
 
-def mean_recall(labels: np.ndarray, guesses: np.ndarray, classes: int) -> float:
-    """Recall averaged over the classes that occur; by chance 1 / number of them."""
-    total = np.bincount(labels, minlength=classes)
-    hits = np.bincount(labels[guesses == labels], minlength=classes)
-    return float((hits[total > 0] / total[total > 0]).mean())
-
-
 def cross_validated(categories, labels, folds, classes: int) -> float:
     """Mean recall of the guesses for each fold learned on the others."""
     guesses = np.zeros_like(labels)
     for fold in range(FOLDS):
         test = folds == fold
         guesses[test] = guess(categories[~test], labels[~test], categories[test], classes, balanced=True)
-    return mean_recall(labels, guesses, classes)
+    return float(mean_recall(guesses == labels, labels))
 
 
 def permuted_p(observed: float, score, labels: np.ndarray, permutations: int, seed: int) -> float:
@@ -152,18 +109,20 @@ def no_evidence(manifest: pd.DataFrame, boxes: Mapping, seed: int = 0, permutati
     rows = one_per_patient(frame)
     folds, k = make_folds(labels[rows], seed), len(names)
     result = {}
-    for name, categories in predictors(frame, boxes).items():
-        def score(y, c=categories[rows]):
-            return cross_validated(c, y, folds, k)
+    for check in all_checks(AuditConfig()):
+        for name, categories in check.predictors(frame, boxes).items():
+            def score(y, c=categories[rows]):
+                return cross_validated(c, y, folds, k)
 
-        value = score(labels[rows])
-        result[name] = {"mean_recall": value, "chance": 1 / k,
-                        "p": permuted_p(value, score, labels[rows], permutations, image_seed(seed, name)),
-                        "categories": int(len(np.unique(categories))),
-                        "test": test_scores(categories, labels, frame, k)}
+            value = score(labels[rows])
+            result[name] = {"check": check.name, "mean_recall": value, "chance": 1 / k,
+                            "p": permuted_p(value, score, labels[rows], permutations, seed_of(seed, name)),
+                            "categories": int(len(np.unique(categories))),
+                            "test": test_scores(categories, labels, frame, k)}
     if images is not None:
-        result["pixels outside the centre"] = blackout_model(np.asarray(images)[usable][rows], labels[rows], seed,
-                                                             permutations)
+        chosen = np.flatnonzero(usable)[rows]
+        result["pixels outside the centre"] = {
+            "check": "field", **blackout_model(images, labels[rows], seed, permutations, rows=chosen)}
     return {"chance": 1 / k, "images": len(frame), "patients": len(rows), "predictors": result,
             "sentences": sentences(result, k)}
 
@@ -176,22 +135,24 @@ def sentences(result: dict, classes: int) -> list[str]:
             f"(chance {1 / classes:.2f}, p = {entry['p']:.3f})." for name, entry in telling]
 
 
-def blackout_model(images: np.ndarray, labels: np.ndarray, seed: int, permutations: int, margin: float = 0.2) -> dict:
+def blackout_model(images: np.ndarray, labels: np.ndarray, seed: int, permutations: int, margin: float = 0.2,
+                   rows: np.ndarray | None = None) -> dict:
     """A linear model (ridge regression on class indicators) of thumbnails with the centre blacked out.
 
-    `images` uint8 (N, S, S). Cross-validated mean recall, and p by permutation with the model fitted anew each time.
+    `images` uint8 (N, S, S); `rows`: which of them the labels belong to, all where it is None. Cross-validated mean
+    recall, and p by permutation with the model fitted anew each time.
     """
-    rng = np.random.default_rng(seed)
-    if len(images) > MOST_IMAGES:
-        keep = np.sort(rng.choice(len(images), MOST_IMAGES, replace=False))
-        images, labels = images[keep], labels[keep]
-    small = np.stack([cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images])
+    rows, rng = np.arange(len(labels)) if rows is None else rows, np.random.default_rng(seed)
+    if len(labels) > MOST_IMAGES:
+        keep = np.sort(rng.choice(len(labels), MOST_IMAGES, replace=False))
+        rows, labels = rows[keep], labels[keep]
+    small = np.stack([cv2.resize(images[i], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for i in rows])
     features = blacked_out(small, margin).reshape(len(small), -1).astype(np.float64)
     folds, k = make_folds(labels, seed), int(labels.max()) + 1
     smoothers = [_smoother(features, folds, fold) for fold in range(FOLDS)]
 
     def score(y):
-        return mean_recall(y, _ridge_guesses(smoothers, folds, y, k), k)
+        return float(mean_recall(_ridge_guesses(smoothers, folds, y, k) == y, y))
 
     value = score(labels)
     return {"mean_recall": value, "chance": 1 / k, "p": permuted_p(value, score, labels, permutations, seed),

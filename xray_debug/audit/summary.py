@@ -7,6 +7,7 @@ import pandas as pd
 
 from xray_debug.config import AuditConfig
 from xray_debug.stats.intervals import bootstrap
+from xray_debug.stats.recall import mean_recall
 
 BOOTSTRAP = 2000
 
@@ -61,13 +62,6 @@ def flag_summary(cases: pd.DataFrame) -> dict:
     kinds = cases["kind"] if "kind" in cases else pd.Series("", index=cases.index)
     return {"n": int((kinds != "").sum()), "decision": int((kinds == "decision").sum()),
             "probability": int((kinds == "probability").sum()), "of": len(cases)}
-
-
-def mean_recall(hits: np.ndarray, codes: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Share of hits averaged over the classes (`codes`, from 0) that occur, along `axis`."""
-    with np.errstate(invalid="ignore"):
-        recalls = [(hits * (codes == c)).sum(axis=axis) / (codes == c).sum(axis=axis) for c in range(codes.max() + 1)]
-    return np.nanmean(recalls, axis=0)
 
 
 def blackout_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:

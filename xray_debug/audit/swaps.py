@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from xray_debug.audit.frames import place_controls, remove_boxes
+from xray_debug.audit.removals import erase_text, remove_boxes
+from xray_debug.cleaning.controls import place_controls
+from xray_debug.cleaning.inpainting import growth
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import clip_boxes, dilate_boxes
-from xray_debug.data.images import ModelView, to_gray8
+from xray_debug.data.view import ModelView, to_gray8
 
 
 @dataclass(frozen=True)
@@ -37,41 +39,42 @@ class Donor:
     width: int
     markers: tuple[Piece, ...]
     controls: tuple[Piece, ...]
+    patch: bytes = b""  # how its text was erased, for later stages
 
 
-def _pieces(image: np.ndarray, boxes: np.ndarray, places: np.ndarray, clean: CleanConfig) -> tuple[Piece, ...]:
-    """The differences inside `boxes`, to be pasted at `places`."""
-    height, width = image.shape[:2]
-    removed, _ = remove_boxes(image, boxes, clean)
-    difference = to_gray8(image).astype(np.float32) - to_gray8(removed).astype(np.float32)
-    shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    grown = dilate_boxes(boxes, np.maximum(clean.dilation * shorter, clean.min_dilation), height, width)
+def _pieces(difference: np.ndarray, boxes: np.ndarray, places: np.ndarray, clean: CleanConfig) -> tuple[Piece, ...]:
+    """The differences (H, W) inside `boxes`, to be pasted at `places`."""
+    height, width = difference.shape
+    grown = dilate_boxes(boxes, growth(boxes, clean.dilation, clean.min_dilation), height, width)
     return tuple(
-        Piece(difference[y0:y1, x0:x1].copy(), (a + c) / 2 / width, (b + d) / 2 / height)
+        Piece(difference[y0:y1, x0:x1].copy(), float(a + c) / 2 / width, float(b + d) / 2 / height)
         for (x0, y0, x1, y1), (a, b, c, d) in zip(grown, places, strict=True)
     )
 
 
-def make_donor(image_id: str, label: str, image: np.ndarray, boxes, view: ModelView, clean: CleanConfig,
+def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: ModelView, clean: CleanConfig,
                seed: int) -> Donor | None:
     """The donor of an image, or None where the view shows none of its text or there is no place for a control."""
     height, width = image.shape[:2]
     text = clip_boxes(boxes, height, width)
-    visible = text[view.visible_fraction(text, height, width) > 0]
+    visible = text[viewer.visible_fraction(text, height, width) > 0]
     if not len(visible):
         return None
-    places = [p for p in place_controls(visible, text, view, height, width, seed, 1) if len(p) == len(visible)]
+    places = [p for p in place_controls(visible, text, viewer, height, width, seed, 1) if len(p) == len(visible)]
     if not places:
         return None
-    return Donor(image_id, label, height, width, _pieces(image, visible, visible, clean),
-                 _pieces(image, places[0], visible, clean))
+    gray = to_gray8(image).astype(np.float32)
+    erased, _, patch = erase_text(image, text, clean)
+    elsewhere, _ = remove_boxes(image, places[0], clean)
+    return Donor(image_id, label, height, width, _pieces(gray - to_gray8(erased), visible, visible, clean),
+                 _pieces(gray - to_gray8(elsewhere), places[0], visible, clean), patch)
 
 
 def paste(image: np.ndarray, donor: Donor, pieces: Sequence[Piece]) -> np.ndarray:
     """`image` in grey 8 bits with the pieces added at their places, scaled as the image's height is to the donor's."""
-    gray = to_gray8(image).astype(np.float32)
+    gray = to_gray8(image)
     height, width = gray.shape
-    scale = height / donor.height
+    scale, patches = height / donor.height, []
     for piece in pieces:
         rows, columns = (max(1, min(limit, round(side * scale)))
                          for side, limit in zip(piece.difference.shape, gray.shape, strict=True))
@@ -79,8 +82,15 @@ def paste(image: np.ndarray, donor: Donor, pieces: Sequence[Piece]) -> np.ndarra
                            else cv2.INTER_LINEAR)
         x = int(np.clip(round(piece.x * width - columns / 2), 0, width - columns))
         y = int(np.clip(round(piece.y * height - rows / 2), 0, height - rows))
-        gray[y : y + rows, x : x + columns] += patch
-    return np.round(gray.clip(0, 255)).astype(np.uint8)
+        patches.append((y, x, patch))
+    top, left = (min((p[i] for p in patches), default=0) for i in (0, 1))
+    bottom, right = (max((p[i] + p[2].shape[i] for p in patches), default=0) for i in (0, 1))
+    part = gray[top:bottom, left:right].astype(np.float32)  # nothing else changes
+    for y, x, patch in patches:
+        part[y - top : y - top + patch.shape[0], x - left : x - left + patch.shape[1]] += patch
+    result = gray.copy()
+    result[top:bottom, left:right] = np.round(part.clip(0, 255)).astype(np.uint8)
+    return result
 
 
 def choose_donors(donors: Sequence[Donor], label: str, count: int, seed: int) -> list[Donor]:

@@ -9,6 +9,8 @@ text and on its controls alike. "smoothed" continues the surroundings as evenly 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -16,7 +18,9 @@ from scipy.sparse.linalg import splu
 
 RIM = 1.0  # standard deviation of the blur that keeps grain out of the rim's values, pixels
 NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 FILLS = ("smoothed", "mirrored")
+SYMMETRIC = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 
 
 class Membrane:
@@ -46,7 +50,7 @@ class Membrane:
         rows, columns = (np.concatenate([pair[side] for pair in inner]) for side in (0, 1))
         matrix = coo_matrix((-np.ones(len(rows)), (rows, columns)), (len(ys),) * 2)
         matrix.setdiag(degree)
-        self.solve = splu(matrix.tocsc()).solve if len(ys) else None
+        self.solve = splu(matrix.tocsc(), **SYMMETRIC).solve if len(ys) else None
 
     def fill(self, values: np.ndarray) -> np.ndarray:
         """`values` (S, S) with the region replaced by the membrane that its surroundings hold; float64."""
@@ -66,23 +70,49 @@ def around(image: np.ndarray, region: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(image * outside, (0, 0), RIM) / np.maximum(weight, 1e-9)
 
 
-def fills(image: np.ndarray, mask: np.ndarray, text: np.ndarray) -> dict[str, np.ndarray]:
-    """`image` float (S, S) in [0, 1] without what `mask`, (S, S) in [0, 1], touches: name of the fill -> image.
+class Fills:
+    """The fills of one image, float (S, S) in [0, 1]: what belongs to its text alone is worked out once.
 
-    `text`: mask of all text, which the mirrored half must not bring back. Empty where the mask leaves nothing to fill
-    in from; pixels outside the mask and its rim of one pixel (what resizing smears) are those of `image`.
+    `text`: mask of all text, (S, S) in [0, 1], which the mirrored half must not bring back.
     """
-    region = grown(mask)
-    whole = region | grown(text)
-    if whole.all() or not region.any():
-        return {}
-    membrane, rim = Membrane(region), around(image, whole)
-    smooth = membrane.fill(rim)
-    free = smooth if (whole == region).all() else Membrane(whole).fill(rim)
-    source = np.ascontiguousarray(np.where(whole, free, image)[:, ::-1])
-    offset = membrane.fill(rim - cv2.GaussianBlur(source, (0, 0), RIM))
-    found = {"smoothed": smooth, "mirrored": source + offset}
-    return {name: np.where(region, values.clip(0, 1), image).astype(np.float32) for name, values in found.items()}
+
+    def __init__(self, image: np.ndarray, text: np.ndarray):
+        self.image, self.text = image, grown(text)
+
+    def of(self, mask: np.ndarray) -> dict[str, np.ndarray]:
+        """The image without what `mask`, (S, S) in [0, 1], touches: name of the fill -> float32 (S, S).
+
+        Empty where the mask leaves nothing to fill in from; pixels outside the mask and its rim of one pixel (what
+        resizing smears) are those of the image.
+        """
+        image, region = self.image, grown(mask)
+        whole = region | self.text
+        if whole.all() or not region.any():
+            return {}
+        membrane, rim = self._membrane(region), around(image, whole)
+        smooth = membrane.fill(rim)
+        source = np.ascontiguousarray(np.where(whole, self._without_text(smooth, region, rim), image)[:, ::-1])
+        offset = membrane.fill(rim - cv2.GaussianBlur(source, (0, 0), RIM))
+        found = {"smoothed": smooth, "mirrored": source + offset}
+        return {name: np.where(region, values.clip(0, 1), image).astype(np.float32) for name, values in found.items()}
+
+    @cached_property
+    def _text_membrane(self) -> Membrane:
+        return Membrane(self.text)
+
+    def _membrane(self, region: np.ndarray) -> Membrane:
+        return self._text_membrane if np.array_equal(region, self.text) else Membrane(region)
+
+    def _without_text(self, smooth: np.ndarray, region: np.ndarray, rim: np.ndarray) -> np.ndarray:
+        """`smooth`, in which the region is filled, with the text filled too: the membrane of both together.
+
+        Where they do not touch, neither holds the other's edge, so that the text can be filled by itself.
+        """
+        if not (self.text & ~region).any():
+            return smooth
+        if (cv2.dilate(region.astype(np.uint8), CROSS).astype(bool) & self.text).any():
+            return Membrane(region | self.text).fill(rim)
+        return self._text_membrane.fill(smooth)
 
 
 def grown(mask: np.ndarray) -> np.ndarray:

@@ -40,16 +40,23 @@ def inpaint_boxes(
     return _fill(image, region, grown, radius, method), region
 
 
-def inpaint_region(image: np.ndarray, region: np.ndarray, radius: int = 10, method: str = "telea") -> np.ndarray:
-    """A copy of `image` in which the pixels of `region` (bool, (H, W)) are filled in from around them."""
+def inpaint_region(
+    image: np.ndarray, region: np.ndarray, radius: int = 10, method: str = "telea", parts: np.ndarray | None = None
+) -> np.ndarray:
+    """A copy of `image` in which the pixels of `region` (bool, (H, W)) are filled in from around them.
+
+    `parts`: boxes (N, 4) that hold all of the region, where they are known; it saves the search for them.
+    """
     region = np.asarray(region, bool)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-    corners = stats[1:, :2]
-    return _fill(image, region, np.concatenate([corners, corners + stats[1:, 2:4]], axis=1), radius, method)
+    if parts is None:
+        _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
+        corners = stats[1:, :2]
+        parts = np.concatenate([corners, corners + stats[1:, 2:4]], axis=1)
+    return _fill(image, region, parts, radius, method)
 
 
 def _fill(image: np.ndarray, region: np.ndarray, parts: np.ndarray, radius: int, method: str) -> np.ndarray:
-    """`inpaint_region` where `parts`, boxes (N, 4), are known to hold all of the region."""
+    """Each group of parts repaired in a crop of its own, with a margin."""
     _check_image(image)
     if method not in METHODS:
         raise ValueError(f"inpainting method: expected one of {', '.join(METHODS)}, got {method!r}")

@@ -1,127 +1,92 @@
-"""What cleaning left behind: text a second reader still finds, and traces that give a repaired place away."""
+"""Traces that give a repaired place away: a small classifier tries to tell it from places that were merely inpainted.
+
+The patches come from the worker that has the pixels; the classifier is trained once, at the end.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import pandas as pd
 
-from xray_debug.cleaning.controls import image_seed, moved_region, place, transplant
-from xray_debug.cleaning.files import cleaned_path
-from xray_debug.cleaning.inpainting import growth, inpaint_region, text_region
+from xray_debug.cleaning.controls import place, transplant
+from xray_debug.cleaning.inpainting import growth, inpaint_region
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes
-from xray_debug.data.images import read_image, to_gray8
+from xray_debug.data.images import to_gray8
+from xray_debug.stats.seeds import seed_of
 
 PATCH = 20  # pixels a side of the patches that the probe sees
 EDGE_BINS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)  # distance to the region's edge over half the shorter side
+FEATURES = 2 * (len(EDGE_BINS) + 1) + PATCH * PATCH
 PATCHES_PER_IMAGE = 3
+REPAIRED, SAME, UNTOUCHED = range(3)  # where a patch is from
 FOLDS = 5
 FEWEST_IMAGES = 10
-Progress = Callable[[int, int], None]
 
 
-def add_residual(
-    changes: pd.DataFrame, out: str | Path, detector, progress: Progress | None = None, batch_size: int = 8
-) -> pd.DataFrame:
-    """The change log with a column `residual`: how many text boxes `detector` finds in each cleaned image.
-
-    `detector` should be another one than the first, so that it has other blind spots.
-    """
-    rows, counts = list(changes.itertuples(index=False)), []
-    for start in range(0, len(rows), batch_size):
-        images = [_readable(read_image(cleaned_path(out, row))) for row in rows[start : start + batch_size]]
-        counts += [len(found) for found in detector.detect(images)]
-        if progress is not None:
-            progress(len(counts), len(rows))
-    return changes.assign(residual=np.array(counts, np.int64))
-
-
-def _readable(image: np.ndarray) -> np.ndarray:
-    return image if image.dtype == np.uint8 else to_gray8(image)
-
-
-# ------------------------------------------------------------------------------------------------- the probe
-
-
-def inpainting_probe(
-    changes: pd.DataFrame,
-    data_root: str | Path,
-    out: str | Path,
-    manifest: pd.DataFrame,
+def probe_features(
+    cleaned: np.ndarray,
+    region: np.ndarray,
+    boxes: np.ndarray,
+    placed: np.ndarray,
+    moved: np.ndarray,
+    untouched: np.ndarray | None,
     config: CleanConfig,
-    seed: int = 0,
-    max_images: int = 300,
-    samples: int = 1000,
-    progress: Progress | None = None,
-) -> dict:
+    seed,
+) -> np.ndarray:
+    """What the probe sees of one cleaned image: (3, PATCHES_PER_IMAGE, FEATURES) float64, NaN where there is no patch.
+
+    First its repaired places; then as many control places in it (`placed` and `moved` of `moved_region`), inpainted
+    the same way; then the repaired shapes, inpainted at places of `untouched`, an image that was not repaired. `seed`
+    (numbers, strings): where in that image.
+    """
+    found = np.full((3, PATCHES_PER_IMAGE, FEATURES), np.nan)
+    grown = dilate_boxes(boxes, growth(boxes, config.dilation, config.min_dilation), *region.shape)
+    count = min(len(grown), len(placed), PATCHES_PER_IMAGE)
+    if count:
+        control = inpaint_region(cleaned, moved, config.radius, config.method, placed)
+        _fill(found[REPAIRED], cleaned, grown[:count])
+        _fill(found[SAME], control, placed[:count])
+    if untouched is not None:
+        height, width = untouched.shape[:2]
+        fitting = grown[(grown[:, 2] <= width) & (grown[:, 3] <= height)][:PATCHES_PER_IMAGE]
+        there = np.full_like(fitting, -1)
+        for i, box in enumerate(fitting):
+            there[i] = place([box], height, width, seed_of("probe", seed, i))[0][0]
+        elsewhere = transplant(region, fitting, there, (height, width))
+        if not elsewhere.all():
+            there = there[there[:, 0] >= 0]
+            filled = inpaint_region(untouched, elsewhere, config.radius, config.method, there)
+            _fill(found[UNTOUCHED], filled, there)
+    return found
+
+
+def _fill(rows: np.ndarray, image: np.ndarray, boxes: np.ndarray) -> None:
+    gray = to_gray8(image)
+    for row, box in zip(rows, boxes, strict=False):
+        row[:] = _features(gray, box)
+
+
+def probe_result(features: Sequence[np.ndarray], seed: int = 0, samples: int = 1000) -> dict:
     """How well a small classifier tells repaired places from places without text that were inpainted the same way.
 
-    The other places are, for `auc`, in the same cleaned image and, for `auc_untouched`, in images of the same
-    source that were not repaired (any source where it has none). The classifier is a logistic regression on the
-    profile of gradients and grey levels across the region's edge and on principal components of the patch, cross-
-    validated by image; 0.5 = nothing to tell, 1 = always. Intervals (95 %) are bootstrapped over images. None where
-    fewer than 10 images give patches. Also: patches, images (how many of each entered).
+    `features`: `probe_features` of each image. The other places are, for `auc`, in the same cleaned image and, for
+    `auc_untouched`, in images that were not repaired. The classifier is a logistic regression on the profile of
+    gradients and grey levels across the region's edge and on principal components of the patch, cross-validated by
+    image; 0.5 = nothing to tell, 1 = always. Intervals (95 %) are bootstrapped over images. None where fewer than 10
+    images give patches. Also: patches, images (how many of each entered).
     """
-    rng = np.random.default_rng(seed)
-    picked = changes.iloc[np.sort(rng.permutation(len(changes))[:max_images])]
-    paths = dict(zip(manifest["image_id"], manifest["path"], strict=True))
-    untouched = manifest[~manifest["image_id"].isin(changes["image_id"])]
-    repaired, same, other = [], [], []
-    for group, row in enumerate(picked.itertuples(index=False)):
-        original, cleaned = read_image(Path(data_root) / paths[row.image_id]), read_image(cleaned_path(out, row))
-        found = _patches(row, original, cleaned, config, image_seed(seed, row.image_id))
-        for rows, features in zip((repaired, same), found, strict=True):
-            rows += [(group, f) for f in features]
-        elsewhere = _elsewhere(row, original, untouched, data_root, config, image_seed(seed + 1, row.image_id))
-        other += [(group, f) for f in elsewhere]
-        if progress is not None:
-            progress(group + 1, len(picked))
-    result = dict(zip(("auc", "low", "high"), _auc_of_probe(repaired, same, seed, samples), strict=True))
-    names = ("auc_untouched", "low_untouched", "high_untouched")
-    result |= dict(zip(names, _auc_of_probe(repaired, other, seed, samples), strict=True))
-    return result | {"patches": len(repaired), "images": len({group for group, _ in repaired})}
-
-
-def _patches(row, original, cleaned, config, seed) -> tuple[list, list]:
-    """Features of the repaired places of one image, and of as many control places in it."""
-    boxes = json.loads(row.boxes)
-    height, width = original.shape[:2]
-    grown = dilate_boxes(boxes, growth(boxes, config.dilation, config.min_dilation), height, width)
-    try:
-        placed, region = moved_region(original, boxes, config, seed)
-    except ValueError:
-        return [], []
-    gray = to_gray8(cleaned)
-    control = to_gray8(inpaint_region(cleaned, region, config.radius, config.method))
-    count = min(len(grown), len(placed), PATCHES_PER_IMAGE)
-    return [_features(gray, box) for box in grown[:count]], [_features(control, box) for box in placed[:count]]
-
-
-def _elsewhere(row, original, untouched, data_root, config, seed) -> list:
-    """Features of the same regions inpainted in an image that was not repaired."""
-    alike = untouched[untouched["source"] == row.source]
-    pool = alike if len(alike) else untouched
-    if not len(pool):
-        return []
-    rng = np.random.default_rng(seed)
-    image = read_image(Path(data_root) / pool["path"].iloc[int(rng.integers(len(pool)))])
-    boxes = json.loads(row.boxes)
-    region = text_region(original, boxes, config.shape, config.dilation, config.min_dilation, config.method)
-    grown = dilate_boxes(boxes, growth(boxes, config.dilation, config.min_dilation), *original.shape[:2])
-    grown = grown[(grown[:, 2] <= image.shape[1]) & (grown[:, 3] <= image.shape[0])][:PATCHES_PER_IMAGE]
-    placed = np.full_like(grown, -1)
-    for i, box in enumerate(grown):
-        placed[i] = place([box], *image.shape[:2], seed=int(rng.integers(2**31)))[0][0]
-    moved = transplant(region, grown, placed, image.shape[:2])
-    if moved.all():
-        return []
-    filled = to_gray8(inpaint_region(image, moved, config.radius, config.method))
-    return [_features(filled, box) for box in placed[placed[:, 0] >= 0]]
+    stack = np.asarray(features, np.float64).reshape(-1, 3, PATCHES_PER_IMAGE, FEATURES)
+    known = ~np.isnan(stack[..., 0])
+    kinds = [(np.nonzero(known[:, kind])[0], stack[:, kind][known[:, kind]]) for kind in range(3)]
+    result = {}
+    for ending, other in (("", SAME), ("_untouched", UNTOUCHED)):
+        names = [f"{name}{ending}" for name in ("auc", "low", "high")]
+        result |= dict(zip(names, _auc_of_probe(kinds[REPAIRED], kinds[other], seed, samples), strict=True))
+    images = kinds[REPAIRED][0]
+    return result | {"patches": len(images), "images": len(np.unique(images))}
 
 
 def _features(gray: np.ndarray, box) -> np.ndarray:
@@ -147,25 +112,26 @@ def _features(gray: np.ndarray, box) -> np.ndarray:
     return np.concatenate([*profile, small.ravel()])
 
 
-def _auc_of_probe(repaired: list, control: list, seed: int, samples: int) -> tuple:
-    """Area under the ROC curve of out-of-fold scores with its interval over images, or three times None."""
-    groups = np.array([group for group, _ in repaired + control])
-    shared = np.intersect1d([group for group, _ in repaired], [group for group, _ in control])
+def _auc_of_probe(repaired: tuple, control: tuple, seed: int, samples: int) -> tuple:
+    """Area under the ROC curve of out-of-fold scores with its interval over images, or three times None.
+
+    Both are (images (n,), features (n, F)).
+    """
+    groups = np.concatenate([repaired[0], control[0]])
+    features = np.concatenate([repaired[1], control[1]])
+    labels = np.repeat([1.0, 0.0], [len(repaired[0]), len(control[0])])
+    shared = np.intersect1d(repaired[0], control[0])
     if len(shared) < FEWEST_IMAGES:
         return None, None, None
-    features = np.array([f for _, f in repaired + control], np.float64)
-    labels = np.r_[np.ones(len(repaired)), np.zeros(len(control))]
     keep = np.isin(groups, shared)
     groups, features, labels = groups[keep], features[keep], labels[keep]
     scores = _cross_validated(features, labels, groups)
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(groups == g) for g in shared]
-    again = []
-    for _ in range(samples):
-        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        again.append(_auc(labels[rows], scores[rows]))
-    low, high = np.quantile(again, [0.025, 0.975])
-    return round(_auc(labels, scores), 4), round(float(low), 4), round(float(high), 4)
+    codes = np.searchsorted(shared, groups)
+    drawn = np.random.default_rng(seed).integers(len(shared), size=(samples, len(shared)))
+    drawn += np.arange(samples)[:, None] * len(shared)
+    times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+    low, high = np.quantile(_auc(labels, scores, times[:, codes]), [0.025, 0.975])
+    return round(float(_auc(labels, scores)[0]), 4), round(float(low), 4), round(float(high), 4)
 
 
 def _cross_validated(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -190,10 +156,15 @@ def _cross_validated(features: np.ndarray, labels: np.ndarray, groups: np.ndarra
     return scores
 
 
-def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a repaired patch scores above another; ties count half."""
-    from scipy.stats import rankdata
+def _auc(labels: np.ndarray, scores: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+    """Probability that a repaired patch scores above another; ties count half.
 
-    ranks, positive = rankdata(scores), labels > 0.5
-    pairs = positive.sum() * (~positive).sum()
-    return float((ranks[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
+    `times`: (samples, n), how often each patch counts, for several resamples at once; once each by default. (samples,)
+    """
+    times = np.ones((1, len(labels)), np.int64) if times is None else times
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])  # of each level of the scores
+    repaired = np.add.reduceat(times[:, order] * (labels[order] > 0.5), starts, axis=1)
+    other = np.add.reduceat(times[:, order] * (labels[order] <= 0.5), starts, axis=1)
+    below = np.cumsum(other, axis=1) - other
+    return (repaired * (below + other / 2)).sum(axis=1) / (repaired.sum(axis=1) * other.sum(axis=1))

@@ -15,13 +15,14 @@ Box = tuple[int, int, int, int]
 
 
 class TextBox(NamedTuple):
-    """A detected piece of text: the box in pixels of the image it was found in, and a score in [0, 1]."""
+    """What a detector found: the box in pixels of the image, a score in [0, 1], and of what kind it is."""
 
     x0: int
     y0: int
     x1: int
     y1: int
     score: float = 1.0
+    kind: str = "text"
 
     @property
     def box(self) -> Box:
@@ -91,3 +92,12 @@ def match_boxes(first, second, minimum: float = 0.5) -> list[tuple[int, int]]:
         pairs.append((int(i), int(j)))
         overlap[i, :] = overlap[:, j] = -1
     return pairs
+
+
+def thirds_of_largest(boxes: Iterable[Sequence[float]], height: int, width: int) -> tuple[int, int] | None:
+    """Where the middle of the largest box lies, (row, column) in thirds of the image 0 to 2; None without a box."""
+    array = as_boxes(boxes)
+    if not len(array):
+        return None
+    x0, y0, x1, y1 = array[box_areas(array).argmax()]
+    return min(2, int(1.5 * (y0 + y1) / height)), min(2, int(1.5 * (x0 + x1) / width))

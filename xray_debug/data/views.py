@@ -140,6 +140,16 @@ class Views:
     def shape(self) -> tuple[int, int, int]:
         return (len(self), *self._store.shape[1:])
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the parts; none for an array in memory."""
+        return getattr(self._store, "files", ())
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(N,) the row of each image in the parts together."""
+        return np.arange(len(self)) if self._rows is None else self._rows
+
     def __len__(self) -> int:
         return self._store.shape[0] if self._rows is None else len(self._rows)
 
@@ -147,7 +157,7 @@ class Views:
         """Numbers of rows of the store, by NumPy's rules."""
         if isinstance(index, list):
             index = np.asarray(index, np.int64 if not index else None)
-        return (np.arange(len(self)) if self._rows is None else self._rows)[index]
+        return self.numbers[index]
 
     def __getitem__(self, index) -> np.ndarray:
         rows = self._pick(index)

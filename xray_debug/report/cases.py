@@ -12,11 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 
+from xray_debug.audit.frames import composite, ranks, top_share
+from xray_debug.cleaning.erase import erase
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
-from xray_debug.report.figures import Panel, case_figure, heat_overlay, resized_map
 from xray_debug.report.inputs import RunFiles
+from xray_debug.report.strips import case_figure
+from xray_debug.run.store import OUTPUTS
+from xray_debug.saliency.images import blurred
+from xray_debug.saliency.plots import Panel, heat_overlay
 
 INSERTED, DELETED = 0.06, 0.12  # shares of the most salient pixels shown
 SHOWN_SIDE = 420  # pixels, the original's longer side in the strip
@@ -37,8 +43,9 @@ def flagged_cases(run: RunFiles, figures: Path) -> tuple[list[dict], dict | None
         if column in chosen:
             counts[f"by_{column}"] = {str(k): int(n) for k, n in chosen[column].value_counts().items()}
     if counts["shown"] < counts["flagged"]:
-        run.leave_out(f"pictures of {counts['flagged'] - counts['shown']} of {counts['flagged']} flagged cases",
-                      "report.max_flagged, explained cases first; audit/cases.parquet holds them all")  # fmt: skip
+        hidden = counts["flagged"] - counts["shown"]
+        why = f"report.max_flagged, explained cases first; {OUTPUTS['cases'].where} holds them all"
+        run.leave_out(f"pictures of {hidden} of {counts['flagged']} flagged cases", why)
     records = [
         _record(run, row, figures / f"case-{number:03d}.png")
         for number, (_, row) in enumerate(_shown(run, chosen, counts["shown"]).iterrows(), 1)
@@ -48,7 +55,7 @@ def flagged_cases(run: RunFiles, figures: Path) -> tuple[list[dict], dict | None
 
 def _shown(run: RunFiles, chosen: pd.DataFrame, count: int) -> pd.DataFrame:
     """The first `count` cases, those with a saliency map before those without; in the order given."""
-    without = np.array([not _map_file(run, image_id).exists() for image_id in chosen["image_id"]], bool)
+    without = ~chosen["image_id"].isin(run.store.explained()).to_numpy()
     return chosen.iloc[np.sort(np.argsort(without, kind="stable")[:count])]
 
 
@@ -59,11 +66,11 @@ def _record(run: RunFiles, row: pd.Series, path: Path) -> dict:
     try:
         panels, boxes = _panels(run, row)
     except (ImageError, OSError, ValueError) as error:
-        run.leave_out(f"pictures of {row['image_id']}", str(error).replace(str(run.folder), "RUN"))
+        run.leave_out(f"pictures of {row['image_id']}", str(error).replace(str(run.store.folder), "RUN"))
         return {**record, "figure": None, "panels": [], "boxes": []}
     case_figure([panel for panel, _ in panels], path)
     shown = [{"title": panel.title, "probability": value} for panel, value in panels]
-    return {**record, "figure": f"figures/{path.name}", "panels": shown, "boxes": boxes}
+    return {**record, "figure": f"{path.parent.name}/{path.name}", "panels": shown, "boxes": boxes}
 
 
 def _sentences(value) -> str:
@@ -80,36 +87,31 @@ def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | No
     """The pictures of one case with their probabilities, and its boxes in image pixels."""
     image = read_image(_file_of(run, row["image_id"]))
     height, width = image.shape[:2]
-    boxes = _boxes_of(run, row["image_id"], height, width)
+    boxes = clip_boxes(run.boxes.get(row["image_id"], as_boxes([])), height, width)
     view = ModelView.from_config(run.config.train.view)
-    seen, saliency = view.apply(image), _map_of(run, row["image_id"])
+    seen, saliency = view.apply(image), run.store.saliency(row["image_id"])
     small, scale = _shrunk(to_gray8(image))
     panels = [_panel(row, small, "original, text boxes", "probability", boxes * scale)]
     base = _baseline(seen)
     if saliency is not None:
-        from xray_debug.audit.frames import composite, ranks, top_share
-
-        fine = resized_map(saliency, *seen.shape)
         rank = ranks(saliency, seen.shape[0])
-        panels.append(_panel(row, heat_overlay(seen, fine), "saliency", None))
+        panels.append(_panel(row, heat_overlay(seen, saliency), "saliency", None))
         inserted = composite(seen, base, top_share(rank, INSERTED))
         deleted = composite(base, seen, top_share(rank, DELETED))
         panels.append(_panel(row, inserted, f"top {100 * INSERTED:.0f} % inserted", f"p_inserted_{INSERTED:g}"))
         panels.append(_panel(row, deleted, f"top {100 * DELETED:.0f} % deleted", f"p_deleted_{DELETED:g}"))
     else:
-        run.leave_out("heatmaps of flagged cases without a map", "stage explain chose other cases (explain.select)")
+        run.leave_out("heatmaps of flagged cases without a map", "other cases were explained (explain.select)")
     if len(boxes):
         panels += _text_panels(run, row, image, seen, base, boxes, view)
     return panels, boxes.tolist()
 
 
 def _text_panels(run: RunFiles, row: pd.Series, image, seen, base, boxes, view: ModelView) -> list:
-    from xray_debug.audit.frames import composite, remove_boxes
-
     visible = boxes[view.visible_fraction(boxes, *image.shape[:2]) > 0]
     if not len(visible):
         return []
-    removed, region = remove_boxes(image, visible, run.config.clean)
+    removed, region, _ = erase(image, visible, run.config.clean, known=run.patch(row["image_id"]))
     alone = composite(seen, base, view.mask_to_view(region))
     cleaned = _panel(row, view.apply(removed), "cleaned", "p_text_inpainted")
     return [_panel(row, alone, "text only", "p_text_only"), cleaned]
@@ -125,36 +127,12 @@ def _panel(row: pd.Series, image: np.ndarray, title: str, column: str | None, bo
 
 def _file_of(run: RunFiles, image_id: str) -> Path:
     """The original file, which must lie inside the dataset."""
-    if run.manifest is None or run.root is None:
-        raise ValueError(f"{image_id}: the manifest or the dataset's folder is not known")
+    if run.usable is None:
+        raise ValueError(f"{image_id}: the manifest is not known")
     rows = run.usable[run.usable["image_id"] == image_id]
     if not len(rows):
         raise ValueError(f"{image_id}: not in the manifest")
-    path = run.root / rows["path"].iloc[0]
-    if not path.resolve().is_relative_to(run.root.resolve()):
-        raise ValueError(f"{image_id}: its path leads out of the dataset")
-    return path
-
-
-def _boxes_of(run: RunFiles, image_id: str, height: int, width: int) -> np.ndarray:
-    if run.boxes is None:
-        return as_boxes([])
-    own = run.boxes[run.boxes["image_id"] == image_id]
-    return clip_boxes(own[["x0", "y0", "x1", "y1"]].to_numpy(), height, width)
-
-
-def _map_of(run: RunFiles, image_id: str) -> np.ndarray | None:
-    """The saliency map (m, m), None where the case was not explained."""
-    path = _map_file(run, image_id)
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as stored:
-        saliency = np.asarray(stored["saliency"], np.float32)
-    return saliency.reshape(saliency.shape[-2:])
-
-
-def _map_file(run: RunFiles, image_id: str) -> Path:
-    return run.folder / "explain" / "maps" / f"{image_id}.npz"
+    return run.store.image_file(rows["path"].iloc[0])
 
 
 def _shrunk(gray: np.ndarray) -> tuple[np.ndarray, float]:
@@ -168,8 +146,4 @@ def _shrunk(gray: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _baseline(seen: np.ndarray) -> np.ndarray:
     """The blurred image that the interventions use, float in [0, 255]."""
-    import torch
-
-    from xray_debug.saliency.images import blurred
-
     return blurred(torch.from_numpy(seen.astype(np.float32))[None, None])[0, 0].numpy()

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.report.inputs import RunFiles
-from xray_debug.stats import intervals as stats
-
-LEVEL = 0.95
+from xray_debug.stats.intervals import LEVEL, wilson
 
 
 def repaired_flags(run: RunFiles) -> pd.DataFrame | None:
@@ -57,7 +55,7 @@ def repaired(run: RunFiles, permutations: int, seed: int) -> dict | None:
 
 
 def _repaired_row(part: pd.DataFrame) -> dict:
-    interval = stats.wilson(int(part["repaired"].sum()), len(part), LEVEL)
+    interval = wilson(int(part["repaired"].sum()), len(part), LEVEL)
     touched = part.loc[part["repaired"], "area_share"]
     return {
         "images": len(part), "repaired": int(part["repaired"].sum()), "share": float(part["repaired"].mean()),
@@ -114,7 +112,7 @@ def residual(run: RunFiles) -> dict | None:
 
 def _residual_row(part: pd.DataFrame) -> dict:
     left = int((part["residual"] > 0).sum())
-    interval = stats.wilson(left, len(part), LEVEL)
+    interval = wilson(left, len(part), LEVEL)
     return {"images": len(part), "with_text": left, "share": left / len(part), "share_low": float(interval.low),
             "share_high": float(interval.high), "boxes": int(part["residual"].sum())}  # fmt: skip
 

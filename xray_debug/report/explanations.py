@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from xray_debug.report.inputs import RunFiles
-from xray_debug.stats.intervals import percentile_interval
+from xray_debug.stats.intervals import LEVEL, bootstrap
 
-LEVEL = 0.95
-
-
-def mean_with_interval(values, samples: int, seed: int, level: float = LEVEL) -> dict[str, float]:
-    """Mean of (n,) values with its bootstrap interval."""
-    values = np.asarray(values, float)
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (samples, len(values)))].mean(1)
-    return percentile_interval(values.mean(), means, level)._asdict()
+CURVES = ("deletion", "insertion")
 
 
 def explanations(run: RunFiles, samples: int, seed: int) -> dict | None:
@@ -26,33 +18,28 @@ def explanations(run: RunFiles, samples: int, seed: int) -> dict | None:
     if not len(table):
         run.leave_out("deletion and insertion of the explanations", "no image fits explain.select")
         return None
+    areas = {name: bootstrap(np.mean, [table[name].to_numpy(float)], samples, seed, LEVEL)._asdict() for name in CURVES}
     return {
         "method": str(table["method"].iloc[0]),
         "mask_size": int(table["mask_size"].iloc[0]),
         "cases": len(table),
-        "seconds": float(table["seconds"].mean()),
-        "deletion": mean_with_interval(table["deletion"], samples, seed),
-        "insertion": mean_with_interval(table["insertion"], samples, seed),
-        "curves": mean_curves(run, table["image_id"]),
+        "seconds": run.seconds_an_image("explanations"),
+        **areas,
+        "curves": mean_curves(run, set(table["image_id"])),
     }
 
 
-def mean_curves(run: RunFiles, image_ids) -> dict | None:
-    """Mean and quartiles of the stored curves over the cases; None where the maps hold none of one length."""
-    found = {"deletion": [], "insertion": []}
-    for image_id in image_ids:
-        path = run.folder / "explain" / "maps" / f"{image_id}.npz"
-        if not path.exists():
-            continue
-        with np.load(path, allow_pickle=False) as stored:
-            if all(f"{name}_curve" in stored for name in found):
-                for name, curves in found.items():
-                    curves.append(np.asarray(stored[f"{name}_curve"], float).ravel())
-    lengths = {len(curve) for curves in found.values() for curve in curves}
+def mean_curves(run: RunFiles, image_ids: set[str]) -> dict | None:
+    """Mean and quartiles of the stored curves over the cases; None where there are none of one length."""
+    columns = [f"{name}_curve" for name in CURVES]
+    rows = [[row.get(column) for column in columns] for row in run.store.saliency_maps(["image_id", *columns])
+            if row["image_id"] in image_ids]  # fmt: skip
+    rows = [[np.ravel(curve) for curve in row] for row in rows if all(curve is not None for curve in row)]
+    lengths = {len(curve) for row in rows for curve in row}
     if len(lengths) != 1:
         return None
     result = {"share": np.linspace(0, 1, lengths.pop()).tolist()}
-    for name, curves in found.items():
+    for name, curves in zip(CURVES, np.array(rows, float).transpose(1, 0, 2), strict=True):
         low, high = np.quantile(curves, [0.25, 0.75], axis=0)
-        result[name] = {"mean": np.mean(curves, axis=0).tolist(), "low": low.tolist(), "high": high.tolist()}
+        result[name] = {"mean": curves.mean(0).tolist(), "low": low.tolist(), "high": high.tolist()}
     return result

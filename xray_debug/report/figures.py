@@ -1,4 +1,4 @@
-"""Pictures: strips of flagged cases, explanations with their curves, the 2x2, confusion matrices, reliability.
+"""Figures of the tables: the 2x2, confusion matrices, reliability, mean curves of the explanations.
 
 Matplotlib's object interface with the Agg canvas only: no global state, safe in threads and without a display.
 Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is matplotlib's "inferno".
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from xray_debug.saliency.plots import (
     BLUE,
@@ -18,34 +19,14 @@ from xray_debug.saliency.plots import (
     INK,
     ORANGE,
     PINK,
-    Panel,
     empty_figure,
-    explain_figure,
-    gray_bytes,
-    heat_overlay,
     literal,
     plain_axes,
-    resized_map,
     save_figure,
-    show_panel,
 )
 
-__all__ = ["Panel", "case_figure", "confusion_figure", "explain_figure", "gray_bytes", "heat_overlay",
-           "mean_curves_figure", "reliability_figure", "resized_map", "table4_figure"]
-
+CELL, LETTER = 0.37, 0.062  # inches: a cell of a confusion matrix, the width of a small letter
 COLOURS = {"original": ORANGE, "cleaned": BLUE, "control": GREEN}
-
-
-def case_figure(panels: Sequence[Panel], path: str | Path, title: str = "", dpi: int = 100) -> Path:
-    """One PNG strip: the panels of a flagged case side by side, each with its title and the probability below it."""
-    if not panels:
-        raise ValueError("case_figure: expected at least one panel, got none")
-    figure = empty_figure(1.75 * len(panels), 2.2 + 0.3 * bool(title))
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        show_panel(axes, panel)
-    if title:
-        figure.suptitle(literal(title), fontsize=10, color=INK, x=0.01, ha="left")
-    return save_figure(figure, path, dpi)
 
 
 def table4_figure(rows: Sequence[dict], path: str | Path, metric: str = "accuracy") -> Path:
@@ -84,35 +65,49 @@ def _point(axes, x: float, row: dict, metric: str, first: bool) -> None:
 
 
 def confusion_figure(rows: Sequence[dict], path: str | Path) -> Path:
-    """Confusion matrices, one line per test set: share of each true class in percent, darker = more."""
+    """Confusion matrices, one line per test set: share of each true class in percent, darker = more.
+
+    One pair of axes in inches for all of them, so that nothing depends on where a layout engine puts texts.
+    """
     groups = [[row for row in rows if row["test_set"] == name] for name in dict.fromkeys(r["test_set"] for r in rows)]
-    columns, kinds = max(len(group) for group in groups), len(rows[0]["classes"])
-    side = 0.55 + 0.37 * kinds
-    figure = empty_figure(side * columns + 0.9, (side + 0.75) * len(groups))
-    places = figure.subplots(len(groups), columns, squeeze=False)
-    for line, group in zip(places, groups, strict=True):
-        for number, axes in enumerate(line):
-            if number < len(group):
-                _confusion(axes, group[number], number == 0)
-            else:
-                axes.set_axis_off()
+    kinds, longest = len(rows[0]["classes"]), max(len(name) for name in rows[0]["classes"])
+    side = max(CELL * kinds, 1.2)  # wide enough for the titles
+    left, below = 0.45 + LETTER * longest, 0.35 + 0.7 * LETTER * longest
+    across, down = side + 0.15, side + below + 0.55
+    width, height = left + across * max(len(group) for group in groups), down * len(groups)
+    figure = empty_figure(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    for line, group in enumerate(groups):
+        top = down * line + 0.5
+        name = literal(f"{group[0]['test_set']}: true")
+        axes.text(0.14, top + side / 2, name, ha="center", va="center", rotation=90, fontsize=8)
+        for number, row in enumerate(group):
+            _confusion(axes, row, left + across * number, top, side, number == 0)
     return save_figure(figure, path, 130)
 
 
-def _confusion(axes, row: dict, first: bool) -> None:
+def _confusion(axes, row: dict, left: float, top: float, side: float, first: bool) -> None:
+    """One matrix with its upper left corner at (left, top), inches."""
     counts = np.asarray(row["counts"], float)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    share, step = counts / np.maximum(counts.sum(1, keepdims=True), 1), side / len(counts)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, extent=(left, left + side, top + side, top), aspect="auto")
+    axes.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=INK, linewidth=0.8))
     for i, j in np.ndindex(*share.shape):
-        ink = "white" if share[i, j] > 0.55 else INK
-        axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=8, color=ink)
-    names = [literal(name) for name in row["classes"]]
-    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names if first else [""] * len(names), fontsize=7)
-    axes.tick_params(length=0)
-    axes.set_xlabel("predicted", fontsize=7.5)
-    axes.set_ylabel(literal(f"{row['test_set']}: true") if first else "", fontsize=8)
-    axes.set_title(literal(f"trained {row['trained_on']}\ntested {row['tested_on']}"), fontsize=8)
+        axes.text(left + (j + 0.5) * step, top + (i + 0.5) * step, f"{100 * share[i, j]:.0f}", ha="center",
+                  va="center", fontsize=8, color="white" if share[i, j] > 0.55 else INK)  # fmt: skip
+    for k, name in enumerate(row["classes"]):
+        middle = (k + 0.5) * step
+        axes.text(left + middle, top + side + 0.05, literal(name), fontsize=7, rotation=40, ha="right", va="top",
+                  rotation_mode="anchor")  # fmt: skip
+        if first:
+            axes.text(left - 0.05, top + middle, literal(name), fontsize=7, ha="right", va="center")
+    title = literal(f"trained {row['trained_on']}\ntested {row['tested_on']}")
+    axes.text(left + side / 2, top - 0.05, title, ha="center", va="bottom", fontsize=8)
+    longest = max(len(name) for name in row["classes"])
+    axes.text(left + side / 2, top + side + 0.2 + 0.7 * LETTER * longest, "predicted", ha="center", va="center",
+              fontsize=7.5)  # fmt: skip
 
 
 def reliability_figure(rows: Sequence[dict], path: str | Path) -> Path:

@@ -101,6 +101,27 @@ def duration(value) -> str:
     return MISSING if missing(value) else _fixed(value, 1)
 
 
+def rate(value) -> str:
+    """Images per second, three significant digits at most."""
+    if missing(value):
+        return MISSING
+    return _fixed(value, 0 if value >= 100 else 1 if value >= 10 else 2)
+
+
+def timing_rows(records: dict[str, dict]) -> list[dict]:
+    """What each stage took, from its stage.json, in the order of `records` (stage -> record).
+
+    Rows: stage, seconds, images (None where the record counts none), images_per_second, peak_memory_mb.
+    """
+    rows = []
+    for stage, record in records.items():
+        seconds, images = record.get("seconds"), record.get("images")
+        per_second = images / seconds if images and seconds else None
+        rows.append({"stage": stage, "seconds": seconds, "images": images, "images_per_second": per_second,
+                     "peak_memory_mb": record.get("peak_memory_mb")})  # fmt: skip
+    return rows
+
+
 FORMATS = {
     "percent": percent,
     "points": points,
@@ -110,4 +131,5 @@ FORMATS = {
     "count": count,
     "number": number,
     "duration": duration,
+    "rate": rate,
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import re
 
-from xray_debug.report.format import count, decimal, duration, p_value, percent, points
+from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
 from xray_debug.report.html import test_names, verdict_rows
+from xray_debug.run.store import OUTPUTS
 
 SHOWN_CASES = 6
 
@@ -123,12 +124,14 @@ def _flagged(report: dict) -> list[str]:
         if case["figure"]:
             parts.append(f"![pictures of the case]({case['figure']})")
     left = report["flagged_counts"]["flagged"] - min(len(report["flagged"]), SHOWN_CASES)
-    return [*parts, f"{left} more in audit/cases.parquet."] if left else parts
+    return [*parts, f"{left} more in {OUTPUTS['cases'].where}."] if left else parts
 
 
 def _cost(report: dict) -> list[str]:
-    rows = [[stage, duration(row["seconds"]), count(row["peak_memory_mb"])] for stage, row in report["timings"].items()]
-    return ["## Time and memory", _table(["stage", "seconds", "peak memory, MB"], rows)] if rows else []
+    rows = [[_text(row["stage"]), duration(row["seconds"]), count(row["images"]), rate(row["images_per_second"]),
+             count(row["peak_memory_mb"])] for row in report["timings"]]  # fmt: skip
+    head = ["stage", "seconds", "images", "images per second", "peak memory, MB"]
+    return ["## Time and memory", _table(head, rows)] if rows else []
 
 
 def _not_shown(report: dict) -> list[str]:

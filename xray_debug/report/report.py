@@ -1,56 +1,56 @@
 """The report of a run: report.json with every figure, report.html that opens by itself, report.md, figures/.
 
-Reads the run folder only; no model is loaded. What the run does not hold is left out and named in `not_shown`.
+Reads the run through the store only; no model is loaded. What the run does not hold is left out and named in
+`not_shown`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.files import write_text
 from xray_debug.report import cleaning as report_cleaning
 from xray_debug.report import figures as report_figures
 from xray_debug.report import tables as report_tables
 from xray_debug.report.cases import flagged_cases
 from xray_debug.report.explanations import explanations
-from xray_debug.report.format import plain
+from xray_debug.report.format import plain, timing_rows
 from xray_debug.report.html import render_html
-from xray_debug.report.inputs import RunFiles, read_cells, read_run
+from xray_debug.report.inputs import RunFiles, StageInfo, read_cells, read_run
 from xray_debug.report.markdown import render_markdown
 from xray_debug.report.words import headline
+from xray_debug.run.store import OUTPUTS, Store
+from xray_debug.stats.intervals import LEVEL
 
 
-def write_report(run_dir: str | Path, config: PipelineConfig) -> Path:
-    """Writes `run_dir`/report/ and returns the path of report.json.
+def write_report(store: Store, config: PipelineConfig, stages: Iterable[StageInfo] = ()) -> Path:
+    """Writes report.json, report.html, report.md and figures/ where the store puts them; returns report.json's path.
 
-    Raises ValueError where `run_dir` is no folder, a table is broken or predictions contradict each other.
+    `stages`: the pipeline's, in order (anything with `name` and `help`), for times and versions.
+    Raises ValueError where the run is no folder, a table is broken or predictions contradict each other.
     """
-    run = read_run(run_dir, config)
-    folder = run.folder / "report"
-    figures = folder / "figures"
+    run = read_run(store, config, stages)
+    figures = store.path("figures")
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.glob("*.png"):
         old.unlink()
     report = plain(build_report(run, figures))
-    text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    _write(folder / "report.json", text + "\n")
-    _write(folder / "report.html", render_html(report, folder))
-    _write(folder / "report.md", render_markdown(report))
-    return folder / "report.json"
+    store.write_json("report", report)
+    write_text(store.path("page"), render_html(report, figures.parent))
+    write_text(store.path("summary"), render_markdown(report))
+    return store.path("report")
 
 
 def build_report(run: RunFiles, figures: Path) -> dict:
     """Everything the report says, as one dictionary; writes the pictures into `figures`."""
     samples, seed = run.config.report.bootstrap, run.config.seed
-    cells, without = report_tables.apart(read_cells(run))
-    permutations = run.config.audit.permutations
+    cells, without = read_cells(run)
     verdict = dict(run.verdict or {})
     report = {
         "name": run.config.name,
-        "level": report_tables.LEVEL,
+        "level": LEVEL,
         "classes": run.classes,
         "no_evidence": verdict.pop("no_evidence", None),
         "verdict": verdict or None,
@@ -64,7 +64,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "left_out_sources": report_tables.left_out_sources(cells, without, run, samples, seed),
         "calibration": report_tables.calibration(cells, run),
         "confusion": report_tables.confusion(cells),
-        "repaired": report_cleaning.repaired(run, permutations, seed),
+        "repaired": report_cleaning.repaired(run, run.config.audit.permutations, seed),
         "residual": report_cleaning.residual(run),
         "probe": run.probe,
         "faults": report_cleaning.faults(run),
@@ -80,21 +80,18 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     return report
 
 
-def _timings(run: RunFiles) -> dict[str, dict]:
-    """Wall time and peak memory of each finished stage but this one."""
-    return {
-        stage: {"seconds": record.get("seconds"), "peak_memory_mb": record.get("peak_memory_mb")}
-        for stage, record in run.records.items()
-        if stage != "report"
-    }
+def _timings(run: RunFiles) -> list[dict]:
+    """Time, images and memory of each finished stage but this one, with what it does."""
+    helps = {stage.name: stage.help for stage in run.stages}
+    return [{**row, "help": helps[row["stage"]]} for row in timing_rows(run.records)]
 
 
 def _versions(run: RunFiles) -> dict[str, str]:
     """Package versions and device, from the stage that trained, or the first that has them."""
-    for stage in ("train", *run.records):
+    for stage in (OUTPUTS["predictions"].stage, *run.records):
         record = run.records.get(stage, {})
         if record.get("versions"):
-            return {**record["versions"], "device": record.get("device")}
+            return {**record["versions"], **({"device": record["device"]} if record.get("device") else {})}
     return {}
 
 
@@ -108,7 +105,7 @@ def _note_gaps(run: RunFiles, report: dict, cells: dict) -> None:
     if cells and not report["gaps"]:
         run.leave_out("scores on further test sets", "the dataset has none (prepare.extra_tests)")
     if run.verdict is not None and report["no_evidence"] is None:
-        run.leave_out("the no-evidence baselines", "audit/verdict.json does not hold them")
+        run.leave_out("the no-evidence baselines", f"{OUTPUTS['verdict'].where} does not hold them")
 
 
 def _draw(report: dict, folder: Path) -> dict[str, str]:
@@ -124,16 +121,10 @@ def _draw(report: dict, folder: Path) -> dict[str, str]:
     for name, (draw, rows) in jobs.items():
         if rows:
             draw(rows, folder / f"{name}.png")
-            found[name] = f"figures/{name}.png"
+            found[name] = f"{folder.name}/{name}.png"
     return found
 
 
 def _first_test(rows: list[dict]) -> Iterable[dict]:
     """Rows of the dataset's own test set, or of the first there is."""
     return (row for row in rows if row["test_set"] == rows[0]["test_set"])
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

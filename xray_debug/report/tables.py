@@ -9,31 +9,33 @@ from __future__ import annotations
 import numpy as np
 
 from xray_debug.report.inputs import RunFiles
-from xray_debug.report.scores import (
+from xray_debug.stats.calibration import expected_calibration_error, reliability_curve
+from xray_debug.stats.intervals import LEVEL
+from xray_debug.stats.scores import (
     Cell,
+    Cells,
+    Key,
     cell_scores,
+    class_scores,
     common,
     confusion_matrices,
     paired_difference,
+    proportion,
     unpaired_difference,
 )
-from xray_debug.stats import intervals as stats
-from xray_debug.stats.calibration import expected_calibration_error, reliability_curve
+from xray_debug.stats.tests import combined_p, holm, mcnemar
 
-LEVEL = 0.95
 ALPHA = 0.05
 WORST_OF = 5  # images a source needs to be named the worst
 BINS = 15
-WITHOUT = " without "
-Cells = dict[tuple[str, str, str], Cell]
-Key = tuple[str, str]
+Versions = tuple[str, str]  # trained on, tested on
 
 REFERENCE = [
     {"dataset": "COVIDx", "accuracy": 0.9519, "f1": 0.9381, "precision": 0.9575, "recall": 0.9185},
     {"dataset": "COVIDx++", "accuracy": 0.9593, "f1": 0.9508, "precision": 0.9570, "recall": 0.9449},
 ]  # Khorram, Lawson, Fuxin 2020, Table 4
 
-COMPARISONS: tuple[tuple[Key, Key, str], ...] = (
+COMPARISONS: tuple[tuple[Versions, Versions, str], ...] = (
     (("original", "original"), ("cleaned", "original"), "training on cleaned images, tested on the original images"),
     (("original", "cleaned"), ("cleaned", "cleaned"), "training on cleaned images, tested on the cleaned images"),
     (("original", "original"), ("original", "cleaned"), "removing text from the test images, trained on original"),
@@ -46,17 +48,13 @@ COMPARISONS: tuple[tuple[Key, Key, str], ...] = (
 )
 
 
-def _named(key: tuple[str, str, str]) -> dict[str, str]:
+def _named(key: Key) -> dict[str, str]:
     return dict(zip(("trained_on", "tested_on", "test_set"), key, strict=True))
 
 
 def table4(cells: Cells, samples: int, seed: int) -> list[dict]:
     """One row per model and test version with the four metrics of the paper's Table 4."""
-    rows = []
-    for key, cell in cells.items():
-        scores = cell_scores(cell, samples, seed, LEVEL)
-        rows.append({**_named(key), **scores, "seeds": len(cell.seeds), "images": len(cell.labels)})
-    return rows
+    return [{**_named(key), **cell_scores(cell, samples, seed, LEVEL)} for key, cell in cells.items()]
 
 
 def patients(cells: Cells) -> list[dict]:
@@ -66,16 +64,6 @@ def patients(cells: Cells) -> list[dict]:
         {"test_set": name, "images": len(first[name].labels), "patients": len(set(first[name].patients))}
         for name in dict.fromkeys(key[2] for key in cells) if first[name].patients is not None
     ]  # fmt: skip
-
-
-def combined_p(p_values: list[float]) -> float:
-    """One p-value of several that may depend on each other in any way: K/k times the k-th smallest, k = ceil(K/2).
-
-    Rueger 1978. One p-value is returned as it is, three give 1.5 times the middle one.
-    """
-    ordered = sorted(p_values)
-    k = (len(ordered) + 1) // 2
-    return min(1.0, len(ordered) / k * ordered[k - 1])
 
 
 def wording(difference: float, low: float, high: float, p: float, images: int) -> str:
@@ -103,7 +91,7 @@ def differences(cells: Cells, samples: int, seed: int) -> list[dict]:
 
 def _adjusted(rows: list[dict]) -> list[dict]:
     """Rows of one family with their adjusted p and what they allow to be said."""
-    for row, adjusted in zip(rows, stats.holm([row["p"] for row in rows]) if rows else [], strict=True):
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
         row["p_holm"] = float(adjusted)
         change = (row["accuracy"], row["accuracy_low"], row["accuracy_high"])
         row["wording"] = wording(*change, row["p_holm"], row["images"])
@@ -112,7 +100,7 @@ def _adjusted(rows: list[dict]) -> list[dict]:
 
 def _difference(first: Cell, second: Cell, samples: int, seed: int) -> dict:
     first, second = common(first, second)
-    tests = [stats.mcnemar(a, b) for a, b in zip(first.correct, second.correct, strict=True)]
+    tests = [mcnemar(a, b) for a, b in zip(first.correct, second.correct, strict=True)]
     per_seed = second.correct.mean(1) - first.correct.mean(1)
     mean = float(per_seed.mean())
     row = paired_difference(first, second, samples, seed, LEVEL)
@@ -141,26 +129,9 @@ def gaps(cells: Cells, samples: int, seed: int) -> list[dict]:
     return rows
 
 
-def _proportion(hits: float, total: float, name: str) -> dict[str, float | None]:
-    """A share with its Wilson interval; None where there is nothing to count."""
-    if total <= 0:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    interval = stats.wilson(hits, total, LEVEL)
-    return {name: hits / total, f"{name}_low": float(interval.low), f"{name}_high": float(interval.high)}
-
-
 def per_class(cells: Cells) -> list[dict]:
-    """Sensitivity and positive predictive value of each class, counts averaged over seeds, Wilson intervals."""
-    rows = []
-    for key, cell in cells.items():
-        matrix = confusion_matrices(cell).mean(0).astype(float)
-        for k, name in enumerate(cell.classes):
-            rows.append({
-                **_named(key), "class": name, "images": int(matrix[k].sum()), "predicted": float(matrix[:, k].sum()),
-                **_proportion(matrix[k, k], matrix[k].sum(), "sensitivity"),
-                **_proportion(matrix[k, k], matrix[:, k].sum(), "ppv"),
-            })  # fmt: skip
-    return rows
+    """Sensitivity and positive predictive value of each class in each cell."""
+    return [{**_named(key), **row} for key, cell in cells.items() for row in class_scores(cell, LEVEL)]
 
 
 def per_source(cells: Cells) -> list[dict]:
@@ -174,7 +145,7 @@ def per_source(cells: Cells) -> list[dict]:
             found.append({
                 **_named(key), "source": source, "images": int(inside.sum()),
                 "classes": {name: int(n) for name, n in zip(cell.classes, counts, strict=True) if n},
-                **_proportion(float(hits[inside].sum()), int(inside.sum()), "accuracy"),
+                **proportion(float(hits[inside].sum()), int(inside.sum()), "accuracy", LEVEL),
                 "accuracy_without": float(hits[~inside].mean()) if (~inside).any() else None, "worst": False,
             })  # fmt: skip
         rivals = [row for row in found if row["images"] >= WORST_OF] or found
@@ -184,27 +155,20 @@ def per_source(cells: Cells) -> list[dict]:
     return rows
 
 
-def apart(cells: Cells) -> tuple[Cells, Cells]:
-    """The cells of the usual models, and those of models that never saw a source ("VERSION without SOURCE")."""
-    other = {key: cell for key, cell in cells.items() if WITHOUT in key[0]}
-    return {key: cell for key, cell in cells.items() if key not in other}, other
-
-
-def left_out_sources(cells: Cells, without: Cells, run: RunFiles, samples: int, seed: int) -> list[dict]:
+def left_out_sources(cells: Cells, without: dict[str, Cells], run: RunFiles, samples: int, seed: int) -> list[dict]:
     """Leave-one-source-out: on a source's test images, models that saw the source against models that never did.
 
     `accuracy` is the difference, paired and Holm-adjusted over all lines; `with` and `without` the two accuracies.
     """
     rows = []
-    for (trained, tested, test_set), cell in without.items():
-        version, _, source = trained.partition(WITHOUT)
-        usual = cells.get((version, tested, test_set))
+    for source, key, cell in [(source, *pair) for source, others in without.items() for pair in others.items()]:
+        usual = cells.get(key)
         if usual is None:
             continue
         usual = usual.take(np.flatnonzero(usual.sources == source))
         counts = np.bincount(cell.labels, minlength=len(cell.classes))
         rows.append({
-            "source": source, "trained_on": version, "tested_on": tested, "test_set": test_set,
+            "source": source, **_named(key),
             "classes": {name: int(n) for name, n in zip(cell.classes, counts, strict=True) if n},
             "with": float(usual.correct.mean()), "without": float(cell.correct.mean()),
             **_difference(usual, cell, samples, seed),

@@ -1,24 +1,21 @@
 """What the review app shows of a run, without Streamlit and without torch: cases, pictures, numbers.
 
-Reads prepare/manifest.parquet, prepare/dataset.json, audit/cases.parquet, detect/text_boxes.parquet,
-explain/maps/<image_id>.npz and pipeline.yaml. All but the first two may be missing.
+Read through the store; but for the manifest and the dataset's folder everything may be missing.
 """
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-import yaml
 
+from xray_debug.config import ConfigError, load_config
 from xray_debug.data.boxes import clip_boxes
 from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
+from xray_debug.run.store import Store, StoreError
 
 HEAT_COLOURS = cv2.COLORMAP_TURBO
 BOX_COLOUR = (255, 64, 200)
@@ -34,10 +31,9 @@ class ViewError(ValueError):
 class RunView:
     """What is known of a run's cases, flagged ones first and these in the order of the audit."""
 
-    folder: Path
-    root: Path
+    store: Store
     manifest: pd.DataFrame  # indexed by image_id
-    cases: pd.DataFrame  # audit/cases.parquet, indexed by image_id; empty where the audit has not run
+    cases: pd.DataFrame  # the audit's, indexed by image_id; empty where it has not run
     boxes: dict[str, np.ndarray]
     view: ModelView
 
@@ -45,36 +41,29 @@ class RunView:
         """The flagged cases, or all: of the audit where it has run, else the images with boxes or a saliency map."""
         if len(self.cases):
             cases = self.cases.sort_values("rank", kind="stable") if "rank" in self.cases else self.cases
-            flagged = cases["flagged"].eq(True) if "flagged" in cases else pd.Series(True, cases.index)
+            flagged = cases["flagged"].eq(True)
             rest = [] if flagged_only else list(cases.index[~flagged])
             return [name for name in [*cases.index[flagged], *rest] if name in self.manifest.index]
-        maps = {file.name[: -len(".npz")] for file in (self.folder / "explain" / "maps").glob("*.npz")}
-        return [name for name in self.manifest.index if name in self.boxes or name in maps]
+        known = self.store.explained() | set(self.boxes)
+        return [name for name in self.manifest.index if name in known]
 
     def boxes_of(self, image_id: str) -> np.ndarray:
         return self.boxes.get(image_id, np.zeros((0, 4), np.int64))
 
-    def image_path(self, image_id: str) -> Path:
-        """The image's file; ViewError where the manifest leads out of the dataset."""
-        relative = Path(self.manifest.loc[image_id, "path"])
-        if relative.is_absolute() or ".." in relative.parts:
-            raise ViewError(f"{image_id}: its path {str(relative)!r} leads out of the dataset")
-        return self.root / relative
-
     def image(self, image_id: str) -> np.ndarray:
         """The image as uint8 (H, W); ViewError or ImageError in one sentence."""
-        return to_gray8(read_image(self.image_path(image_id)))
+        try:
+            file = self.store.image_file(self.manifest.loc[image_id, "path"])
+        except StoreError as error:
+            raise ViewError(f"{image_id}: {error}") from error
+        return to_gray8(read_image(file))
 
     def saliency(self, image_id: str) -> np.ndarray | None:
-        """The case's saliency map (m, m), 1 = most salient; None where it was not explained."""
-        if Path(image_id).name != image_id:
-            return None
+        """The case's saliency map (m, m), 1 = most salient; None where it was not explained or cannot be read."""
         try:
-            with np.load(self.folder / "explain" / "maps" / f"{image_id}.npz", allow_pickle=False) as stored:
-                saliency = np.squeeze(stored["saliency"]).astype(np.float32)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            return self.store.saliency(image_id)
+        except StoreError:
             return None
-        return saliency if saliency.ndim == 2 else None
 
     def facts(self, image_id: str) -> dict[str, str]:
         """Label, prediction, source and so on, as far as known."""
@@ -94,54 +83,28 @@ def _is_number(value) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)) and value == value
 
 
-def load_run(folder: str | Path) -> RunView:
-    """The run in `folder`; ViewError where it is no run or its dataset was not prepared."""
-    folder = Path(folder)
+def load_run(store: Store) -> RunView:
+    """The run's cases; ViewError where it is no run, its dataset was not prepared or a table is damaged."""
+    folder = store.folder
     if not folder.is_dir():
         raise ViewError(f"{folder}: expected a run folder, found {'a file' if folder.exists() else 'nothing'}")
-    manifest = _table(folder / "prepare" / "manifest.parquet")
-    if manifest is None:
-        raise ViewError(f"{folder}: prepare/manifest.parquet is missing, so the stage prepare has not run")
-    if "problem" in manifest:
-        manifest = manifest[manifest["problem"] == ""]
     try:
-        root = Path(json.loads((folder / "prepare" / "dataset.json").read_text(encoding="utf-8"))["root"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ViewError(f"{folder}: prepare/dataset.json, expected the dataset's root, cannot be read") from error
-    cases = _table(folder / "audit" / "cases.parquet")
+        manifest = store.manifest()
+        store.dataset_root()
+        cases = store.table("cases") if store.has("cases") else None
+        boxes = store.boxes() if store.has("regions") else {}
+        view = ModelView(224)
+        if store.pipeline_file.exists():  # what the model saw
+            view = ModelView.from_config(load_config(store.pipeline_file).train.view)
+    except (StoreError, ConfigError) as error:
+        raise ViewError(str(error)) from error
     return RunView(
-        folder,
-        root if root.is_absolute() else folder / root,
+        store,
         manifest.drop_duplicates("image_id").set_index("image_id"),
         pd.DataFrame() if cases is None else cases.drop_duplicates("image_id").set_index("image_id"),
-        _boxes(_table(folder / "detect" / "text_boxes.parquet")),
-        _view(folder / "pipeline.yaml"),
+        boxes,
+        view,
     )
-
-
-def _table(path: Path) -> pd.DataFrame | None:
-    if not path.exists():
-        return None
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise ViewError(f"{path}: not a readable table") from error
-
-
-def _boxes(table: pd.DataFrame | None) -> dict[str, np.ndarray]:
-    if table is None or not len(table):
-        return {}
-    columns = ["x0", "y0", "x1", "y1"]
-    return {name: part[columns].to_numpy(np.int64) for name, part in table.groupby("image_id", sort=False)}
-
-
-def _view(pipeline: Path) -> ModelView:
-    """What the model saw, where the pipeline's file says so; else the whole image."""
-    try:
-        view = (yaml.safe_load(pipeline.read_text(encoding="utf-8")) or {})["train"]["view"]
-        return ModelView(**{name: value for name, value in view.items() if name in ModelView.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-        return ModelView(224)
 
 
 # ------------------------------------------------------------------------------------------------- pictures

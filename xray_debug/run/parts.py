@@ -103,12 +103,13 @@ class Parts:
         """Rows of all parts."""
         return sum(pq.read_metadata(file).num_rows for file in self.files)
 
-    def table(self) -> pd.DataFrame:
-        """The columns that are no arrays, of all parts, in the order of the rows."""
+    def table(self, without: Sequence[str] = ()) -> pd.DataFrame:
+        """The columns that are no arrays, and not named in `without`, of all parts, in the order of the rows."""
         tables = []
         for file in self.files:
             schema = pq.read_schema(file)
-            names = [field.name for field in schema if not isinstance(field.type, pa.FixedShapeTensorType)]
+            names = [field.name for field in schema
+                     if field.name not in without and not isinstance(field.type, pa.FixedShapeTensorType)]  # fmt: skip
             tables.append(pq.read_table(file, columns=names).replace_schema_metadata(None))
         if not tables:
             return pd.DataFrame()

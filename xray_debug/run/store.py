@@ -7,9 +7,10 @@ into its own work folder, which `work` names.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,11 @@ class Output:
     columns: tuple[str, ...] = ()
     shows: str = ""
     steady: bool = True
+
+    @property
+    def where(self) -> str:
+        """Its place in the run folder, as a reader is told of it."""
+        return f"{self.stage}/{self.place}"
 
 
 OUTPUTS: dict[str, Output] = {
@@ -83,7 +89,6 @@ OUTPUTS: dict[str, Output] = {
     "cleaned": Output("clean", "dataset", "folder", steady=False),
     "control": Output("clean", "control", "folder", steady=False),
     "cleaned views": Output("clean", "views", "arrays"),
-    "control views": Output("clean", "control-views", "arrays"),
     "retrained": Output("retrain", ".", "folder", steady=False),
     "retrained predictions": Output(
         "retrain", "predictions.parquet", "table",
@@ -102,6 +107,7 @@ class Store:
 
     def __init__(self, folder: str | Path, work: Mapping[str, Path] | None = None):
         self.folder, self.work = Path(folder), dict(work or {})
+        self._parts: dict[str, tuple[int, Parts]] = {}  # with the time of the stage.json that they belong to
 
     # ------------------------------------------------------------------------------------------ by name
 
@@ -125,7 +131,7 @@ class Store:
         begun = (self.folder / ".work" / stage).exists()
         done = (self.folder / stage / "stage.json").is_file()
         state = "did not write it" if done else "has not finished" if begun else "has not run"
-        return f"{stage}/{OUTPUTS[name].place} is not in the run folder: stage {stage} {state}"
+        return f"{OUTPUTS[name].where} is not in the run folder: stage {stage} {state}"
 
     def table(self, name: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table (or some of its columns); StoreError where it is absent, damaged or lacks columns."""
@@ -152,8 +158,15 @@ class Store:
         write_json(self.path(name), value)
 
     def parts(self, name: str) -> Parts:
-        """The parts that an engine wrote."""
-        return Parts.read(self._present(name))
+        """The parts that an engine wrote; kept, with what they know of their rows, while the stage is the same."""
+        path, stage = self._present(name), OUTPUTS[name].stage
+        if stage in self.work:
+            return Parts.read(path)
+        mark = (self.folder / stage / "stage.json").stat().st_mtime_ns
+        known = self._parts.get(name)
+        if known is None or known[0] != mark:
+            known = self._parts[name] = (mark, Parts.read(path))
+        return known[1]
 
     def _present(self, name: str) -> Path:
         path = self.path(name)
@@ -196,9 +209,10 @@ class Store:
         """
         from xray_debug.data.views import Views
 
-        name = "views" if version == "original" else f"{version} views"
-        views = Views(Parts.read(self._present(name)).arrays("view"))
-        return views.rows(self.manifest()["view_index"].to_numpy()) if version == "original" else views
+        if version == "original":
+            views = Views(self.parts("views").arrays("view"))
+            return views.rows(self.manifest()["view_index"].to_numpy())
+        return Views(self.parts("cleaned views").arrays("view" if version == "cleaned" else "control_view"))
 
     def boxes(self, kind: str = "text") -> dict[str, np.ndarray]:
         """image_id -> (N, 4) int64, regions of one kind."""
@@ -223,19 +237,39 @@ class Store:
         """The case's saliency map (m, m) float32, or its deletion_curve or insertion_curve; None: not explained."""
         if not self.has("maps"):
             return None
-        return self.parts("maps").find(image_id, column)
+        with self._readable("maps"):
+            found = self.parts("maps").find(image_id, column)
+        return None if found is None else np.array(found)  # what lies in a table cannot be written to
 
-    def saliency_maps(self) -> Iterator[dict]:
-        """Every explained case's image_id, saliency and curves, part by part."""
+    def saliency_maps(self, columns: Sequence[str] = ("image_id", "saliency", "deletion_curve", "insertion_curve")
+                      ) -> Iterator[dict]:  # fmt: skip
+        """These columns of every explained case, part by part."""
         if self.has("maps"):
-            yield from self.parts("maps").rows(["image_id", "saliency", "deletion_curve", "insertion_curve"])
+            with self._readable("maps"):
+                yield from self.parts("maps").rows(columns)
+
+    def explained(self) -> set[str]:
+        """The image_ids of the cases that have a saliency map."""
+        return {row["image_id"] for row in self.saliency_maps(["image_id"])}
+
+    @contextlib.contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path(name)}: not readable: {str(error).splitlines()[0]}") from error
 
     def patches(self) -> Callable[[str], bytes | None]:
         """image_id -> the patch that erases its text, as the audit made it; None where it made none."""
         if not self.has("patches"):
             return lambda image_id: None
         parts = self.parts("patches")
-        return lambda image_id: parts.find(image_id, "patch")
+
+        def patch(image_id: str) -> bytes | None:
+            with self._readable("patches"):
+                return parts.find(image_id, "patch")
+
+        return patch
 
     def record(self, stage: str) -> dict | None:
         """The stage's stage.json; None while the stage is not complete."""

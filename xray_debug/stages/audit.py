@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.classes import class_order
+from xray_debug.data.files import write_table
 from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import contents_digest
 from xray_debug.run.folder import RunError
@@ -36,3 +39,67 @@ def cases_of(store: Store) -> pd.DataFrame:
     cases["file"] = [str(root / path) for path in cases.pop("path")]
     explained = store.table("explanations", ["image_id", "deletion", "insertion"])
     return cases.merge(explained, on="image_id", how="left").reset_index(drop=True)
+
+
+def _bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
+    """The Parquet file of the markers that are pasted, made first; None where nothing is pasted."""
+    from xray_debug.audit.bank import BankWorker, bank_candidates, bank_of, needs_bank
+
+    config, file = context.config, context.scratch / "bank.parquet"
+    if not needs_bank(config.audit):
+        return None
+    if not file.exists():
+        table = bank_candidates(cases, {name for name, own in boxes.items() if len(own)}, config.seed)
+        worker = BankWorker(config.train.view.model_dump(), config.clean.model_dump(), config.seed)
+        whole = replace(context.engine, part=None, merge=False)  # small: everyone who shares the work makes it
+        rows = TableRows(table, lambda part: [{**row, "boxes": boxes[row["image_id"]]} for row in part])
+        parts = whole.run(worker, rows, context.scratch / "bank", "collect markers", most=MOST)
+        write_table(file, pd.DataFrame(bank_of([row for row in parts.rows() if not row["problem"]])))
+    return str(file)
+
+
+def run(context: Context) -> None:
+    from xray_debug.audit.auditor import check_cases, choose_cases, finish
+    from xray_debug.audit.no_evidence import no_evidence
+    from xray_debug.audit.worker import AuditWorker
+
+    store, config = context.store, context.config
+    frame, boxes = store.manifest(), store.boxes()
+    cases = cases_of(store)
+    check_cases(cases)
+    chosen = choose_cases(cases, config.audit.max_cases, config.seed)
+    bank = _bank(context, chosen, boxes) if len(chosen) else None
+
+    def add(rows: list[dict]) -> list[dict]:
+        return [{**row, "boxes": boxes.get(row["image_id"], ()), "saliency": store.saliency(row["image_id"])}
+                for row in rows]  # fmt: skip
+
+    worker = AuditWorker(
+        str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,
+        context.device,
+    )  # fmt: skip
+    parts = context.engine.run(worker, TableRows(chosen, add), store.path("patches"), "audit", most=MOST)
+    table = parts.table(without=("patch",)).to_dict("records")
+    problems = {row["image_id"]: row["problem"] for row in table if row["problem"]}
+    rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
+    evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views())
+    result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence)
+    store.write_table("cases", result.cases)
+    store.write_table("checks", result.checks)
+    store.write_json("verdict", result.verdict)
+    context.facts["images"] = len(result.cases)
+    flagged = int(result.cases["flagged"].sum())
+    context.say(f"{flagged} of {len(result.cases)} cases flagged, {result.passes} forward passes")
+
+
+STAGE = Stage(
+    name="audit",
+    help="Interventions, controls and the verdict.",
+    needs=("manifest", "views", "weights", "description", "explanations", "maps", "regions"),
+    options=("audit", "train.view", "clean.method", "clean.radius", "clean.dilation", "clean.min_dilation",
+             "clean.shape"),
+    outputs=("cases", "checks", "verdict", "patches"),
+    work=run,
+    inputs=inputs,
+    parts=True,
+)  # fmt: skip

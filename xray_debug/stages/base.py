@@ -16,8 +16,8 @@ from xray_debug.run.store import Store
 class Context:
     """What a stage at work is given.
 
-    `folder`: its work folder; `scratch`: a folder for parts that are gone once the stage is complete; `facts`: what it
-    adds to stage.json (`images`).
+    `folder`: its work folder; `scratch`: a folder for parts that are gone once the stage is complete; `stages`: all
+    of the pipeline, in order; `facts`: what it adds to stage.json (`images`).
     """
 
     store: Store
@@ -26,6 +26,7 @@ class Context:
     folder: Path
     scratch: Path
     say: Callable[[str], None]
+    stages: tuple[Stage, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.files import write_json
 from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import file_digest, plugin_digest
 from xray_debug.run.store import Store
@@ -32,12 +34,16 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
 
 
 def run(context: Context) -> None:
-    from xray_debug.text.worker import DetectWorker, boxes_table, resolved_options
+    from xray_debug.text import DetectWorker, boxes_table, resolved_options
 
     config, store = context.config.detect, context.store
     frame, root = store.manifest(), store.dataset_root()
     table = frame[["image_id"]].assign(file=[str(root / path) for path in frame["path"]])
-    options = resolved_options(config.detector, dict(config.options))
+    decided = context.scratch / "options.json"  # what depends on the machine is decided once for all workers
+    if not decided.exists():
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        write_json(decided, resolved_options(config.detector, dict(config.options)))
+    options = json.loads(decided.read_text(encoding="utf-8"))
     worker = DetectWorker(config.detector, config.weights, options, config.batch_size)
     parts = context.engine.run(worker, TableRows(table), context.scratch / "boxes", "detect text", most=MOST)
     boxes = boxes_table(parts.rows(), config.detector)

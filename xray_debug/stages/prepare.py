@@ -78,7 +78,7 @@ def run(context: Context) -> None:
 
 
 def _draw(context: Context) -> Path:
-    from xray_debug.phantom import write_phantom
+    from xray_debug.phantom.dataset import write_phantom
 
     root = context.store.path("phantom")
     write_phantom(root, context.config.phantom, context.config.seed, context.progress("draw the phantom"))

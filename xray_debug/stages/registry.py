@@ -112,7 +112,8 @@ class Job:
         self._tell(f"{stage.name}: {why}")
         folder = self.run.begin(stage.name, mark, again and self.engine.part is None, stage.adopts)
         store = Store(self.run.folder, {stage.name: folder})
-        context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell)
+        context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
+                          tuple(STAGES.values()))  # fmt: skip
         start = time.perf_counter()
         try:
             with MemoryWatch() as memory:

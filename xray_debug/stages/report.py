@@ -8,7 +8,7 @@ from xray_debug.stages.base import Context, Stage
 def run(context: Context) -> None:
     from xray_debug.report.report import write_report
 
-    write_report(context.store, context.config)
+    write_report(context.store, context.config, context.stages)
 
 
 STAGE = Stage(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xray_debug.stats.intervals import Interval, percentile_interval, wilson
+from xray_debug.stats.intervals import LEVEL, wilson
 
 
 class ReliabilityCurve(NamedTuple):
@@ -38,7 +38,7 @@ def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
 
 
 def reliability_curve(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15, level: float = 0.95
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15, level: float = LEVEL
 ) -> ReliabilityCurve:
     """Accuracy against confidence in `bins` bins of equal width. probabilities (n, K), labels (n,)."""
     confidence, right = _confidence(probabilities, labels)
@@ -57,25 +57,3 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     confidence, right = _confidence(probabilities, labels)
     gap = np.bincount(_bins(confidence, bins), weights=right - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
-
-
-def calibration_interval(
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    bins: int = 15,
-    samples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """The expected calibration error with its bootstrap interval."""
-    confidence, right = _confidence(probabilities, labels)
-    gap, place, n = right - confidence, _bins(confidence, bins), len(confidence)
-    rng = np.random.default_rng(seed)
-    # counts of each case in each resample, summed within bins: one matrix product for all resamples
-    in_bin = np.zeros((n, bins))
-    in_bin[np.arange(n), place] = gap
-    draws, step = [], max(4_000_000 // n, 1)
-    for start in range(0, samples, step):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(step, samples - start))
-        draws.append(np.abs(counts @ in_bin).sum(1) / n)
-    return percentile_interval(expected_calibration_error(probabilities, labels, bins), np.concatenate(draws), level)

@@ -1,4 +1,4 @@
-"""Intervals and tests. Every figure this project reports goes through one of these.
+"""Intervals of shares, means and anything that can be resampled.
 
 All functions are pure; those that draw random numbers take a seed and give the same answer for it.
 """
@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats as _scipy
+from scipy import special  # and not scipy.stats, which takes a second to import
 
+LEVEL = 0.95  # of every interval that is not asked for otherwise
 CHUNK = 4_000_000  # numbers held at once while resampling
 
 
@@ -28,7 +29,7 @@ def _check_level(level: float) -> None:
         raise ValueError(f"level: expected a number between 0 and 1, got {level}")
 
 
-def _check_paired(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def check_paired(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The arrays, all of the same length, at least 1, along their first axis."""
     arrays = [np.asarray(a) for a in arrays]
     lengths = {len(a) for a in arrays}
@@ -56,7 +57,7 @@ def _resampled(function: Callable, arrays: list[np.ndarray], samples: int, seed:
     return np.concatenate(parts)
 
 
-def percentile_interval(value: float, draws: np.ndarray, level: float = 0.95) -> Interval:
+def percentile_interval(value: float, draws: np.ndarray, level: float = LEVEL) -> Interval:
     """`value` with the central `level` of `draws` (those that are not nan) as its interval."""
     _check_level(level)
     draws = np.asarray(draws, dtype=float)
@@ -72,7 +73,7 @@ def bootstrap(
     arrays: Sequence[np.ndarray],
     samples: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
     groups: Sequence | None = None,
 ) -> Interval:
     """Percentile bootstrap interval of `function(*arrays)` (Efron, 1979).
@@ -82,7 +83,7 @@ def bootstrap(
         arrays: of one length n; rows are resampled together.
         groups: (n,) patients, say: whole groups are resampled, for rows that are not independent.
     """
-    arrays = _check_paired(arrays)
+    arrays = check_paired(arrays)
     value = function(*arrays)
     if groups is None:
         return percentile_interval(value, _resampled(function, arrays, samples, seed), level)
@@ -103,11 +104,11 @@ def paired_bootstrap_difference(
     second: Sequence[np.ndarray],
     samples: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Interval:
     """Interval of function(*second) - function(*first), the same rows drawn for both (two models, one test set)."""
     first, second = list(first), list(second)
-    arrays, split = _check_paired(first + second), len(first)
+    arrays, split = check_paired(first + second), len(first)
 
     def difference(*all_arrays):
         return function(*all_arrays[split:]) - function(*all_arrays[:split])
@@ -119,13 +120,13 @@ def paired_bootstrap_difference(
     return percentile_interval(difference(*arrays), draws, level)
 
 
-def wilson(k: int | np.ndarray, n: int | np.ndarray, level: float = 0.95) -> Interval:
+def wilson(k: int | np.ndarray, n: int | np.ndarray, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a share k / n (Wilson, 1927); n = 0 gives (nan, 0, 1). Arrays give arrays."""
     _check_level(level)
     k, n = np.asarray(k, dtype=float), np.asarray(n, dtype=float)
     if (k < 0).any() or (k > n).any():
         raise ValueError(f"k, n: expected 0 <= k <= n, got {k} and {n}")
-    z2 = _scipy.norm.ppf((1 + level) / 2) ** 2
+    z2 = special.ndtri((1 + level) / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         share = k / n
         middle = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -137,79 +138,7 @@ def wilson(k: int | np.ndarray, n: int | np.ndarray, level: float = 0.95) -> Int
     return Interval(share, low, high)
 
 
-class McNemar(NamedTuple):
-    """Cases that only the first, and only the second, has right, and the two-sided exact p."""
-
-    only_a: int
-    only_b: int
-    p: float
-
-
-def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
-    """Exact McNemar test of two classifiers on the same cases, (n,) booleans each (McNemar, 1947)."""
-    a, b = (np.asarray(x, dtype=bool) for x in (correct_a, correct_b))
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"correct_a, correct_b: expected the same shape (n,), got {a.shape} and {b.shape}")
-    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
-    if only_a + only_b == 0:
-        return McNemar(0, 0, 1.0)
-    p = 2 * _scipy.binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)
-    return McNemar(only_a, only_b, float(min(p, 1.0)))
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p-values adjusted for being many (Holm, 1979): (n,), in the order given. nan stays nan and is not counted."""
-    p = np.asarray(p_values, dtype=float)
-    known = np.flatnonzero(~np.isnan(p))
-    if ((p[known] < 0) | (p[known] > 1)).any():
-        raise ValueError(f"p_values: expected numbers in [0, 1], got {p}")
-    adjusted = p.copy()
-    order = known[np.argsort(p[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return adjusted
-
-
-class PermutationTest(NamedTuple):
-    """The statistic, its mean when y is shuffled, and the one-sided p (large statistics are evidence)."""
-
-    value: float
-    chance: float
-    p: float
-
-
-def permutation_test(
-    statistic: Callable[[np.ndarray, np.ndarray], float],
-    x: np.ndarray,
-    y: np.ndarray,
-    permutations: int = 1000,
-    seed: int = 0,
-    groups: Sequence | None = None,
-) -> PermutationTest:
-    """Whether statistic(x, y) is larger than when y is shuffled against x.
-
-    p = (1 + number of shuffles at least as large) / (1 + permutations), so never 0 (Phipson and Smyth, 2010).
-    With `groups`, (n,), y is shuffled inside each group only.
-    """
-    x, y = _check_paired([x, y])
-    if permutations < 1:
-        raise ValueError(f"permutations: expected at least 1, got {permutations}")
-    rng, value = np.random.default_rng(seed), float(statistic(x, y))
-    codes = np.zeros(len(y), int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(codes) != len(y):
-        raise ValueError(f"groups: expected {len(y)}, one per row, got {len(codes)}")
-    places, draws = np.argsort(codes, kind="stable"), np.empty(permutations)
-    for i in range(permutations):
-        shuffled = np.empty_like(y)
-        # sorting by (group, random number) shuffles within each group
-        shuffled[places] = y[np.lexsort((rng.random(len(y)), codes))]
-        draws[i] = statistic(x, shuffled)
-    tolerance = 1e-12 * max(abs(value), 1)
-    at_least = int((draws >= value - tolerance).sum())
-    return PermutationTest(value, float(draws.mean()), (1 + at_least) / (1 + permutations))
-
-
-def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
+def mean_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
     """Mean of the values that are not nan and its interval by Student's t; one value has no interval (nan)."""
     _check_level(level)
     values = np.asarray(values, dtype=float).ravel()
@@ -220,5 +149,5 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
     mean = float(values.mean())
     if n == 1:
         return Interval(mean, float("nan"), float("nan"))
-    half = float(_scipy.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(special.stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)

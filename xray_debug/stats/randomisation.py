@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
+
+from xray_debug.stats.intervals import check_paired
 
 
 def sign_flip_p(differences: np.ndarray, samples: int, seed: int) -> float:
@@ -43,3 +48,42 @@ def label_permutation_p(beyond: np.ndarray, codes: np.ndarray, permutations: int
     shuffled = np.random.default_rng(seed).permuted(np.tile(codes, (permutations, 1)), axis=1)
     hits = own_over_others(beyond, shuffled).mean(axis=1) >= own_over_others(beyond, codes).mean() - 1e-12
     return float((1 + hits.sum()) / (1 + permutations))
+
+
+class PermutationTest(NamedTuple):
+    """The statistic, its mean when y is shuffled, and the one-sided p (large statistics are evidence)."""
+
+    value: float
+    chance: float
+    p: float
+
+
+def permutation_test(
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    x: np.ndarray,
+    y: np.ndarray,
+    permutations: int = 1000,
+    seed: int = 0,
+    groups: Sequence | None = None,
+) -> PermutationTest:
+    """Whether statistic(x, y) is larger than when y is shuffled against x.
+
+    p = (1 + number of shuffles at least as large) / (1 + permutations), so never 0 (Phipson and Smyth, 2010).
+    With `groups`, (n,), y is shuffled inside each group only.
+    """
+    x, y = check_paired([x, y])
+    if permutations < 1:
+        raise ValueError(f"permutations: expected at least 1, got {permutations}")
+    rng, value = np.random.default_rng(seed), float(statistic(x, y))
+    codes = np.zeros(len(y), int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(codes) != len(y):
+        raise ValueError(f"groups: expected {len(y)}, one per row, got {len(codes)}")
+    places, draws = np.argsort(codes, kind="stable"), np.empty(permutations)
+    for i in range(permutations):
+        shuffled = np.empty_like(y)
+        # sorting by (group, random number) shuffles within each group
+        shuffled[places] = y[np.lexsort((rng.random(len(y)), codes))]
+        draws[i] = statistic(x, shuffled)
+    tolerance = 1e-12 * max(abs(value), 1)
+    at_least = int((draws >= value - tolerance).sum())
+    return PermutationTest(value, float(draws.mean()), (1 + at_least) / (1 + permutations))

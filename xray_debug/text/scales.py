@@ -16,6 +16,9 @@ from xray_debug.data.boxes import TextBox, intersection_areas
 BASE = 768  # pixels, long side
 ENLARGE = 2.0
 STRIDE = 32  # sides of the networks' inputs are multiples of this
+REACH = 16  # pixels around a trace of text that must be read closely
+CONTEXT = 2  # cells of STRIDE pixels read around those that matter, for the network to see what they lie in
+TRIM = 16  # pixels at the cut edges of a place whose reading does not count
 
 
 def working_sides(height: int, width: int, base: int = BASE, finest: int = 2 * BASE) -> list[int]:
@@ -66,6 +69,39 @@ def _tile_spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, in
     starts = [*range(0, length - tile, tile - overlap), length - tile]
     edges = [0, *((a + tile + b) // 4 * 2 for a, b in zip(starts[:-1], starts[1:], strict=True)), length]
     return list(zip(starts, edges[:-1], edges[1:], strict=True))
+
+
+def close_ups(seen: np.ndarray, scale: tuple[float, float], height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Where to read closely: (x0, y0, x1, y1) in pixels of a reading, multiples of STRIDE, with context.
+
+    `seen`: bool (h, w), a trace of text in a coarser map; `scale`: pixels of the reading per pixel of that map (x, y);
+    `height`, `width`: of the reading, multiples of STRIDE. Places whose joint rectangle costs no more are joined.
+    """
+    rows, columns = (index[:, None] for index in np.nonzero(seen))
+    around = np.array([-REACH, 0, REACH])
+    y = ((rows + 0.5) * scale[1] + around).clip(0, height - 1).astype(int) // STRIDE
+    x = ((columns + 0.5) * scale[0] + around).clip(0, width - 1).astype(int) // STRIDE
+    cells = np.zeros((height // STRIDE, width // STRIDE), np.uint8)
+    cells[y[:, :, None], x[:, None, :]] = 1
+    count, _, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
+    found = [(x - CONTEXT, y - CONTEXT, x + w + CONTEXT, y + h + CONTEXT) for x, y, w, h, _ in stats[1:count].tolist()]
+    limit = (0, 0), cells.shape[::-1]
+    found = [tuple(np.clip(np.reshape(box, (2, 2)), *limit).ravel().tolist()) for box in found]
+    return [tuple(STRIDE * v for v in box) for box in _joined(found)]
+
+
+def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Boxes, any two replaced by the box around both while that has no more area than the two."""
+    def area(box) -> int:
+        return (box[2] - box[0]) * (box[3] - box[1])
+
+    boxes = sorted(boxes)
+    for i, a in enumerate(boxes):
+        for j, b in enumerate(boxes[:i]):
+            both = min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+            if area(both) <= area(a) + area(b):
+                return _joined([both, *boxes[:j], *boxes[j + 1:i], *boxes[i + 1:]])
+    return boxes
 
 
 def to_image(rectangle: np.ndarray, scale: tuple[float, float], height: int, width: int,

@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 
 from xray_debug.data.boxes import rasterise_boxes
+from xray_debug.data.files import write_json
 from xray_debug.data.images import SUFFIXES, ImageError, read_image, to_gray8
-from xray_debug.text.detectors.registry import CraftLiteDetector, load_detector
+from xray_debug.stats.seeds import rng_of
+from xray_debug.text.detectors import load_detector
+from xray_debug.text.detectors.craft_lite import CraftLiteDetector
 from xray_debug.text.scales import BASE, resize_to
 from xray_debug.text.training.samples import Background
 from xray_debug.text.training.targets import EDGE, Character, draw_targets
@@ -31,9 +34,10 @@ def load_backgrounds(
     """
     files = sorted(f for f in Path(folder).rglob("*") if f.suffix.lower() in SUFFIXES)
     if len(files) > limit:
-        files = [files[i] for i in sorted(np.random.default_rng(seed).permutation(len(files))[:limit])]
-    corrections = json.loads(review.read_text()) if review else None
-    suspected = json.loads(boxes_file.read_text()) if boxes_file and boxes_file.exists() and not teacher else {}
+        files = [files[i] for i in sorted(rng_of(seed, "backgrounds").permutation(len(files))[:limit])]
+    corrections = json.loads(review.read_text(encoding="utf-8")) if review else None
+    known = boxes_file is not None and boxes_file.exists() and not teacher
+    suspected = json.loads(boxes_file.read_text(encoding="utf-8")) if known else {}
     reader = CraftLiteDetector(teacher, mirror=False) if teacher else load_detector("ppocr")
     result, total = [], len(files) + phantoms
     for i, file in enumerate(files):
@@ -51,7 +55,7 @@ def load_backgrounds(
         if progress:
             progress(i + 1, total)
     if boxes_file and not teacher:
-        boxes_file.write_text(json.dumps(suspected))
+        write_json(boxes_file, suspected)
     result += phantom_backgrounds(phantoms, seed)
     if not result:
         raise ValueError(f"{folder}: expected radiographs ({' '.join(SUFFIXES)}), found none")

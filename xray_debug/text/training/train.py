@@ -22,8 +22,10 @@ import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
+from xray_debug.data.files import atomic_write
+from xray_debug.stats.seeds import rng_of
 from xray_debug.text.craft import CraftLite, load_lite, prepare, save_lite
-from xray_debug.text.detectors.registry import amx_or_bf16
+from xray_debug.text.detectors.craft_lite import measured_precision
 from xray_debug.text.training.backgrounds import load_backgrounds
 from xray_debug.text.training.samples import Background, make_sample
 
@@ -58,7 +60,7 @@ class Samples(Dataset):
         return self.count - self.first
 
     def __getitem__(self, index: int):
-        rng = np.random.default_rng((self.seed, self.first + index))
+        rng = rng_of(self.seed, "sample", self.first + index)
         background = self.backgrounds[rng.integers(len(self.backgrounds))]
         sample = make_sample(background, rng, self.crop)
         sure = sample.drawn | (sample.maps[0] > 0.05) | (background.known is not None)
@@ -96,10 +98,9 @@ class State:
     seconds: float = 0.0
 
     def save(self, path: Path, settings: dict) -> None:
-        partial = path.with_suffix(".partial")
-        torch.save({"net": self.net.state_dict(), "mean": self.mean.state_dict(), "settings": settings,
-                    "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds}, partial)
-        partial.replace(path)
+        kept = {"net": self.net.state_dict(), "mean": self.mean.state_dict(), "settings": settings,
+                "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds}
+        atomic_write(path, lambda file: torch.save(kept, file))
 
     def resume(self, path: Path, settings: dict) -> None:
         saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -147,7 +148,7 @@ def train(backgrounds: list[Background], out: Path, options: TrainOptions, initi
     steps = options.steps or 10**7
     samples = Samples(backgrounds, steps * options.batch, options.crop, options.seed, state.step * options.batch)
     loader = DataLoader(samples, options.batch, num_workers=workers, prefetch_factor=4 if workers else None)
-    low, clock, shown = amx_or_bf16(), time.monotonic() - state.seconds, None
+    low, clock, shown = measured_precision() == "bf16", time.monotonic() - state.seconds, None
     for batch in loader:
         done = state.seconds / 60 / options.minutes if options.minutes else state.step / steps
         if done >= 1:

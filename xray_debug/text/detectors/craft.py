@@ -1,8 +1,8 @@
 """The official CRAFT network, through the package craft-text-detector (the extra `craft`).
 
 The package fails on today's libraries in two places: it imports `model_urls`, which torchvision dropped, and it makes
-ragged numpy arrays. Its networks are used as they are; the import is mended for its duration only, and `craft.decode`
-takes the place of its decoding (the tests show that the two agree).
+ragged numpy arrays. Its networks are used as they are; the import is mended for its duration only, and
+`text.craft.decode` takes the place of its decoding (the tests show that the two agree).
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+
+from xray_debug.data.files import atomic_write, file_sha256
+from xray_debug.text.craft import Word
+from xray_debug.text.detectors.base import MapDetector
+from xray_debug.text.detectors.registry import DETECTORS
 
 WEIGHTS = {
     "craft": ("craft_mlt_25k.pth", "4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17"),
@@ -70,14 +75,6 @@ def refine_network() -> torch.nn.Module:
     return _package("models.refinenet").RefineNet().eval()
 
 
-def sha256(path: str | Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def find_weights(kind: str, path: str | Path | None, download: bool = False, expected: str | None = None) -> Path:
     """The weight file of `kind`, its sha256 printed and checked against `expected` (default: the official one)."""
     place = Path(path) if path is not None else known_place(kind)
@@ -88,7 +85,7 @@ def find_weights(kind: str, path: str | Path | None, download: bool = False, exp
                 "there, or ask for the download (download=True)"
             )
         download_weights(kind)
-    found, expected = sha256(place), expected or WEIGHTS[kind][1]
+    found, expected = file_sha256(place), expected or WEIGHTS[kind][1]
     print(f"{place}: sha256 {found}")
     if found != expected:
         raise ValueError(f"{place}: expected sha256 {expected}, found {found}; not the weights asked for")
@@ -97,21 +94,22 @@ def find_weights(kind: str, path: str | Path | None, download: bool = False, exp
 
 def download_weights(kind: str = "craft", url: str | None = None) -> Path:
     """Fetches official weights to their known place; only ever called when a person asks. The sha256 must fit."""
-    place = known_place(kind)
+    place, (name, expected) = known_place(kind), WEIGHTS[kind]
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".part")
-    try:
-        with urllib.request.urlopen(url or URLS[kind], timeout=60) as reply, open(partial, "wb") as file:
+
+    def fetch(file) -> None:
+        digest = hashlib.sha256()
+        with urllib.request.urlopen(url or URLS[kind], timeout=60) as reply:
             while block := reply.read(1 << 20):
+                digest.update(block)
                 file.write(block)
+        if digest.hexdigest() != expected:
+            raise ValueError(f"{name}: expected sha256 {expected}, the download has {digest.hexdigest()}")
+
+    try:
+        atomic_write(place, fetch)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        name = WEIGHTS[kind][0]
         raise ValueError(f"{name}: the download failed ({error}); fetch it by hand and give its path") from error
-    if (found := sha256(partial)) != WEIGHTS[kind][1]:
-        partial.unlink()
-        raise ValueError(f"{WEIGHTS[kind][0]}: expected sha256 {WEIGHTS[kind][1]}, the download has {found}")
-    partial.replace(place)
     return place
 
 
@@ -131,3 +129,38 @@ def normalise(image: np.ndarray) -> np.ndarray:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     values = (image.astype(np.float32) - np.float32(MEAN) * 255) / (np.float32(SPREAD) * 255)
     return values.transpose(2, 0, 1)
+
+
+@DETECTORS.register("craft", help="CRAFT's official network and weights (extra craft)")
+class CraftDetector(MapDetector):
+    """The official network. `refine`: refine links (RefineNet), `refiner`: its weights; `download`: fetch what lacks.
+
+    `sha256`, `refiner_sha256`: expected digests, where weights other than the official ones are meant.
+    """
+
+    name = "craft"
+
+    def __init__(self, weights=None, refine=False, refiner=None, download=False, sha256=None, refiner_sha256=None,
+                 **options):
+        super().__init__(**options)
+        need_package()  # first: without it, weights are no use
+        path = find_weights("craft", weights, download, sha256)
+        self.net = load_state(craft_network(), path)
+        self.refiner = None
+        if refine:
+            path = find_weights("refiner", refiner, download, refiner_sha256)
+            self.refiner = load_state(refine_network(), path).to(self.device)
+        self.net.to(self.device)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return normalise(image)
+
+    def maps(self, batch: torch.Tensor) -> torch.Tensor:
+        scores, features = self.net(batch)
+        if self.refiner is not None:
+            scores = torch.cat([scores[..., :1], self.refiner(scores, features)], dim=-1)
+        return scores.permute(0, 3, 1, 2)
+
+    def rectangle(self, word: Word, shape: tuple[int, int]) -> np.ndarray:
+        quad = word.quad(*shape)
+        return np.concatenate([quad.min(axis=0), quad.max(axis=0)]).astype(np.float64)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from xray_debug.data.files import file_sha256
 from xray_debug.text import load_detector
-from xray_debug.text.detectors import official
+from xray_debug.text.detectors import craft as official
 from xray_debug.text.scales import pad_to
 
 pytest.importorskip("gdown", reason="extra craft is not installed")
@@ -39,7 +40,7 @@ def image():
 
 
 def detector(weights, **options):
-    digest = official.sha256(weights / "craft.pth")
+    digest = file_sha256(weights / "craft.pth")
     return load_detector("craft", weights / "craft.pth", sha256=digest, base=96, finest=96, **options)
 
 
@@ -66,7 +67,7 @@ def test_score_maps_equal_the_packages(weights, image, refine):
     options = {}
     if refine:
         path = weights / "refiner.pth"
-        options = {"refine": True, "refiner": path, "refiner_sha256": official.sha256(path)}
+        options = {"refine": True, "refiner": path, "refiner_sha256": file_sha256(path)}
     found = detector(weights, **options).score_maps(image)
     assert found.std() > 0.01
     np.testing.assert_allclose(found, expected[:, :48, :36], atol=1e-4)
@@ -107,7 +108,7 @@ def test_other_weights_are_refused(weights):
 
 
 def test_the_digest_is_printed(weights, capsys):
-    digest = official.sha256(weights / "refiner.pth")
+    digest = file_sha256(weights / "refiner.pth")
     official.find_weights("refiner", weights / "refiner.pth", expected=digest)
     assert digest in capsys.readouterr().out
 
@@ -130,6 +131,6 @@ def test_a_download_of_the_wrong_bytes_is_thrown_away(tmp_path, monkeypatch):
 
 
 def test_weights_of_another_network_are_refused(weights):
-    digest = official.sha256(weights / "refiner.pth")
+    digest = file_sha256(weights / "refiner.pth")
     with pytest.raises(ValueError, match="not the weights of this network"):
         load_detector("craft", weights / "refiner.pth", sha256=digest)

@@ -1,0 +1,167 @@
+"""Whole runs: skipping, resuming, decisions, seeds, shares, and how often an image is decoded."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from xray_debug.data.images import read_image
+from xray_debug.review.decisions import ReviewDB
+from xray_debug.run.folder import Run, RunError
+from xray_debug.stages import registry
+
+
+def files_of(folder, suffix) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob(f"*{suffix}"))}
+
+
+def test_a_finished_run_is_skipped(pipeline):
+    assert pipeline.run() == []
+    assert all(not pipeline.why(stage) for stage in registry.STAGES)
+
+
+def test_decisions_of_reviewers_are_followed(pipeline):
+    store = pipeline.store
+    changes, frame = store.table("changes"), store.manifest().set_index("image_id")
+    rejected, edited, train = (changes[changes["split"] == split]["image_id"].iloc[i]
+                               for split, i in (("test", 0), ("test", 1), ("train", 0)))  # fmt: skip
+    review = ReviewDB(store.review_file)
+    review.decide(rejected, "reject")
+    review.decide(train, "reject")
+    review.decide(edited, "edit", [[5, 60, 25, 80]])
+    assert pipeline.why("clean") == "input decisions changed"
+    assert "clean" in pipeline.run(only="clean")
+    for name in (rejected, train):
+        original = store.image_file(frame.loc[name, "path"])
+        assert next(store.path("cleaned").rglob(name)).read_bytes() == original.read_bytes()
+    log = store.table("changes").set_index("image_id")
+    assert rejected not in log.index and train not in log.index
+    assert log.loc[edited, "origin"] == "reviewer" and json.loads(log.loc[edited, "boxes"]) == [[5, 60, 25, 80]]
+    original = read_image(store.image_file(frame.loc[edited, "path"]))
+    cleaned = read_image(next(store.path("cleaned").rglob(log.loc[edited, "file"])))
+    rows, columns = np.nonzero(original != cleaned)
+    assert len(rows) and rows.min() >= 57 and rows.max() < 83 and columns.min() >= 2 and columns.max() < 28
+    assert pipeline.why("retrain") and not pipeline.why("train")
+
+
+def test_a_seed_more_keeps_those_that_are_trained(pipeline):
+    folder = pipeline.store.path("model")
+    before = {seed: (folder / f"seed-{seed}" / "model.safetensors").stat().st_mtime_ns for seed in (0, 1)}
+    contents = files_of(folder, ".safetensors")
+    history = (folder / "seed-0" / "history.csv").read_bytes()
+    pipeline.config.seeds = [0, 1, 2]
+    assert pipeline.why("train") == "option seeds changed"
+    pipeline.run(only="train")
+    after = files_of(folder, ".safetensors")
+    assert all(after[name] == data for name, data in contents.items()) and len(after) == len(contents) + 1
+    assert (folder / "seed-0" / "history.csv").read_bytes() == history  # holds times: it was not trained again
+    assert before and set(pipeline.store.table("predictions")["seed"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("engine.workers", 7), ("explain.batch_size", 3), ("detect.batch_size", 2), ("audit.batch_size", 5),
+    ("train.devices", 2), ("train.nodes", 2),
+])  # fmt: skip
+def test_options_of_the_machine_invalidate_nothing(pipeline, option, value):
+    section, name = option.split(".")
+    setattr(getattr(pipeline.config, section), name, value)
+    assert all(not pipeline.why(stage) for stage in registry.STAGES)
+
+
+@pytest.mark.parametrize(("option", "value", "stages"), [
+    ("train.epochs", 5, {"train", "retrain"}), ("detect.options", {"mirror": False}, {"detect"}),
+    ("clean.radius", 4, {"audit", "clean"}), ("audit.controls", 2, {"audit"}), ("report.bootstrap", 100, {"report"}),
+    ("explain.mask_size", 14, {"explain"}), ("prepare.near_duplicate_bits", 2, {"prepare"}),
+    ("train.batch_size", 4, {"train", "retrain"}),
+])  # fmt: skip
+def test_options_that_change_results_invalidate_their_stages(pipeline, option, value, stages):
+    section, name = option.split(".")
+    setattr(getattr(pipeline.config, section), name, value)
+    assert {stage for stage in registry.STAGES if f"option {option}" in pipeline.why(stage)} >= stages
+
+
+def test_code_is_part_of_the_fingerprint(pipeline, monkeypatch):
+    real = registry.code_digest
+    monkeypatch.setattr(registry, "code_digest", lambda module, **options: real(module, **options) + "x"
+                        if module.endswith(".detect") else real(module, **options))  # fmt: skip
+    assert pipeline.why("detect") == "code changed"
+    assert pipeline.why("audit") == "if stage detect gives another result" and not pipeline.why("train")
+    assert pipeline.run() == ["detect"]  # it gave the same boxes, so nothing after it runs
+
+
+def test_an_edited_mask_of_the_user_is_seen(pipeline, tmp_path):
+    from xray_debug.data.images import write_image
+
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    name = pipeline.store.table("cases")["image_id"].iloc[0]
+    mask = np.zeros((96, 96), np.uint8)
+    mask[30:50, 30:50] = 255
+    write_image(masks / name, mask)
+    pipeline.config.audit.regions = str(masks)
+    pipeline.run(only="audit")
+    assert not pipeline.why("audit")
+    mask[10:20, 10:20] = 255
+    write_image(masks / name, mask)
+    assert pipeline.why("audit") == "input regions of the user changed"
+
+
+def test_an_image_is_decoded_a_few_times(finished, tmp_path, monkeypatch):
+    """prepare, detect, audit (test images) and clean decode each image once; the report decodes what it shows."""
+    from xray_debug.data import images
+
+    other = type(finished)(tmp_path / "run", finished.config.model_dump())
+    other.config.engine.workers = 1
+    other.config.seeds = [0]
+    images.DECODES.clear() if hasattr(images.DECODES, "clear") else None
+    before = images.decodes() if hasattr(images, "decodes") else None
+    other.run(only="prepare")
+    frame = other.store.manifest()
+    assert before is not None
+    counts = {}
+    for stage in ("train", "explain", "detect", "audit", "clean", "retrain", "report"):
+        start = images.decodes()
+        other.run(only=stage)
+        counts[stage] = images.decodes() - start
+    total, test = len(frame), int((frame["split"] == "test").sum())
+    audited = len(other.store.table("cases"))
+    assert counts["train"] == counts["explain"] == counts["retrain"] == 0
+    assert counts["detect"] == total
+    assert audited <= counts["audit"] <= 2 * audited and audited <= test
+    assert counts["clean"] <= total + 300
+    assert counts["report"] <= other.config.report.max_flagged
+
+
+def test_shares_and_a_merge_give_the_same_boxes(pipeline):
+    from xray_debug.run.engine import Engine, EngineError
+
+    before = pipeline.store.path("regions").read_bytes()
+
+    def share(**options):
+        run = Run(pipeline.folder)
+        engine = Engine(pipeline.config.engine, **options)
+        with run.locked(options.get("part")):
+            return registry.Job(run, pipeline.config, engine, pipeline.said.append, only="detect", force=force)()
+
+    pipeline.config.detect.options = {"text_threshold": 0.66}
+    force = False
+    share(part=(1, 2))
+    with pytest.raises(EngineError, match="parts are missing"):
+        share(merge=True)
+    share(part=(2, 2))
+    assert pipeline.store.path("regions").read_bytes() == before  # the old result stays until the merge
+    share(merge=True)
+    first = pipeline.store.path("regions").read_bytes()
+    shutil.rmtree(pipeline.folder / "detect")
+    pipeline.run(only="detect")
+    assert pipeline.store.path("regions").read_bytes() == first
+    with pytest.raises(RunError, match="--part: stage train cannot be shared out"):
+        run = Run(pipeline.folder)
+        registry.Job(run, pipeline.config, Engine(part=(1, 2)), print, only="train", force=True)()
+
+
+def test_an_unfinished_stage_is_named(pipeline):
+    shutil.rmtree(pipeline.folder / "detect")
+    with pytest.raises(RunError, match="stage audit needs stage detect, which is not complete"):
+        pipeline.run(only="audit")

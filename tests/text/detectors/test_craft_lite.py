@@ -1,0 +1,144 @@
+"""The bundled detector: what it finds, and that close reading of a few places gives what reading all closely gives."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from text_fixture import film
+
+from xray_debug.config import PhantomConfig
+from xray_debug.data.boxes import iou
+from xray_debug.phantom import make_case
+from xray_debug.text import load_detector
+from xray_debug.text.craft import CraftLite, save_lite
+from xray_debug.text.detectors import craft_lite
+from xray_debug.text.detectors.craft_lite import BUNDLED, CraftLiteDetector
+from xray_debug.text.scales import TRIM
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_the_bundled_weights_find_a_letter(precision):
+    image = film(768, 640, "L", (60, 120), 2.4)
+    (found,) = load_detector("craft-lite", precision=precision).detect([image])
+    assert len(found) == 1
+    rows, columns = np.nonzero(image > 200)
+    x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    box = found[0]
+    common = (min(x1, box.x1) - max(x0, box.x0)) * (min(y1, box.y1) - max(y0, box.y0))
+    assert common >= 0.8 * (x1 - x0) * (y1 - y0)
+
+
+def test_the_bundled_weights_find_nothing_on_an_empty_film():
+    assert load_detector("craft-lite").detect([film(768, 640, ""), np.zeros((50, 60), np.uint8)]) == [[], []]
+
+
+def test_a_large_film_is_read_for_its_small_print():
+    image = film(1536, 1200, "AP 110 kV", (800, 1400), 1.1, 250)
+    (found,) = load_detector("craft-lite").detect([image])
+    assert any(box.x0 > 700 and box.y0 > 1300 for box in found)
+
+
+def test_the_bundled_weights_are_small():
+    assert BUNDLED.stat().st_size <= 8_000_000
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return load_detector("craft-lite", precision="fp32")
+
+
+def area_read(detector, monkeypatch) -> list[tuple[str, int]]:
+    """Fills up with (what reads, pixels) of every reading that `detector` does from now on."""
+    done, run = [], detector.run
+    monkeypatch.setattr(detector, "run", lambda values, network: (
+        done.append((network.__name__, values.shape[1] * values.shape[2])), run(values, network))[1])
+    return done
+
+
+def test_close_reading_gives_what_reading_all_closely_gives(exact, monkeypatch):
+    """On six phantoms: the same boxes but for a pixel or two and for those at the threshold, for two thirds of the
+    network's work at most."""
+    configs = [PhantomConfig(style=("mixed", "rotated")[i % 2]) for i in range(6)]
+    images = [make_case(config, "COVID-19", ("close reading", i)).image for i, config in enumerate(configs)]
+    done = area_read(exact, monkeypatch)
+    close = exact.detect(images)
+    assert sum(pixels for _, pixels in done) < 2 / 3 * len(images) * 2 * 512 * 512
+    monkeypatch.setattr(exact, "look", None)
+    compared = 0
+    for some, others in itertools.permutations((close, exact.detect(images))):
+        for boxes, candidates in zip(some, others, strict=True):
+            for box in boxes:
+                if box.score > exact.thresholds.text + 0.02:
+                    overlaps = iou([box.box], [other.box for other in candidates])[0]
+                    assert overlaps.max() > 0.85
+                    assert box.score == pytest.approx(candidates[int(overlaps.argmax())].score, abs=0.05)
+                    compared += 1
+    assert compared > 10
+
+
+def test_where_a_film_is_empty_only_the_look_is_done(exact, monkeypatch):
+    done = area_read(exact, monkeypatch)
+    assert exact.detect([film(768, 768, "")]) == [[]]
+    assert done == [("forward", 384 * 384)]
+
+
+def test_a_look_that_sees_all_reads_all(tmp_path):
+    """With look=0 and a threshold that anything may reach, the places are the film: equal, bit for bit."""
+    torch.manual_seed(0)
+    net = CraftLite((4, 4, 6, 6, 8))
+    torch.nn.init.constant_(net.head[-1].bias, 0.0)
+    torch.nn.init.normal_(net.head[-1].weight, std=3.0)
+    save_lite(net, tmp_path / "tiny.safetensors")
+    options = {"precision": "fp32", "base": 128, "finest": 256, "text_threshold": 0.5}
+    whole, close = (CraftLiteDetector(tmp_path / "tiny.safetensors", look=look, **options) for look in (None, 0.0))
+    for image in (film(300, 260), film(60, 40)):
+        assert close.detect([image]) == whole.detect([image])
+        for (a, _), (b, _) in zip(close.readings(image), whole.readings(image), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_places_are_read_with_their_edges_trimmed_and_the_rest_is_zero(exact, monkeypatch):
+    values = np.random.default_rng(0).random((2, 128, 192)).astype(np.float32)
+
+    def network(batch):  # local: what it gives depends on a pixel alone
+        return batch[:, :, ::2, ::2]
+
+    found = exact._read(values, network, [(0, 0, 96, 64), (96, 64, 192, 128)])
+    expected, trim = np.zeros((2, 64, 96), np.float32), TRIM // 2
+    expected[:, :32 - trim, :48 - trim] = values[:, ::2, ::2][:, :32 - trim, :48 - trim]
+    expected[:, 32 + trim:, 48 + trim:] = values[:, ::2, ::2][:, 32 + trim:, 48 + trim:]
+    np.testing.assert_array_equal(found, expected)
+    straight = np.full_like(found, 0.5)
+    np.testing.assert_allclose(exact._read(values, network, [(0, 0, 192, 128)], straight),
+                               (values[:, ::2, ::2] + 0.5) / 2)
+
+
+def test_the_mirror_image_is_read_turned_back(exact):
+    batch = torch.from_numpy(exact.prepare(film(128, 160)))[None]
+    with torch.inference_mode():
+        expected = exact.forward(torch.from_numpy(batch.numpy()[..., ::-1].copy())).numpy()[..., ::-1]
+        np.testing.assert_array_equal(exact.mirrored(batch).numpy(), expected)
+        np.testing.assert_allclose(exact.maps(batch).numpy(), (exact.forward(batch).numpy() + expected) / 2, atol=1e-6)
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="precision must be"):
+        load_detector("craft-lite", precision="fp8")
+    with pytest.raises(ValueError, match="look must be"):
+        load_detector("craft-lite", look=1.0)
+    with pytest.raises(ValueError, match="missing.safetensors: no such weight file"):
+        load_detector("craft-lite", "missing.safetensors")
+
+
+@pytest.mark.parametrize("measured, dtype", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_auto_takes_what_was_measured(monkeypatch, measured, dtype):
+    monkeypatch.setattr(craft_lite, "measured_precision", lambda: measured)
+    assert load_detector("craft-lite", precision="auto").dtype == dtype
+    assert load_detector("craft-lite", precision="fp32").dtype == torch.float32
+
+
+def test_half_precision_finds_what_single_precision_finds(exact):
+    half, image = load_detector("craft-lite", precision="bf16"), film(384, 320, "L", (60, 120), 2.4)
+    (a,), (b,) = exact.detect([image])[0], half.detect([image])[0]
+    assert iou([a.box], [b.box])[0, 0] > 0.85 and a.score == pytest.approx(b.score, abs=0.05)

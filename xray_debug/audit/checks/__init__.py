@@ -1,0 +1,36 @@
+"""The checks of the audit: one class each, that adds frames to a case, columns to its row, questions to the verdict."""
+
+# checks are made, and spoken of in the verdict, in the order of these lines
+# isort: off
+from xray_debug.audit.checks import text
+from xray_debug.audit.checks import absence
+from xray_debug.audit.checks import border
+from xray_debug.audit.checks import field
+from xray_debug.audit.checks import regions
+from xray_debug.audit.checks import source
+from xray_debug.audit.checks import properties
+
+# isort: on
+from xray_debug.audit.checks.base import CHECKS, Check, per_class
+from xray_debug.audit.checks.region import RegionCheck
+
+__all__ = ["CHECKS", "Check", "RegionCheck", "absence", "all_checks", "border", "field", "per_class", "properties",
+           "regions", "source", "text"]
+
+
+def all_checks(config) -> list[Check]:
+    """Every registered check, made for these options, in the order of the registry.
+
+    ValueError where two checks, or a check and the user's regions, share the name of a region.
+    """
+    found, taken = [], set()
+    for name in CHECKS:
+        check = CHECKS[name](config)
+        check.name = name
+        shared = taken & set(getattr(check, "regions", ()))
+        if shared:
+            raise ValueError(f"check {name!r}: expected another name than {sorted(shared)[0]!r} for its region, "
+                             f"a check before it has one of this name")
+        taken |= set(getattr(check, "regions", ()))
+        found.append(check)
+    return found

@@ -1,0 +1,104 @@
+"""What all checks of a region have in common: it is removed and shown alone on the image whose text is gone.
+
+A region is removed and revealed in the model's pixels, on the image without its text, so that what it does is not the
+text's doing; its controls are masks of the same area elsewhere.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from xray_debug.audit.checks.base import Check, per_class
+from xray_debug.audit.frames import Case, Frames, centre_box, composite
+from xray_debug.audit.hypotheses import Hypothesis, beyond_controls
+from xray_debug.audit.measures import Outcomes
+from xray_debug.audit.summary import paired
+from xray_debug.cleaning.controls import moved_masks
+
+CONTROLS = 2
+INPAINT_RADIUS = 3  # view pixels
+LARGE = 0.1  # area share from which a region must also tell the class alone
+PER_REGION = 3 + CONTROLS  # frames
+
+
+class RegionCheck(Check):
+    """A check of one or more regions. It says where they are; frames, columns and questions follow from that."""
+
+    regions: tuple[str, ...] = ()  # names; a column or a question bears the region's name
+
+    def masks(self, case: Case) -> dict[str, np.ndarray]:
+        """name -> bool (S, S) in the view, of the regions that this image has."""
+        raise NotImplementedError
+
+    def most_frames(self) -> int:
+        return PER_REGION * len(self.regions)
+
+    def frames(self, case: Case, frames: Frames) -> dict[str, np.ndarray]:
+        """For every region: inpainted, blurred, alone on the baseline; and CONTROLS matched masks inpainted.
+
+        Returns the masks; a region of which the view shows nothing, or nothing but it, is left out.
+        """
+        masks = {name: mask for name, mask in self.masks(case).items() if mask.any() and not mask.all()}
+        image, base = case.text_free, case.baseline
+        for name, mask in masks.items():
+            weight = mask.astype(np.float32)
+            frames.add(f"region/{name}/inpainted", without(image, mask))
+            frames.add(f"region/{name}/blurred", composite(base, image, weight))
+            frames.add(f"region/{name}/only", composite(image, base, weight))
+            controls = moved_masks(mask, case.text.mask > 0, case.seed_for("regions"), CONTROLS)
+            for index, control in enumerate(controls):
+                frames.add(f"region/{name}/control/{index}", without(image, control))
+        return masks
+
+    def columns(self, case: Case, out: Outcomes, kept: dict[str, np.ndarray] | None) -> dict:
+        """Probability of the predicted class with each region inpainted, blurred and alone; its area; class effects."""
+        row, base = {}, out.vector(out.without_text)
+        for name, mask in (kept or {}).items():
+            controls = out.group(f"region/{name}/control").mean(axis=0)
+            row[f"region_{name}_area"] = float(mask.mean())
+            for what in ("inpainted", "blurred", "only"):
+                row[f"region_{name}_p_{what}"] = out.p(f"region/{name}/{what}")
+            row[f"region_{name}_decision"] = out.decision(f"region/{name}/inpainted")
+            row[f"region_{name}_p_control"] = float(controls[out.predicted])
+            row |= per_class(out.classes, **{
+                f"region_{name}_effect": base - out.vector(f"region/{name}/inpainted"),
+                f"region_{name}_control_effect": base - controls,
+                f"region_{name}_alone": out.vector(f"region/{name}/only") - out.vector("baseline"),
+            })  # fmt: skip
+        return row
+
+    def hypotheses(self, cases: pd.DataFrame, label: str) -> list[Hypothesis]:
+        mine, found = (cases["label"] == label).to_numpy(), []
+        for region in (name for name in self.regions if f"region_{name}_p_inpainted" in cases):
+            names = (f"region_{region}_effect_{label}", f"region_{region}_control_effect_{label}")
+            found.append(Hypothesis(
+                label, f"region:{region}", *paired(cases[mine], *names), words=f"relies on region {region}",
+                said=f"relies on region {region!r}: removing it (text already gone) lowers the probability of {label}",
+                beyond=beyond_controls(cases, *names), own=mine, alone=_alone(cases, region, label),
+            ))  # fmt: skip
+        return found
+
+
+def _alone(cases: pd.DataFrame, region: str, label: str) -> np.ndarray | None:
+    """(N,) gain of the class by the region alone, for regions of LARGE area; None for small ones."""
+    area, gain = f"region_{region}_area", f"region_{region}_alone_{label}"
+    if area not in cases or not cases[area].mean() >= LARGE:
+        return None
+    return cases[gain].fillna(0.0).to_numpy(float)
+
+
+def margin_mask(size: int, margin: float) -> np.ndarray:
+    """bool (size, size): everything outside the central field."""
+    mask = np.ones((size, size), bool)
+    x0, y0, x1, y1 = centre_box(size, size, margin)
+    mask[y0:y1, x0:x1] = False
+    return mask
+
+
+def without(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """float (S, S) in [0, 1] with the mask inpainted (Telea) in 8 bits; elsewhere exactly as it was."""
+    levels = np.round(image * 255).astype(np.uint8)
+    filled = cv2.inpaint(levels, mask.astype(np.uint8), INPAINT_RADIUS, cv2.INPAINT_TELEA)
+    return np.where(mask, filled.astype(np.float32) / np.float32(255), image)

@@ -1,0 +1,45 @@
+"""audit/checks.parquet: one row per test set, check, question and class."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from xray_debug.audit.verdict import Judged
+
+INTERVALS = ("effect", "control", "difference", "separation")
+COLUMNS = ["kind", "check", "question", "test_set", "label", "n", "unit",
+           *(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")), "p", "p_adjusted", "shown"]
+
+
+def checks_table(judged: dict[str, list[Judged]], evidence: dict | None = None) -> pd.DataFrame:
+    """The columns COLUMNS of all that was judged (test set -> hypotheses), and of the no-evidence baselines.
+
+    kind "intervention": effect, control and their difference are means of differences of probability; label "all
+    classes" for a question put to all at once. kind "suspicion": effect is the mean recall of guessing the label,
+    control that of chance, cross-validated over all images with one per patient, test_set and label "". A suspicion is
+    never `shown`. What is not known is NaN.
+    """
+    rows = [_intervention(name, j) for name, found in judged.items() for j in found]
+    rows += [_suspicion(name, entry, evidence) for name, entry in (evidence or {}).get("predictors", {}).items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _intervention(test_set: str, judged: Judged) -> dict:
+    h, entry = judged.hypothesis, judged.entry
+    row = {"kind": "intervention", "check": judged.check.name, "question": h.name, "test_set": test_set,
+           "label": h.label, **{name: entry[name] for name in ("n", "unit", "p_adjusted", "shown")},
+           "p": h.p if h.tested else math.nan}
+    for name in INTERVALS:
+        for end, key in (("", "value"), ("_low", "low"), ("_high", "high")):
+            value = (entry[name] or {}).get(key)
+            row[name + end] = math.nan if value is None else value
+    return row | ({} if h.tested else {"p_adjusted": math.nan})
+
+
+def _suspicion(name: str, entry: dict, evidence: dict) -> dict:
+    return {"kind": "suspicion", "check": entry["check"], "question": name, "test_set": "", "label": "",
+            "n": entry.get("n", evidence["patients"]), "unit": "patients", "effect": entry["mean_recall"],
+            "control": entry["chance"], "difference": entry["mean_recall"] - entry["chance"], "p": entry["p"],
+            "shown": False}

@@ -1,0 +1,104 @@
+"""The audit of one image after the other, for the engine: each row of the manifest becomes a row of cases.parquet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from xray_debug.audit.bank import read_bank
+from xray_debug.audit.checks import all_checks, per_class
+from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
+from xray_debug.audit.measures import Outcomes, salient_measures
+from xray_debug.audit.swaps import Donor
+from xray_debug.config import AuditConfig, CleanConfig
+from xray_debug.data.images import read_image
+from xray_debug.models import load_checkpoint
+
+MAX_PASSES = 200
+Row = dict[str, Any]
+
+
+def check_cost(config: AuditConfig) -> None:
+    """ValueError where a case with every kind of frame would need more than MAX_PASSES forward passes."""
+    needed = 2 + 2 * len(config.shares) + sum(check.most_frames() for check in all_checks(config))
+    if needed > MAX_PASSES:
+        raise ValueError(f"audit: controls, shares and swaps ask for {needed} forward passes a case, expected at most "
+                         f"{MAX_PASSES}")
+
+
+class AuditWorker:
+    """Audits images. Rows in: image_id label file boxes, and where the image was explained saliency deletion insertion.
+
+    boxes: (N, 4) of the image's text; saliency: (m, m) in [0, 1] or None. Rows out: image_id, the columns of
+    cases.parquet that are measured, and `patch`, how the text was erased (b"" where none was). An image that cannot be
+    read is an ImageError.
+
+    Args:
+        model: the model's folder.
+        config, clean: options of AuditConfig and CleanConfig.
+        bank: Parquet file of the bank (bank.py), None where there is none.
+    """
+
+    def __init__(self, model: str, config: dict[str, Any], clean: dict[str, Any], seed: int = 0,
+                 bank: str | None = None, device: str = "cpu"):
+        self.folder, self.config, self.clean, self.seed = model, config, clean, seed
+        self.bank_file, self.device = bank, device
+
+    def open(self) -> None:
+        self.start(load_checkpoint(self.folder).to(self.device), read_bank(self.bank_file) if self.bank_file else [])
+
+    def start(self, model, bank: Sequence[Donor]) -> None:
+        """As `open`, with a model and donors that are at hand."""
+        self.model, self.bank = model, list(bank)
+        self.options, self.cleaning = AuditConfig(**self.config), CleanConfig(**self.clean)
+        check_cost(self.options)
+        self.checks = all_checks(self.options)
+        self.patches = {donor.image_id: donor.patch for donor in self.bank}
+
+    def __call__(self, rows: Sequence[Row]) -> list[Row]:
+        return [self.audit(row) for row in rows]
+
+    def audit(self, row: Row) -> Row:
+        """One image: its frames as one batch through the model, and what the checks make of the answers."""
+        case = prepare_case(
+            row["image_id"], row["label"], read_image(row["file"]), row.get("boxes", ()), self.model.view, self.options,
+            self.cleaning, self.seed, self.patches.get(row["image_id"]), bank=self.bank, saliency=row.get("saliency"),
+            deletion=_number(row.get("deletion")), insertion=_number(row.get("insertion")),
+        )  # fmt: skip
+        frames = Frames()
+        frames.add("image", case.view)
+        frames.add("baseline", case.baseline)
+        if case.has("map"):
+            add_salient_frames(frames, case)
+        kept = [check.frames(case, frames) if all(case.has(need) for need in check.needs) else None
+                for check in self.checks]
+        out = Outcomes(frames.names, forward(self.model, frames.stack(), self.options.batch_size), self.model.classes)
+        found = {
+            "image_id": case.image_id, "predicted": out.classes[out.predicted], "probability": out.p("image"),
+            "p_baseline": out.p("baseline"), "decision_baseline": out.decision("baseline"),
+            **salient_measures(out, case), **per_class(out.classes, p=out.vector("image")),
+        }  # fmt: skip
+        for check, mine in zip(self.checks, kept, strict=True):
+            found |= check.columns(case, out, mine)
+        return {**found, "passes": len(frames.names), "patch": case.text.patch}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def forward(model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """(P, 1, S, S) float32 -> (P, K) float32 probabilities; the model's mode is given back as it was."""
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = [torch.softmax(model(torch.from_numpy(part).to(device)).float(), dim=1).cpu().numpy()
+                     for part in np.array_split(images, math.ceil(len(images) / batch_size))]
+    finally:
+        model.train(training)
+    return np.concatenate(parts)

@@ -1,0 +1,115 @@
+"""clean: COVIDx++ and its control, honouring the reviewers' decisions; and what the model sees of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xray_debug.config import PipelineConfig
+from xray_debug.run.engine import TableRows
+from xray_debug.run.fingerprint import digest, plugin_digest
+from xray_debug.run.folder import RunError
+from xray_debug.run.store import Store
+from xray_debug.stages.base import Context, Stage
+
+MOST = 64
+
+
+def check(config: PipelineConfig) -> None:
+    settings = config.detect
+    if settings.second is not None and settings.second == settings.detector:
+        raise RunError(
+            f"detect.second: expected another detector than detect.detector, got {settings.second!r} for both"
+        )
+
+
+def decisions_of(store: Store):
+    """The latest decision on each image, None where nobody has decided yet."""
+    from xray_debug.review.decisions import ReviewDB
+
+    return ReviewDB(store.review_file).decisions() if store.review_file.exists() else None
+
+
+def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
+    from xray_debug.text import DETECTORS
+
+    check(config)
+    decided = decisions_of(store)
+    rows = [] if decided is None else decided[["image_id", "decision", "boxes"]].to_dict("records")
+    found = {"decisions": digest(rows)}
+    if config.detect.second is not None:
+        found["second reader"] = plugin_digest(DETECTORS, config.detect.second)
+    return found
+
+
+def second_reader(context: Context) -> Callable[[], Any] | None:
+    """What makes the second reader in a worker; None where it is not wanted, or not installed, which is said."""
+    from xray_debug.text import load_detector
+
+    name = context.config.detect.second
+    if name is None:
+        return None
+    try:
+        load_detector(name)
+    except ImportError as error:  # the second reader is an extra; the repair itself does not depend on it
+        context.say(f"cleaned images are not read again: {error}")
+        return None
+    return partial(load_detector, name)
+
+
+def run(context: Context) -> None:
+    from xray_debug.cleaning.dataset import finish, plan_rows
+    from xray_debug.cleaning.residue import probe_result
+    from xray_debug.cleaning.worker import CleanWorker
+
+    store, config = context.store, context.config
+    manifest, views, patch_of = store.manifest(), store.views(), store.patches()
+    out = store.path("cleaned")
+    control = store.path("control") if config.clean.control else None
+    reader = second_reader(context)
+    plan = plan_rows(
+        manifest, store.dataset_root(), store.boxes(), config.clean, decisions_of(store), config.seed,
+        config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
+    )  # fmt: skip
+    row_of = {name: index for index, name in enumerate(manifest["image_id"])}
+
+    def add(rows: list[dict]) -> list[dict]:
+        """The view of an image that stays as it was, the patch of one whose text the audit has erased."""
+        for row in rows:
+            if len(row["boxes"]):
+                row["patch"] = patch_of(row["image_id"])
+            else:
+                row["view"] = views[row_of[row["image_id"]]]
+        return rows
+
+    view = config.train.view.model_dump()
+    worker = CleanWorker(
+        config.clean.model_dump(), config.seed, str(out), str(control) if control else None, reader, view
+    )
+    shape = ((view["size"], view["size"]), np.uint8)
+    arrays = {"view": shape} | ({"control_view": shape} if control else {})
+    parts = context.engine.run(
+        worker, TableRows(plan, add), store.path("cleaned views"), "write the cleaned images", most=MOST, arrays=arrays
+    )
+    aside = int((store.manifest(usable=False)["problem"] != "").sum())
+    changes = finish(plan, parts.table(), out, control, aside)
+    store.write_table("changes", changes)
+    features = [row["probe"] for row in parts.rows(["probe"]) if row.get("probe") is not None]
+    store.write_json("probe", probe_result(features, config.seed))
+    context.facts["images"] = len(plan)
+    context.say(f"{len(changes)} of {len(plan)} images repaired")
+
+
+STAGE = Stage(
+    name="clean",
+    help="Write COVIDx++, honouring the reviewers' decisions.",
+    needs=("manifest", "views", "regions"),
+    options=("clean", "detect.second", "detect.second_images", "train.view"),
+    outputs=("changes", "probe", "cleaned views", "cleaned", "control"),
+    work=run,
+    inputs=inputs,
+    parts=True,
+)

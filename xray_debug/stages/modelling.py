@@ -1,0 +1,75 @@
+"""What train and retrain share: trainings of several seeds and versions of the data, and their test predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from xray_debug.data.classes import class_order
+from xray_debug.data.files import copy_file
+from xray_debug.run.fingerprint import code_digest
+from xray_debug.run.folder import RunError
+from xray_debug.stages.base import Context
+
+if TYPE_CHECKING:
+    from xray_debug.data.views import Views
+    from xray_debug.models.fit import FitJob
+
+MODEL_FILES = ("model.safetensors", "model.json", "history.csv")
+
+
+def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, seed: int,
+             without: str | None = None) -> FitJob:  # fmt: skip
+    """The training of one seed on train and val, on nothing of the source `without`."""
+    from xray_debug.models.fit import FitJob
+
+    classes = class_order(frame["label"])
+    codes = frame["label"].map(classes.index).to_numpy(np.int64)
+    train, val = (np.flatnonzero((frame["split"] == s) & (frame["source"] != without)) for s in ("train", "val"))
+    if not len(train) or not len(val):
+        raise RunError(f"training needs train and val images, the manifest has {len(train)} and {len(val)}")
+    return FitJob(
+        images=views, train=train, labels=codes[train], val=val, val_labels=codes[val], classes=classes,
+        config=context.config.train, seed=seed, folder=folder, code=code_digest("xray_debug.models.loop"),
+    )  # fmt: skip
+
+
+def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
+    """Trains what is not trained yet; finished folders whose key holds are left as they are."""
+    from xray_debug.models.fit import fit_all
+
+    fit_all(jobs, context.engine.config.workers, context.progress(what), context.say)
+
+
+def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,
+              seed: int, without: str = "") -> pd.DataFrame:  # fmt: skip
+    """Tall table of a model's probabilities of the test images; of those of the source `without`, if it is one."""
+    from xray_debug.models import load_checkpoint
+    from xray_debug.models.predict import probabilities
+
+    model = load_checkpoint(folder).to(context.device)
+    rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == without) | (without == "")))
+    found = probabilities(model, views.rows(rows))
+    table = frame.iloc[rows][["test_set", "image_id", "label", "source"]].reset_index(drop=True)
+    table = table.assign(trained_on=trained_on, without=without, tested_on=tested_on, seed=seed)
+    table["predicted"] = [model.classes[i] for i in found.argmax(1)]
+    return table.assign(**{f"p_{name}": found[:, i] for i, name in enumerate(model.classes)})
+
+
+def metrics(context: Context, frame: pd.DataFrame, table: pd.DataFrame) -> dict:
+    """The figures of every cell, the same as the report's: intervals by patient, over all seeds."""
+    from xray_debug.stats.scores import metrics_of
+
+    patients = frame.drop_duplicates("image_id").set_index("image_id")["patient_id"]
+    classes = class_order(frame["label"])
+    return metrics_of(table, classes, patients, context.config.report.bootstrap, context.config.seed)
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """The first seed's model also lies in the stage's own folder."""
+    for name in MODEL_FILES:
+        copy_file(source / name, target / name)

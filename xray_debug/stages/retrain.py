@@ -1,0 +1,87 @@
+"""retrain: the same trainings on COVIDx++ and on the control; every model of every seed sees both test versions once.
+
+With retrain.leave_sources_out the originals and COVIDx++ are also learned without each source that can be spared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from xray_debug.stages import modelling
+from xray_debug.stages.base import Context, Stage
+
+TESTED = ("original", "cleaned")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: its folder, and what the table of predictions says of it."""
+
+    folder: Path
+    trained_on: str
+    seed: int
+    without: str = ""
+
+
+def sources_to_leave_out(frame: pd.DataFrame) -> list[str]:
+    """Sources that a model can be trained without and tested on.
+
+    They hold test images of several classes, and of each class there are train and val images elsewhere.
+    """
+    counts = frame.groupby(["source", "label", "split"]).size().unstack("split", fill_value=0)
+    counts = counts.reindex(columns=["train", "val", "test"], fill_value=0)
+    total, result = counts.groupby("label").sum(), []
+    for source, own in counts.groupby("source"):
+        left = total.sub(own.droplevel("source"), fill_value=0)
+        if source and (own["test"] > 0).sum() > 1 and (left[["train", "val"]] > 0).all(axis=None):
+            result.append(str(source))
+    return result
+
+
+def _left_out(context: Context, frame: pd.DataFrame, folder: Path) -> list[Model]:
+    """Models that never see a source; folders by number, since a source may be named as no folder can be."""
+    if not context.config.retrain.leave_sources_out:
+        return []
+    sources = sources_to_leave_out(frame)
+    context.say(f"sources left out in turn: {', '.join(sources) or 'none can be'}")
+    return [Model(folder / "without" / f"{number}-{version}" / f"seed-{seed}", version, seed, source)
+            for number, source in enumerate(sources) for version in TESTED
+            for seed in context.config.all_seeds]  # fmt: skip
+
+
+def run(context: Context) -> None:
+    store, seeds = context.store, context.config.all_seeds
+    frame, folder = store.manifest(), store.path("retrained")
+    versions = ["original", "cleaned"] + ["control"] * context.config.clean.control
+    views = {name: store.views(name) for name in versions}
+    new = [Model(folder / name / f"seed-{seed}", name, seed) for name in versions[1:] for seed in seeds]
+    new += _left_out(context, frame, folder)
+    jobs = [modelling.training(context, frame, views[model.trained_on], model.folder, model.seed, model.without or None)
+            for model in new]  # fmt: skip
+    modelling.train_all(context, jobs, f"train {len(jobs)} models")
+    old = [Model(store.path("model") / f"seed-{seed}", "original", seed) for seed in seeds]
+    tables = [
+        modelling.predicted(context, model.folder, frame, views[tested_on], model.trained_on, tested_on, model.seed,
+                            model.without)
+        for model in [*old, *new] for tested_on in TESTED
+        if model.without or (model.trained_on, tested_on) != ("original", "original")
+    ]  # fmt: skip
+    table = pd.concat(tables, ignore_index=True)
+    modelling.copy_model(folder / "cleaned" / f"seed-{seeds[0]}", folder)
+    store.write_table("retrained predictions", table)
+    store.write_json("retrained metrics", modelling.metrics(context, frame, table))
+    context.facts["images"] = sum(len(job.train) + len(job.val) for job in jobs)
+
+
+STAGE = Stage(
+    name="retrain",
+    help="Train again on COVIDx++ with the same configuration and seeds.",
+    needs=("manifest", "views", "cleaned views", "weights", "predictions"),
+    options=("train", "seeds", "retrain", "clean.control", "report.bootstrap"),
+    outputs=("retrained predictions", "retrained metrics"),
+    work=run,
+    adopts=("cleaned/seed-*", "control/seed-*", "without/*/seed-*"),
+)

@@ -1,0 +1,41 @@
+"""train: one model per seed on the original images, each tested once."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from xray_debug.config import PipelineConfig
+from xray_debug.stages import modelling
+from xray_debug.stages.base import Context, Stage
+
+
+def check(config: PipelineConfig) -> None:
+    from xray_debug.models.build import check_name
+
+    check_name(config.train.model)
+
+
+def run(context: Context) -> None:
+    store, seeds = context.store, context.config.all_seeds
+    frame, views, folder = store.manifest(), store.views(), store.path("model")
+    jobs = [modelling.training(context, frame, views, folder / f"seed-{seed}", seed) for seed in seeds]
+    modelling.train_all(context, jobs, f"train, {len(seeds)} seed" + "s" * (len(seeds) > 1))
+    table = pd.concat(
+        [modelling.predicted(context, job.folder, frame, views, "original", "original", job.seed) for job in jobs],
+        ignore_index=True,
+    )
+    modelling.copy_model(jobs[0].folder, folder)
+    store.write_table("predictions", table)
+    store.write_json("metrics", modelling.metrics(context, frame, table))
+    context.facts["images"] = int((frame["split"] != "test").sum()) * len(seeds)
+
+
+STAGE = Stage(
+    name="train",
+    help="Train the classifier on the original images.",
+    needs=("manifest", "views"),
+    options=("train", "seeds", "report.bootstrap"),
+    outputs=("weights", "description", "predictions", "metrics"),
+    work=run,
+    adopts=("seed-*",),
+)

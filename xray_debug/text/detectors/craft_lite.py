@@ -1,0 +1,127 @@
+"""The bundled detector: CRAFT's method with a small network trained on radiographs, read closely only where it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from xray_debug.data.images import to_gray8
+from xray_debug.text.craft import fold, load_lite, prepare
+from xray_debug.text.detectors.base import MapDetector
+from xray_debug.text.detectors.registry import DETECTORS
+from xray_debug.text.precision import bf16_is_faster
+from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
+
+BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
+
+
+@DETECTORS.register("craft-lite", help="CRAFT's method with a small network trained on radiographs; bundled")
+class CraftLiteDetector(MapDetector):
+    """The bundled network. Its thresholds and growth were chosen on the annotated films that the model card names.
+
+    `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
+    mean is steadier. `look`: the film is first read at half its working size, and closely only around places where
+    that region map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto: bf16 where a short
+    measurement shows that it is clearly faster.
+    """
+
+    name = "craft-lite"
+
+    def __init__(self, weights=None, precision="auto", mirror=True, look=0.05, text_threshold=0.65, low_text=0.3,
+                 grow=0.1, least_grow=2.0, **options):
+        super().__init__(text_threshold, low_text=low_text, grow=grow, least_grow=least_grow, **options)
+        if precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision must be auto, fp32 or bf16, got {precision!r}")
+        if look is not None and not 0 <= look < 1:
+            raise ValueError(f"look must be in [0, 1), or None to read the whole film closely, got {look}")
+        if precision == "auto":
+            precision = measured_precision() if self.device.type == "cpu" else "fp32"
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.mirror, self.look, self.weights = mirror, look, Path(weights) if weights is not None else BUNDLED
+        self.net = fold(load_lite(self.weights)).to(self.device, self.dtype, memory_format=torch.channels_last)
+
+    @staticmethod
+    def resolve(options: dict) -> dict:
+        """`precision` auto (the default) becomes what is measured here; other devices than the CPU take fp32."""
+        if options.get("precision", "auto") != "auto":
+            return options
+        on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"
+        return options | {"precision": measured_precision() if on_cpu else "fp32"}
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return prepare(to_gray8(image))
+
+    def maps(self, batch: torch.Tensor) -> torch.Tensor:
+        return (self.forward(batch) + self.mirrored(batch)) / 2 if self.mirror else self.forward(batch)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """The network alone, once: (N, 2, H, W) -> (N, 2, H / 2, W / 2) float32 in [0, 1]."""
+        return torch.sigmoid(self.net(batch.to(self.dtype, memory_format=torch.channels_last)).float())
+
+    def mirrored(self, batch: torch.Tensor) -> torch.Tensor:
+        """The network's reading of the mirror image, turned back."""
+        return self.forward(batch.flip(-1)).flip(-1)
+
+    def readings(self, image: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+        """As the base class; with `look` the maps are zero where nothing can be.
+
+        A coarser reading says where the finer one looks: half the working size for a film read at one size, the first
+        of two sizes for the second. The mirror image is read where the mean can still reach the threshold.
+        """
+        if self.look is None:
+            yield from super().readings(image)
+            return
+        image, sides = to_gray8(image), working_sides(*image.shape[:2], self.base, self.finest)
+        seen = None
+        if len(sides) == 1 and sides[0] >= 4 * STRIDE:
+            values, size = self.prepared(image, sides[0] // 2)
+            seen = self.run(values, self.forward)[0], size
+        for side in sides:
+            values, size = self.prepared(image, side)
+            straight = self._read(values, self.forward, self._places(values, size, seen, self.look))
+            seen = straight[0], size
+            yield self._with_mirror(values, size, straight) if self.mirror else straight, size
+
+    def _places(self, values, size, seen, level) -> list[tuple[int, int, int, int]]:
+        height, width = values.shape[1:]
+        if seen is None:
+            return [(0, 0, width, height)]
+        region, (rows, columns) = seen
+        return close_ups(region > level, (2 * size[1] / columns, 2 * size[0] / rows), height, width)
+
+    def _with_mirror(self, values: np.ndarray, size: tuple[int, int], straight: np.ndarray) -> np.ndarray:
+        """The mean with the mirror image's maps around all that can reach the threshold in it, zero elsewhere."""
+        least = max(0.0, 2 * self.thresholds.text - 1 - 1e-6)  # the mirror image's score is 1 at most
+        return self._read(values, self.mirrored, self._places(values, size, (straight[0], size), least), straight)
+
+    def _read(self, values: np.ndarray, network, places, straight: np.ndarray | None = None) -> np.ndarray:
+        """(2, H / 2, W / 2): `network` over `places` (or its mean with `straight` there), zero elsewhere.
+
+        The outermost TRIM pixels of a place see too little of what is around them and are left out.
+        """
+        height, width = values.shape[1:]
+        result = np.zeros((2, height // 2, width // 2), np.float32)
+        for x0, y0, x1, y1 in places:
+            maps = self.run(values[:, y0:y1, x0:x1], network)
+            left, top = (TRIM // 2 if low else 0 for low in (x0, y0))
+            right, bottom = maps.shape[2] - TRIM // 2 * (x1 < width), maps.shape[1] - TRIM // 2 * (y1 < height)
+            inner, here = np.s_[:, top:bottom, left:right], np.s_[:, y0 // 2:y1 // 2, x0 // 2:x1 // 2]
+            if straight is not None:
+                maps = (maps + straight[here]) / 2
+            np.maximum(result[here][inner], maps[inner], out=result[here][inner])
+        return result
+
+
+@cache
+def measured_precision() -> str:
+    """bf16 or fp32: which of them this CPU runs the bundled network in, measured once a process."""
+    def make(dtype: torch.dtype):
+        net = fold(load_lite(BUNDLED)).to(dtype, memory_format=torch.channels_last)
+        values = torch.zeros(1, 2, 256, 256, dtype=dtype).to(memory_format=torch.channels_last)
+        return lambda: net(values)
+
+    return "bf16" if bf16_is_faster(make) else "fp32"
