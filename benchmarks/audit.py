@@ -34,7 +34,7 @@ from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, write_image
 from xray_debug.models import build_model, load_checkpoint
 from xray_debug.models.fit import fit
-from xray_debug.phantom.dataset import PhantomCase, make_case
+from xray_debug.phantom import PhantomCase, make_case
 
 CLASSES = ["normal", "pneumonia", "COVID-19"]
 STYLES, CORRELATIONS = ("bright", "faint", "rotated"), (0.95, 0.8, 0.6)

@@ -31,8 +31,7 @@ from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, read_image, write_image
 from xray_debug.models import build_model, load_checkpoint
 from xray_debug.models.fit import fit, predict
-from xray_debug.phantom.dataset import PhantomCase, make_case
-from xray_debug.phantom.findings import CLASSES
+from xray_debug.phantom import CLASSES, PhantomCase, make_case
 
 DILATIONS = (0.0, 0.1, 0.15, 0.25, 0.4)
 SHAPES = ("box", "letters")

@@ -32,7 +32,7 @@ class EngineConfig(Section):
 
 
 class PhantomConfig(Section):
-    """A synthetic COVIDx (phantom.py). Counts are images over all three classes."""
+    """A synthetic COVIDx (xray_debug.phantom). Counts are images over all three classes."""
 
     train: int = Field(480, ge=12)
     test: int = Field(150, ge=6)

@@ -1,13 +1,16 @@
 """The registry of formats, and what every format must do."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from covidx_fixture import add_line, make_dataset
 
 from xray_debug.config import PrepareConfig
+from xray_debug.data import manifest
 from xray_debug.data.formats import FORMATS, LayoutError, build_manifest, check_dataset, find_format, read_rows
-from xray_debug.data.formats.base import Registry
 from xray_debug.data.manifest import ATTRIBUTE, ROW
+from xray_debug.data.registry import Registry
 
 MAKERS = {"covidx": make_dataset}  # format -> makes a dataset without faults in a new folder
 
@@ -103,3 +106,8 @@ def test_covidx_is_meant_where_its_options_are_given(tmp_path):
         read_rows(root)
     config = PrepareConfig(train_labels="list of training images.txt", test_labels="list of testing images.txt")
     assert len(read_rows(root, config)) == 24
+
+
+def test_formats_build_on_the_room_and_not_the_other_way_round():
+    room = Path(manifest.__file__).parent
+    assert not [file.name for file in room.glob("*.py") if "data.formats" in file.read_text(encoding="utf-8")]

@@ -48,19 +48,18 @@ class Patient:
     def half(self, side: int) -> float:
         return self.width * (1 - side * self.turn)
 
-    def place(self, side: int, across: float, down: float) -> np.ndarray:
-        """A point of a lung: `across` 0 at the mediastinum, 1 at the ribs; `down` 0 at the apex, 1 at the base."""
+    def place(self, side: int, across, down) -> np.ndarray:
+        """Point (2,) of a lung, or (N, 2): `across` 0 at the mediastinum, 1 at the ribs; `down` 0 apex, 1 base."""
         row = (side + 1) // 2
         inner = np.interp(down, _LEVELS, self.medial[row])
         outer = np.interp(down, _LEVELS, self.lateral[row])
         x = 0.5 + side * self.half(side) * (inner + across * (outer - inner))
-        return np.array([x, self.apex + down * (self.base - self.apex)])
+        return np.array([x, self.apex + down * (self.base - self.apex)]).T
 
     def lung(self, side: int) -> np.ndarray:
         """Outline of a lung; the image-right one ends a little lower."""
         drop = 0.012 * side
-        outer = [self.place(side, 1, level) for level in _LEVELS]
-        inner = [self.place(side, 0, level) for level in _LEVELS[:-1][::-1]]
+        outer, inner = self.place(side, 1, _LEVELS), self.place(side, 0, _LEVELS[:-1][::-1])
         low = self.place(side, 0.0, 1.0)
         base = [(outer[-1][0] * 0.97 + low[0] * 0.03, self.base + drop),
                 (outer[-1][0] * 0.75 + low[0] * 0.25, self.base - 0.75 * self.dome + drop),
@@ -98,16 +97,17 @@ def _rib_lines(patient: Patient, rng: np.random.Generator) -> tuple[list, list]:
     posterior, anterior, t = [], [], np.linspace(0, 1, 14)
     step = (patient.base - patient.apex) / 9.2
     slope = rng.uniform(0.05, 0.11)
+    bow, arch, fall, rise = np.sin(t * np.pi / 2), 0.03 * np.sin(np.pi * t), t**2.2, t**0.8
     for side in SIDES:
         for i in range(10):
             start = patient.apex + 0.005 + step * i
             wall = np.interp(i / 9, _LEVELS, patient.lateral[(side + 1) // 2]) * patient.half(side) + 0.012
-            x = 0.5 + side * (0.03 + (wall - 0.03) * np.sin(t * np.pi / 2))
-            y = start - 0.03 * np.sin(np.pi * t) + slope * (0.35 + 0.08 * i) * t**2.2
-            posterior.append(np.stack([x, y], 1))
+            x = 0.5 + side * (0.03 + (wall - 0.03) * bow)
+            y = start - arch + slope * (0.35 + 0.08 * i) * fall
+            posterior.append(np.array([x, y]).T)
             if 1 <= i <= 7:
                 x = 0.5 + side * (wall - (wall - 0.13) * t)
-                anterior.append(np.stack([x, y[-1] + (0.10 + 0.008 * i) * t**0.8], 1))
+                anterior.append(np.array([x, y[-1] + (0.10 + 0.008 * i) * rise]).T)
     return posterior, anterior
 
 
@@ -149,7 +149,7 @@ def _vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> np.n
     for side in SIDES:
         root = patient.place(side, 0.06, 0.46 + 0.03 * side)
         hila.append(blob(rng, root, (0.036, 0.062), 0.25))
-        targets = np.array([patient.place(side, *spot) for spot in rng.uniform((0.35, 0.08), (0.95, 0.95), (11, 2))])
+        targets = patient.place(side, *rng.uniform((0.35, 0.08), (0.95, 0.95), (11, 2)).T)
         forks = (root + targets) / 2 + rng.normal(0, 0.025, (11, 2))
         stems += [np.stack([root, fork]) for fork in forks]
         branches += list(np.stack([forks, targets], axis=1))

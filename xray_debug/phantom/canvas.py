@@ -5,6 +5,9 @@ Unit coordinates: x from 0 (left edge of the film) to 1, y from 0 (top) to 1. No
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import accumulate
+
 import cv2
 import numpy as np
 
@@ -14,25 +17,52 @@ _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 def smooth_closed(points: np.ndarray, rounds: int = 3) -> np.ndarray:
     """Chaikin's corner cutting of a closed outline (N, 2) -> (N * 2**rounds, 2)."""
     for _ in range(rounds):
-        after = np.roll(points, -1, axis=0)
-        points = np.stack([0.75 * points + 0.25 * after, 0.25 * points + 0.75 * after], axis=1).reshape(-1, 2)
+        after, cut = np.concatenate([points[1:], points[:1]]), np.empty((len(points), 2, 2))
+        cut[:, 0] = 0.75 * points + 0.25 * after
+        cut[:, 1] = 0.25 * points + 0.75 * after
+        points = cut.reshape(-1, 2)
+    return points
+
+
+@lru_cache(maxsize=16)
+def _circle(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines of `points` equal steps around a circle."""
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    return np.cos(angle), np.sin(angle)
+
+
+def _outline(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(N,) and (N,) -> (N, 2)."""
+    points = np.empty((len(x), 2))
+    points[:, 0], points[:, 1] = x, y
     return points
 
 
 def blob(rng: np.random.Generator, centre, radius, roughness: float = 0.2, points: int = 12) -> np.ndarray:
     """An irregular closed outline around `centre`; radius is one number or (rx, ry)."""
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    cos, sin = _circle(points)
     reach = 1 + roughness * rng.standard_normal(points).clip(-2, 2)
-    rx, ry = np.broadcast_to(radius, (2,))
-    return smooth_closed(np.stack([centre[0] + rx * reach * np.cos(angle), centre[1] + ry * reach * np.sin(angle)], 1))
+    rx, ry = radius if isinstance(radius, tuple) else (radius, radius)
+    return smooth_closed(_outline(centre[0] + rx * reach * cos, centre[1] + ry * reach * sin))
 
 
 def ellipse(centre, axes, degrees: float = 0.0, points: int = 40) -> np.ndarray:
     """Outline of an ellipse."""
-    angle, turn = np.linspace(0, 2 * np.pi, points, endpoint=False), np.deg2rad(degrees)
-    x, y = axes[0] * np.cos(angle), axes[1] * np.sin(angle)
-    return np.stack([centre[0] + x * np.cos(turn) - y * np.sin(turn), centre[1] + x * np.sin(turn) + y * np.cos(turn)],
-                    axis=1)
+    (cos, sin), turn = _circle(points), np.deg2rad(degrees)
+    x, y, across, down = axes[0] * cos, axes[1] * sin, np.cos(turn), np.sin(turn)
+    return _outline(centre[0] + x * across - y * down, centre[1] + x * down + y * across)
+
+
+def _blur_bytes(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of bytes, worked out only where it can be above zero: in whole numbers, so nothing else changes."""
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        return mask
+    reach = int(3 * sigma) + 2  # OpenCV's kernel for bytes ends at 3 sigma
+    rows, columns = slice(max(y - reach, 0), y + height + reach), slice(max(x - reach, 0), x + width + reach)
+    result = np.zeros_like(mask)
+    result[rows, columns] = cv2.GaussianBlur(mask[rows, columns], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return result
 
 
 class Canvas:
@@ -50,8 +80,9 @@ class Canvas:
     def _fixed(self, outlines) -> list[np.ndarray]:
         """Outlines (each (N, 2), unit lengths) in OpenCV's fixed-point pixels."""
         points = self.pixels(np.concatenate(outlines)) - 0.5
-        cuts = np.cumsum([len(outline) for outline in outlines])[:-1]
-        return np.split(np.round(points * (1 << _SHIFT)).astype(np.int32), cuts)
+        points = np.round(points * (1 << _SHIFT)).astype(np.int32)
+        ends = list(accumulate(len(outline) for outline in outlines))
+        return [points[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def fill(self, *outlines, soft: float = 0.0) -> np.ndarray:
         """Union of filled outlines, edges blurred with sigma `soft` (unit lengths)."""
@@ -73,7 +104,7 @@ class Canvas:
         pixels = sigma * self.size * self.scale
         if mask.dtype == np.uint8:
             if 0.3 <= pixels < 3:  # OpenCV is several times faster on bytes, and steep edges leave no bands
-                mask, pixels = cv2.GaussianBlur(mask, (0, 0), pixels, borderType=cv2.BORDER_REPLICATE), 0.0
+                mask, pixels = _blur_bytes(mask, pixels), 0.0
             mask = mask.astype(np.float32) * np.float32(1 / 255)
         if pixels < 0.3:
             return mask

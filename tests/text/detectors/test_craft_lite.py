@@ -9,7 +9,7 @@ from text_fixture import film
 
 from xray_debug.config import PhantomConfig
 from xray_debug.data.boxes import iou
-from xray_debug.phantom.dataset import make_case
+from xray_debug.phantom import make_case
 from xray_debug.text import load_detector
 from xray_debug.text.craft import CraftLite, save_lite
 from xray_debug.text.detectors import craft_lite

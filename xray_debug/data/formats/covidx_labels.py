@@ -71,7 +71,7 @@ def unsafe_name(name: str) -> str:
     """What is wrong with a file name taken from a label file, "" for nothing."""
     if "/" in name or "\\" in name or name in (".", "..") or re.match(r"^[A-Za-z]:", name):
         return f"file name {name!r} leaves the image folder, expected a plain file name"
-    if any(ord(sign) < 32 for sign in name):
+    if re.search(r"[\x00-\x1f]", name):
         return f"file name {name!r} holds a control character"
     return ""
 

@@ -150,7 +150,7 @@ def phantom_backgrounds(count: int, seed: int) -> list[Background]:
     if not count:
         return []
     from xray_debug.config import PhantomConfig
-    from xray_debug.phantom.dataset import make_case
+    from xray_debug.phantom import make_case
 
     result = []
     for i in range(count):
