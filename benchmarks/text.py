@@ -2,18 +2,17 @@
 
     python benchmarks/text.py --images DIR [--annotations FILE] [--count 20] [--side 640] [--json FILE]
 
-Four readers: craft-lite (bundled), CRAFT's official network as craft-text-detector builds it (random weights: the
-time is the same), rapidocr's detector, and tesseract if it is installed. The two networks are first timed alone on
-tensors of the same size (`--side`), then every reader end to end, from pixels to boxes, at its own defaults. Times are
-the median over images after one to warm up, on the clock and of the processor (all threads; steadier on a busy
-machine). Accuracy: the measures of xray_debug.text.training.scoring, for every reader that
-has trained weights.
+Five readers: craft-lite (bundled), the same reading all of a film closely (`look=None`), CRAFT's official network as
+craft-text-detector builds it (random weights: the time is the same), rapidocr's detector, and tesseract if it is
+installed. The two networks are first timed alone on tensors of the same size (`--side`), then every reader end to end,
+from pixels to boxes, at its own defaults. Times are the mean over images after one to warm up, on the clock and of the
+processor (all threads; steadier on a busy machine); ratios are to craft-lite in the same run, image by image in turn.
+Accuracy: the measures of xray_debug.text.training.scoring, for every reader that has trained weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shutil
 import subprocess
@@ -26,9 +25,11 @@ import numpy as np
 import torch
 
 from xray_debug.data.boxes import TextBox
+from xray_debug.data.files import write_json
 from xray_debug.data.images import SUFFIXES, read_image
-from xray_debug.text import load_detector
-from xray_debug.text.detectors import official
+from xray_debug.text import load_detector, resolved_options
+from xray_debug.text.detectors import craft as official
+from xray_debug.text.scales import pad_to, resize_to
 from xray_debug.text.training.scoring import read_annotations, score_detections
 
 
@@ -53,6 +54,15 @@ class Tesseract:
         return boxes
 
 
+class Whole:
+    """craft-lite that reads all of a film closely: shows what the look saves, and whether it loses anything."""
+
+    name = "craft-lite, whole"
+
+    def __init__(self, precision: str):
+        self.detect = load_detector("craft-lite", look=None, precision=precision).detect
+
+
 class RandomCraft:
     """The official network with random weights: its time is that of the trained one, its boxes mean nothing."""
 
@@ -63,50 +73,44 @@ class RandomCraft:
 
     @torch.inference_mode()
     def detect(self, images):
-        from xray_debug.text.scales import pad_to, resize_to
-
         for image in images:
             self.net(torch.from_numpy(official.normalise(pad_to(resize_to(image, self.side), 32)))[None])
         return [[] for _ in images]
 
 
-def timed(calls) -> dict[str, float]:
-    """Median seconds of the calls, on the clock and of the processor."""
-    clock, processor = [], []
-    for call in calls:
-        start = time.perf_counter(), time.process_time()
-        call()
-        clock.append(time.perf_counter() - start[0])
-        processor.append(time.process_time() - start[1])
-    return {"clock": float(np.median(clock)), "processor": float(np.median(processor))}
+def seconds(call) -> tuple[float, float]:
+    """Of one call: on the clock and of the processor."""
+    start = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def repeated(call, repeats: int) -> dict[str, float]:
+    """Median seconds of `repeats` calls, after one to warm up."""
     call()
-    return timed([call] * repeats)
+    clock, processor = np.median([seconds(call) for _ in range(repeats)], axis=0)
+    return {"clock": float(clock), "processor": float(processor)}
 
 
-def time_networks(side: int, repeats: int) -> dict[str, dict[str, float]]:
+def time_networks(side: int, repeats: int, precision: str) -> dict[str, dict[str, float]]:
     """Seconds a forward pass of each network takes on one square input of `side` pixels."""
-    lite, exact = load_detector("craft-lite"), load_detector("craft-lite", precision="fp32")
     times = {}
     with torch.inference_mode():
         values = torch.rand(1, 2, side, side)
-        kind = str(lite.dtype).removeprefix("torch.")
-        times[f"craft-lite ({kind})"] = repeated(lambda: lite.forward(values), repeats)
-        if lite.dtype != torch.float32:
-            times["craft-lite (float32)"] = repeated(lambda: exact.forward(values), repeats)
+        for kind in dict.fromkeys([precision, "fp32"]):
+            lite = load_detector("craft-lite", precision=kind)
+            times[f"craft-lite ({kind})"] = repeated(partial(lite.forward, values), repeats)
         try:
             network, colour = official.craft_network(), torch.rand(1, 3, side, side)
-            times["craft (float32)"] = repeated(lambda: network(colour), max(1, repeats // 5))
+            times["craft (fp32)"] = repeated(lambda: network(colour), max(1, repeats // 5))
         except ImportError as error:
             print(error)
     return times
 
 
-def readers(side: int) -> list:
-    found = [load_detector("craft-lite")]
-    for make in (lambda: RandomCraft(side), lambda: load_detector("ppocr")):
+def readers(side: int, precision: str) -> list:
+    found = [load_detector("craft-lite", precision=precision), Whole(precision)]
+    for make in (lambda: RandomCraft(side), lambda: load_detector("ppocr", threads=torch.get_num_threads())):
         try:
             found.append(make())
         except ImportError as error:
@@ -116,21 +120,24 @@ def readers(side: int) -> list:
     return found
 
 
-def time_readers(images: list[np.ndarray], side: int) -> dict[str, dict[str, float]]:
-    """Median seconds per image, from pixels to boxes."""
-    result = {}
-    for reader in readers(side):
+def time_readers(images: list[np.ndarray], side: int, precision: str) -> dict[str, dict[str, float]]:
+    """Mean seconds per image, from pixels to boxes; the readers take turns, so that a busy machine slows all alike."""
+    chosen, spent = readers(side, precision), {}
+    for reader in chosen:
         reader.detect(images[:1])
-        chosen = images if reader.name != "craft" else images[:5]
-        result[reader.name] = timed([partial(reader.detect, [image]) for image in chosen])
-    return result
+    for i, image in enumerate(images):
+        for reader in chosen:
+            if reader.name != "craft" or i < 5:  # seconds an image
+                spent.setdefault(reader.name, []).append(seconds(partial(reader.detect, [image])))
+    means = {name: np.mean(values, axis=0) for name, values in spent.items()}
+    return {name: {"clock": float(clock), "processor": float(processor)} for name, (clock, processor) in means.items()}
 
 
-def score_readers(annotations: Path, folder: Path, side: int) -> dict[str, dict]:
+def score_readers(annotations: Path, folder: Path, side: int, precision: str) -> dict[str, dict]:
     truth = read_annotations(annotations)
     images = {name: read_image(folder / name) for name in truth}
     result = {}
-    for reader in readers(side):
+    for reader in readers(side, precision):
         if reader.name != "craft":
             found = {name: reader.detect([image])[0] for name, image in images.items()}
             score = score_detections(truth, found, {name: image.shape[:2] for name, image in images.items()})
@@ -139,18 +146,16 @@ def score_readers(annotations: Path, folder: Path, side: int) -> dict[str, dict]
 
 
 def show(report: dict) -> None:
-    print(f"\nnetworks alone, {report['side']} x {report['side']}, seconds per image, {report['threads']} threads")
-    print(f"  {'':24}    clock  processor")
-    for name, seconds in report["networks"].items():
-        print(f"  {name:24} {seconds['clock']:8.4f}   {seconds['processor']:8.4f}")
-    if "ratio" in report:
-        clock, processor = report["ratio"]["clock"], report["ratio"]["processor"]
-        print(f"  craft-lite is {clock:.1f} ({processor:.1f}) times as fast as craft")
-    print("from pixels to boxes, seconds per image")
-    for name, seconds in report["readers"].items():
-        print(f"  {name:24} {seconds['clock']:8.4f}   {seconds['processor']:8.4f}")
+    for title, rows in ((f"networks alone, {report['side']} x {report['side']}", report["networks"]),
+                        ("from pixels to boxes", report["readers"])):
+        first = next(iter(rows.values()))
+        print(f"\n{title}: seconds per image with {report['threads']} threads, and how many times {next(iter(rows))}'s")
+        print(f"  {'':24}    clock           processor")
+        for name, row in rows.items():
+            cells = (f"{row[kind]:9.4f} {row[kind] / first[kind]:6.1f} x" for kind in ("clock", "processor"))
+            print(f"  {name:24}" + "  ".join(cells))
     for name, s in report.get("accuracy", {}).items():
-        print(f"{name:12} covered {s['covered']:6.1%}  cleaned {s['cleaned']:6.1%}  "
+        print(f"{name:18} covered {s['covered']:6.1%}  cleaned {s['cleaned']:6.1%}  "
               f"false {s['false_per_image']:.2f} per image  erased {s['erased']:.2%}")
 
 
@@ -162,6 +167,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=640, help="pixels, long side of the official network's input")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, help="of torch; default: its own choice")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of craft-lite")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.threads:
@@ -170,18 +176,16 @@ def main() -> None:
     if not files:
         raise SystemExit(f"error: {options.images}: no images here")
     chosen = files[::max(1, len(files) // options.count)][:options.count]
-    networks = time_networks(options.side, options.repeats)
+    precision = resolved_options("craft-lite", {"precision": options.precision})["precision"]
     report = {"side": options.side, "threads": torch.get_num_threads(), "machine": platform.processor(),
-              "torch": torch.__version__, "networks": networks,
-              "readers": time_readers([read_image(f) for f in chosen], options.side)}
-    if "craft (float32)" in networks:
-        lite, official_one = next(iter(networks.values())), networks["craft (float32)"]
-        report["ratio"] = {kind: official_one[kind] / lite[kind] for kind in lite}
+              "torch": torch.__version__, "precision": precision,
+              "networks": time_networks(options.side, options.repeats, precision),
+              "readers": time_readers([read_image(f) for f in chosen], options.side, precision)}
     if options.annotations:
-        report["accuracy"] = score_readers(options.annotations, options.images, options.side)
+        report["accuracy"] = score_readers(options.annotations, options.images, options.side, precision)
     show(report)
     if options.json:
-        options.json.write_text(json.dumps(report, indent=1))
+        write_json(options.json, report)
 
 
 if __name__ == "__main__":

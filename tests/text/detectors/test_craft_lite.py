@@ -80,7 +80,7 @@ def test_close_reading_gives_what_reading_all_closely_gives(exact, monkeypatch):
 def test_where_a_film_is_empty_only_the_look_is_done(exact, monkeypatch):
     done = area_read(exact, monkeypatch)
     assert exact.detect([film(768, 768, "")]) == [[]]
-    assert done == [("forward", 384 * 384)]
+    assert done == [("forward", 512 * 512)]
 
 
 def test_a_look_that_sees_all_reads_all(tmp_path):

@@ -17,6 +17,7 @@ from xray_debug.text.precision import bf16_is_faster
 from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
 
 BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
+LOOK_SIZE = 2 / 3  # of the largest working size: at half of it, print ten pixels high leaves no trace
 
 
 @DETECTORS.register("craft-lite", help="CRAFT's method with a small network trained on radiographs; bundled")
@@ -24,14 +25,14 @@ class CraftLiteDetector(MapDetector):
     """The bundled network. Its thresholds and growth were chosen on the annotated films that the model card names.
 
     `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
-    mean is steadier. `look`: the film is first read at half its working size, and closely only around places where
-    that region map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto: bf16 where a short
+    mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
+    where that region map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto: bf16 where a short
     measurement shows that it is clearly faster.
     """
 
     name = "craft-lite"
 
-    def __init__(self, weights=None, precision="auto", mirror=True, look=0.05, text_threshold=0.65, low_text=0.3,
+    def __init__(self, weights=None, precision="auto", mirror=True, look=0.1, text_threshold=0.65, low_text=0.3,
                  grow=0.1, least_grow=2.0, **options):
         super().__init__(text_threshold, low_text=low_text, grow=grow, least_grow=least_grow, **options)
         if precision not in ("auto", "fp32", "bf16"):
@@ -67,36 +68,31 @@ class CraftLiteDetector(MapDetector):
         return self.forward(batch.flip(-1)).flip(-1)
 
     def readings(self, image: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-        """As the base class; with `look` the maps are zero where nothing can be.
+        """As the base class, but zero where the look saw nothing; nothing at all of a film where it saw nothing.
 
-        A coarser reading says where the finer one looks: half the working size for a film read at one size, the first
-        of two sizes for the second. The mirror image is read where the mean can still reach the threshold.
+        The mirror image is read where the mean can still reach the threshold.
         """
         if self.look is None:
             yield from super().readings(image)
             return
         image, sides = to_gray8(image), working_sides(*image.shape[:2], self.base, self.finest)
-        seen = None
-        if len(sides) == 1 and sides[0] >= 4 * STRIDE:
-            values, size = self.prepared(image, sides[0] // 2)
-            seen = self.run(values, self.forward)[0], size
-        for side in sides:
+        values, seen_size = self.prepared(image, max(STRIDE, round(LOOK_SIZE * sides[-1])))
+        seen = self.run(values, self.forward)[0] > self.look
+        for side in sides if seen.any() else ():
             values, size = self.prepared(image, side)
-            straight = self._read(values, self.forward, self._places(values, size, seen, self.look))
-            seen = straight[0], size
+            straight = self._read(values, self.forward, self._places(seen, seen_size, values, size))
             yield self._with_mirror(values, size, straight) if self.mirror else straight, size
 
-    def _places(self, values, size, seen, level) -> list[tuple[int, int, int, int]]:
-        height, width = values.shape[1:]
-        if seen is None:
-            return [(0, 0, width, height)]
-        region, (rows, columns) = seen
-        return close_ups(region > level, (2 * size[1] / columns, 2 * size[0] / rows), height, width)
+    def _places(self, seen, seen_size, values, size) -> list[tuple[int, int, int, int]]:
+        """Where to read `values` (of a film of `size`) closely: around `seen`, a map of the film at `seen_size`."""
+        scale = 2 * size[1] / seen_size[1], 2 * size[0] / seen_size[0]
+        return close_ups(seen, scale, *values.shape[1:])
 
     def _with_mirror(self, values: np.ndarray, size: tuple[int, int], straight: np.ndarray) -> np.ndarray:
         """The mean with the mirror image's maps around all that can reach the threshold in it, zero elsewhere."""
         least = max(0.0, 2 * self.thresholds.text - 1 - 1e-6)  # the mirror image's score is 1 at most
-        return self._read(values, self.mirrored, self._places(values, size, (straight[0], size), least), straight)
+        places = self._places(straight[0] > least, size, values, size)
+        return self._read(values, self.mirrored, places, straight)
 
     def _read(self, values: np.ndarray, network, places, straight: np.ndarray | None = None) -> np.ndarray:
         """(2, H / 2, W / 2): `network` over `places` (or its mean with `straight` there), zero elsewhere.
