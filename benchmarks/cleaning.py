@@ -29,7 +29,8 @@ from xray_debug.config import CleanConfig, PhantomConfig, TrainConfig, ViewConfi
 from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, read_image, write_image
 from xray_debug.models import build_model, load_checkpoint
-from xray_debug.models.fit import fit, predict
+from xray_debug.models.fit import fit
+from xray_debug.models.predict import probabilities as predict
 from xray_debug.phantom.dataset import PhantomCase, make_case
 from xray_debug.phantom.findings import CLASSES
 

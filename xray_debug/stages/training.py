@@ -75,7 +75,7 @@ def _predictions(
     model, frame: pd.DataFrame, images: np.ndarray, source: str | None = None, **labels: Any
 ) -> pd.DataFrame:
     """Tall table of the probabilities of the test images, or of those of one source."""
-    from xray_debug.models.fit import predict
+    from xray_debug.models.predict import probabilities as predict
 
     rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == source) | (source is None)))
     probabilities = predict(model, Subset(images, rows))
