@@ -30,7 +30,8 @@ from xray_debug.config import CleanConfig, PhantomConfig, TrainConfig, ViewConfi
 from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, read_image, write_image
 from xray_debug.models import build_model, load_checkpoint
-from xray_debug.models.fit import fit, predict
+from xray_debug.models.fit import fit
+from xray_debug.models.predict import probabilities as predict
 from xray_debug.phantom import CLASSES, PhantomCase, make_case
 
 DILATIONS = (0.0, 0.1, 0.15, 0.25, 0.4)

@@ -80,18 +80,19 @@ class TrainConfig(Section):
     pretrained: bool = Field(False, description="ImageNet weights through torchvision; downloads, so only when asked")
     view: ViewConfig = Field(default_factory=ViewConfig)
     epochs: int = Field(30, ge=1)
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, description="images a step, over all devices together")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     balance: Literal["loss", "sampler", "none"] = "loss"
     patience: int = Field(4, ge=1, description="epochs without a better val macro-F1 before the rate is halved")
     stop_after: int = Field(12, ge=1, description="epochs without a better val macro-F1 before training stops")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    devices: int | Literal["auto"] = 1
+    devices: int | Literal["auto"] = Field(1, description="GPUs (or processes on CPUs) that share one training")
+    nodes: int = Field(1, ge=1, description="machines that share one training; more than one inside a SLURM allocation")
     accelerator: str = "auto"
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
-    precision: str = "32-true"
-    workers: int = Field(0, ge=0)
+    precision: str = Field("auto", description="auto: what the machine does fast; 32-true, bf16-mixed, 16-mixed")
+    workers: int = Field(0, ge=0, description="trainings side by side on CPUs; 0: one per core")
 
 
 class ExplainConfig(Section):

@@ -1,4 +1,4 @@
-"""Training: what it learns, what it leaves behind, and that an interruption leaves no trace."""
+"""Training: what it learns, what it leaves behind, what it finds again, and that an interruption leaves no trace."""
 
 import subprocess
 import sys
@@ -9,39 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training_fixture import Stop, job, same_history, same_weights, settings, tiny, toy, train
 
-from xray_debug.config import TrainConfig
-from xray_debug.data.images import ModelView
-from xray_debug.models import build_model, load_checkpoint
-from xray_debug.models import loop as training_loop
-from xray_debug.models.fit import TrainingError, fit, predict, seed_everything
-from xray_debug.models.loop import Batches, Task
-
-SIZE = 32
-
-
-def toy(n=24, seed=0, classes=2):
-    """Noise with a bright block whose place is the class: uint8 (n, SIZE, SIZE), labels (n,)."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % classes
-    images = rng.integers(0, 100, (n, SIZE, SIZE), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[4:14, 2 + 10 * label : 10 + 10 * label] = 220
-    return images, labels
-
-
-def tiny(seed=0, classes=2):
-    names = ["normal", "pneumonia", "COVID-19"][:classes]
-    return build_model("covidnet", names, ModelView(SIZE), seed=seed, width=4, depth=0.2)
-
-
-def settings(**changes):
-    return TrainConfig(**({"epochs": 3, "batch_size": 8, "view": {"size": SIZE}, "accelerator": "cpu"} | changes))
-
-
-def train(folder, config=None, model=None, progress=None, seed=0):
-    model = model or tiny()
-    return model, fit(model, *toy(), *toy(12, 1), config or settings(), folder, seed, progress)
+from xray_debug.models import fit as fitting
+from xray_debug.models import load_checkpoint, loop, processes
+from xray_debug.models.fit import TrainingError, fit, fit_all, seed_everything
+from xray_debug.models.predict import probabilities
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +24,9 @@ def trained(tmp_path_factory):
     return folder, model, result, seen
 
 
-def same_weights(a, b, **tolerance):
-    for (key, x), y in zip(a.net.state_dict().items(), b.net.state_dict().values(), strict=True):
-        torch.testing.assert_close(x, y, msg=lambda text, key=key: f"{key}: {text}", **tolerance)
-
-
-def same_history(a, b):
-    pd.testing.assert_frame_equal(a.drop(columns="seconds"), b.drop(columns="seconds"), rtol=1e-5, atol=1e-6)
+@pytest.fixture
+def always_saving(monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
 
 
 # what fit gives
@@ -67,18 +36,20 @@ def test_it_learns_what_can_be_learned(tmp_path):
     model, result = train(tmp_path, settings(epochs=12, learning_rate=0.01, average=0.5))
     assert result.history["val_f1"].max() == 1.0
     images, labels = toy(20, seed=9)
-    assert (predict(model, images).argmax(1) == labels).mean() >= 0.9
+    assert (probabilities(model, images).argmax(1) == labels).mean() >= 0.9
 
 
 def test_the_folder_holds_the_model_and_its_history(trained):
     folder, model, result, seen = trained
     assert sorted(p.name for p in folder.iterdir()) == ["history.csv", "model.json", "model.safetensors"]
-    columns = ["epoch", "train_loss", "val_loss", "val_accuracy", "val_f1", "learning_rate", "seconds", "best"]
+    columns = ["epoch", "train_loss", "val_loss", "val_accuracy", "val_f1", "learning_rate", "precision", "seconds",
+               "best"]  # fmt: skip
     assert list(result.history) == columns and list(result.history["epoch"]) == [1, 2, 3]
     assert seen[:3] == [(1, 3), (2, 3), (3, 3)] and not model.training
     saved = load_checkpoint(folder)
-    assert np.array_equal(predict(saved, toy()[0]), predict(model, toy()[0]))
+    assert np.array_equal(probabilities(saved, toy()[0]), probabilities(model, toy()[0]))
     assert saved.extra["best_epoch"] == result.best_epoch and saved.extra["seed"] == 0
+    assert saved.extra["threads"] == torch.get_num_threads() and saved.extra["precision"] == "32-true"
     best = result.history.sort_values(["val_f1", "val_loss"], ascending=[False, True], kind="stable").iloc[0]
     assert best["epoch"] == result.best_epoch
 
@@ -86,18 +57,19 @@ def test_the_folder_holds_the_model_and_its_history(trained):
 def test_val_columns_are_those_of_the_kept_weights(trained):
     _, model, result, _ = trained
     images, labels = toy(12, 1)
-    probabilities = predict(model, images)
+    found = probabilities(model, images)
     row = result.history.set_index("epoch").loc[result.best_epoch]
-    assert row["val_accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
-    expected = -np.log(probabilities[np.arange(12), labels]).mean()  # balanced classes: all weights 1
+    assert row["val_accuracy"] == pytest.approx((found.argmax(1) == labels).mean())
+    expected = -np.log(found[np.arange(12), labels]).mean()  # balanced classes: all weights 1
     assert row["val_loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_same_seed_gives_the_same_model(trained, tmp_path):
-    _, model, result, _ = trained
+def test_the_same_seed_gives_the_same_bytes(trained, tmp_path):
+    folder, model, result, _ = trained
     torch.manual_seed(123)  # the global state must not matter
-    again, second = train(tmp_path / "again")
-    same_weights(model, again)
+    _, second = train(tmp_path / "again")
+    for name in ("model.safetensors", "model.json"):  # no times in them
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
     same_history(result.history, second.history)
     other, _ = train(tmp_path / "other", seed=1)
     assert not torch.equal(other.net.fc.weight, model.net.fc.weight)
@@ -106,8 +78,9 @@ def test_the_same_seed_gives_the_same_model(trained, tmp_path):
 def test_global_states_and_silence_are_kept(tmp_path, capfd, recwarn):
     torch.manual_seed(5)
     before, deterministic = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
+    threads = torch.get_num_threads()
     train(tmp_path, settings(epochs=1))
-    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
     assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert capfd.readouterr() == ("", "") and not [w for w in recwarn if "ightning" in str(w.message)]
 
@@ -115,13 +88,9 @@ def test_global_states_and_silence_are_kept(tmp_path, capfd, recwarn):
 # interruption
 
 
-class Stop(Exception):
-    pass
-
-
-@pytest.mark.parametrize("after", [1, 2, 3])
-def test_an_interruption_leaves_no_trace(trained, tmp_path, after):
-    _, model, result, _ = trained
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interruption_leaves_no_trace(trained, tmp_path, after, always_saving):
+    folder, _, result, _ = trained
 
     def stop(done, total):
         if done == after:
@@ -131,30 +100,49 @@ def test_an_interruption_leaves_no_trace(trained, tmp_path, after):
         train(tmp_path, progress=stop)
     assert (tmp_path / "last.ckpt").exists() and not (tmp_path / "model.json").exists()
     seen = []
-    resumed, second = train(tmp_path, model=tiny(seed=77), progress=lambda *a: seen.append(a))
+    _, second = train(tmp_path, model=tiny(seed=77), progress=lambda *a: seen.append(a))
     assert [done for done, _ in seen][:-1] == list(range(after + 1, 4))
-    same_weights(model, resumed, rtol=1e-5, atol=1e-6)
+    same_weights(load_checkpoint(folder), load_checkpoint(tmp_path), rtol=1e-5, atol=1e-6)
     same_history(result.history, second.history)
-    assert not (tmp_path / "last.ckpt").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.csv", "model.json", "model.safetensors"]
 
 
-@pytest.mark.slow
+def test_what_a_resumption_needs_is_saved_now_and_then(trained, tmp_path, monkeypatch):
+    saves, now, trainer = [], [0.0], loop.lightning.Trainer
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 30)
+    keep = trainer.save_checkpoint
+
+    def save(self, path):
+        saves.append(self.current_epoch + 1)
+        keep(self, path)
+
+    monkeypatch.setattr(trainer, "save_checkpoint", save)
+
+    def later(done, total):
+        now[0] += 20  # 20 s an epoch: saved when 40, then 80 are over
+
+    train(tmp_path, settings(epochs=6), progress=later)
+    assert saves == [3, 5]
+
+
 def test_kill_minus_nine_and_again(tmp_path):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_training as t; "
-        "t.train(sys.argv[2], t.settings(epochs=40, stop_after=40))"
+        "import sys, time; sys.path.insert(0, sys.argv[1]); import training_fixture as t\n"
+        "from xray_debug.models import loop; loop.SAVE_SECONDS = 0\n"
+        "t.train(sys.argv[2], t.settings(epochs=8), progress=lambda done, total: time.sleep(0.2))"
     )
-    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "killed")]
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(tmp_path / "killed")]
     process = subprocess.Popen(command)
     while not (tmp_path / "killed" / "last.ckpt").exists() and process.poll() is None:
         time.sleep(0.01)
     process.kill()
-    assert process.wait() == -9
+    process.wait()
     done = len(pd.read_csv(tmp_path / "killed" / "history.csv"))
-    assert 1 <= done < 40
-    config, seen = settings(epochs=40, stop_after=40), []
+    assert 1 <= done < 8
+    config, seen = settings(epochs=8), []
     resumed, result = train(tmp_path / "killed", config, tiny(seed=3), lambda *a: seen.append(a))
-    assert seen[0][0] > 1 and len(result.history) == 40
+    assert seen[0][0] > 1 and len(result.history) == 8
     whole, expected = train(tmp_path / "whole", config)
     same_history(result.history, expected.history)
     same_weights(resumed, whole, rtol=1e-4, atol=1e-5)
@@ -162,14 +150,14 @@ def test_kill_minus_nine_and_again(tmp_path):
 
 def test_a_finished_folder_is_loaded_and_not_trained(trained, monkeypatch):
     folder, model, result, _ = trained
-    monkeypatch.setattr(training_loop, "run", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "run", lambda *a: pytest.fail("trained again"))
     again, second = train(folder, model=tiny(seed=8))
     same_weights(model, again)
     same_history(result.history, second.history)
     assert second.best_epoch == result.best_epoch
 
 
-def test_other_settings_or_a_damaged_checkpoint_train_anew(tmp_path):
+def test_other_settings_or_a_damaged_checkpoint_train_anew(tmp_path, always_saving):
     def stop(done, total):
         raise Stop
 
@@ -184,112 +172,20 @@ def test_other_settings_or_a_damaged_checkpoint_train_anew(tmp_path):
         assert seen[0] == (1, 2)
 
 
-# the loop's rules
+def test_a_resumed_training_keeps_its_precision(tmp_path, monkeypatch, always_saving):
+    config = settings(epochs=2, precision="auto")
+    choices = iter([("bf16-mixed", "precision bf16-mixed: so be it"), ("32-true", "another")])
+    monkeypatch.setattr(fitting, "chosen_precision", lambda *a: next(choices))
+    said = []
 
+    def stop(done, total):
+        raise Stop
 
-def test_it_stops_early_and_halves_the_rate(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_loop, "f1_score", lambda *a, **k: 0.5)  # never better
-    monkeypatch.setattr(training_loop.F, "cross_entropy", flat_loss)
-    _, result = train(tmp_path, settings(epochs=20, patience=2, stop_after=5))
-    assert len(result.history) == 6 and result.best_epoch == 1
-    # epoch 1 is a best; every two epochs without a better one halve the rate from the next epoch on
-    assert result.history["learning_rate"].tolist() == [1e-3, 1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4]
-
-
-def flat_loss(logits, labels, weight=None):
-    return logits.sum() * 0 + 1
-
-
-def test_a_loss_that_is_not_finite_ends_with_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_loop.F, "cross_entropy", lambda logits, *a, **k: logits.sum() * float("nan"))
-    with pytest.raises(TrainingError, match=r"train_loss became nan in epoch 1; a learning_rate below 0.001"):
-        train(tmp_path)
-    assert not (tmp_path / "last.ckpt").exists()
-
-
-def test_loss_weights_make_classes_count_alike(tmp_path):
-    images, labels = toy(12)
-    labels = np.array([0] * 9 + [1] * 3)
-    for balance, expected in (("loss", [12 / 18, 12 / 6]), ("none", [1, 1]), ("sampler", [1, 1])):
-        config = settings(balance=balance)
-        task = Task(training_loop.Job(tiny(), images, labels, images, labels, config, tmp_path, 0), None)
-        assert task.weight.tolist() == pytest.approx(expected)
-
-
-def test_the_average_of_the_weights_is_the_recursion(tmp_path):
-    task = Task(training_loop.Job(tiny(), *toy(), *toy(), settings(average=0.9), tmp_path, 0), None)
-    expected = {key: value.clone() for key, value in task.averaged.state_dict().items()}
-    for step in range(4):
-        with torch.no_grad():
-            for parameter in task.model.parameters():
-                parameter.add_(0.1 * (step + 1))
-        task.__dict__["_trainer"], keep = None, min(0.9, (1 + step) / (10 + step))
-        monkey = pytest.MonkeyPatch()
-        monkey.setattr(Task, "global_step", property(lambda self, step=step: step))
-        task.on_train_batch_end(None, None, step)
-        monkey.undo()
-        for key, value in task.model.state_dict().items():
-            if value.is_floating_point():
-                expected[key] = keep * expected[key] + (1 - keep) * value
-    for key, value in task.averaged.state_dict().items():
-        torch.testing.assert_close(value, expected[key])
-
-
-# batches
-
-
-def batches(labels, size, balance="none", seed: int | None = 0, epoch=0):
-    images = np.arange(len(labels), dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    return Batches(images, labels, size, lambda: epoch, balance, seed)
-
-
-@pytest.mark.parametrize(("n", "size"), [(9, 8), (17, 4), (8, 8), (3, 8), (100, 7)])
-def test_every_image_once_and_no_batch_of_one(n, size):
-    labels = np.arange(n)
-    found = list(batches(labels, size))
-    assert len(found) == len(batches(labels, size)) == -(-n // size)
-    assert all(2 <= len(y) <= size for _, y in found)
-    assert sorted(torch.cat([y for _, y in found]).tolist()) == list(range(n))
-    assert all((x[:, 0, 0] == y).all() and x.dtype == torch.uint8 for x, y in found)
-
-
-def test_order_depends_on_seed_and_epoch_alone():
-    labels = np.arange(50)
-    order = batches(labels, 8).order
-    assert np.array_equal(order(3), order(3)) and not np.array_equal(order(3), order(4))
-    assert not np.array_equal(order(3), batches(labels, 8, seed=1).order(3))
-    assert np.array_equal(batches(labels, 8, seed=None).order(3), labels)
-
-
-def test_the_sampler_balances_the_classes():
-    labels = np.array([0] * 900 + [1] * 80 + [2] * 20)
-    drawn = labels[batches(labels, 8, "sampler").order(0)]
-    assert len(drawn) == 1000 and np.bincount(drawn).min() > 280
-
-
-def test_processes_share_an_epoch(monkeypatch):
-    labels, seen = np.arange(21), []
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    for rank in (0, 1):
-        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
-        found = list(batches(labels, 4))
-        assert len(found) == 3
-        seen += torch.cat([y for _, y in found]).tolist()
-    assert len(seen) == 22 and set(seen) == set(range(21))  # one image twice, so that both take as many steps
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(tmp_path):
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_training as t\n"
-        "if __name__ == '__main__': t.train(sys.argv[2], t.settings(devices=2))"
-    )
-    script = tmp_path / "two.py"
-    script.write_text(code)
-    subprocess.run([sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "two")], check=True)
-    assert len(pd.read_csv(tmp_path / "two" / "history.csv")) == 3
-    assert load_checkpoint(tmp_path / "two").extra["best_epoch"] >= 1
+    with pytest.raises(Stop):
+        fit(tiny(), *toy(), *toy(12, 1), config, tmp_path, 0, stop, said.append)
+    result = fit(tiny(), *toy(), *toy(12, 1), config, tmp_path, 0, None, said.append)
+    assert result.precision == "bf16-mixed" and list(result.history["precision"]) == ["bf16-mixed"] * 2
+    assert said == ["precision bf16-mixed: so be it"]
 
 
 # what fit refuses
@@ -311,42 +207,71 @@ def test_images_and_labels_must_fit(tmp_path, images, labels, message):
         fit(tiny(), images, np.array(labels), *toy(4), settings(), tmp_path, 0)
 
 
-# predict
+def test_fit_is_for_one_device(tmp_path):
+    for several in ({"devices": 2}, {"nodes": 2}):
+        with pytest.raises(ValueError, match="fit trains on one device"):
+            train(tmp_path, settings(**several))
 
 
-class Rows:
-    """A view of some rows, as the stages pass it."""
-
-    def __init__(self, images, rows):
-        self.images, self.rows = images, rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        return self.images[self.rows[index]]
+# several trainings
 
 
-def test_predict_is_softmax_of_the_model_and_batches_do_not_matter():
-    model, images = tiny(), toy(7)[0]
-    model.train()
-    found = predict(model, images, batch_size=3)
-    assert model.training and found.dtype == np.float32
-    model.eval()
-    with torch.no_grad():
-        expected = model(torch.from_numpy(images)[:, None] / 255).softmax(1)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
-    rows = np.array([5, 1, 2])
-    np.testing.assert_allclose(predict(model, Rows(images, rows), 2), found[rows], rtol=1e-4, atol=1e-6)
-    assert predict(model, images[:0]).shape == (0, 2)
+@pytest.fixture
+def trained_folders(monkeypatch):
+    """The folders that are trained in this process, as they come."""
+    seen, train_folder = [], processes.train_folder
+
+    def watched(folder, progress):
+        seen.append(folder.name)
+        train_folder(folder, progress)
+
+    monkeypatch.setattr(processes, "train_folder", watched)
+    return seen
 
 
-def test_predict_leaves_the_mode_as_it_was_after_an_error():
-    model = tiny().train()
-    with pytest.raises(ValueError):
-        predict(model, np.zeros((2, 3, 3, 3), np.uint8))
-    assert model.training
+def test_an_added_seed_leaves_the_finished_ones(tmp_path, trained_folders, monkeypatch):
+    (first,) = fit_all([job(tmp_path, 0, epochs=2)], workers=1)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "seed-0").iterdir()}
+    monkeypatch.setattr(fitting, "chosen_precision", lambda *a: pytest.fail("seeds are to be alike"))
+    seen, said = [], []
+    jobs = [job(tmp_path, seed, epochs=2, precision="auto" if seed > 1 else "32-true") for seed in (0, 1)]
+    found = fit_all(jobs, 1, lambda *a: seen.append(a), said.append)
+    assert trained_folders == ["seed-0", "seed-1"] and {p: p.stat().st_mtime_ns for p in before} == before
+    same_history(found[0].history, first.history)
+    assert seen == [(3, 4), (4, 4), (4, 4)] and said == ["1 of 2 trainings were finished before"]
+    assert not np.array_equal(found[1].history["train_loss"], first.history["train_loss"])
+
+
+def test_a_later_seed_takes_the_precision_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "chosen_precision", lambda *a: ("bf16-mixed", "measured"))
+    said = []
+    fit_all([job(tmp_path, 0, epochs=1, precision="auto")], 1, say=said.append)
+    monkeypatch.setattr(fitting, "chosen_precision", lambda *a: pytest.fail("measured again"))
+    found = fit_all([job(tmp_path, seed, epochs=1, precision="auto") for seed in (0, 1)], 1)
+    assert said == ["measured"] and [r.precision for r in found] == ["bf16-mixed"] * 2
+    (other,) = fit_all([job(tmp_path, 5, epochs=1, precision="auto")], 1, precision="32-true")
+    assert other.precision == "32-true"
+
+
+def test_fit_all_trains_what_fit_trains(tmp_path, trained):
+    (found,) = fit_all([job(tmp_path)], workers=1)
+    same_history(found.history, trained[2].history)
+    same_weights(load_checkpoint(tmp_path / "seed-0"), trained[1])
+
+
+def test_another_code_is_another_training(tmp_path, trained_folders):
+    plain = job(tmp_path, epochs=1)
+    changed = fitting.FitJob(**{**{k: v for k, v in vars(plain).items() if k not in ("key", "data")}, "code": "new"})
+    for one in (plain, plain, changed):
+        fit_all([one], 1)
+    assert trained_folders == ["seed-0", "seed-0"]
+
+
+def test_a_loss_that_is_not_finite_ends_with_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.F, "cross_entropy", lambda logits, *a, **k: logits.sum() * float("nan"))
+    with pytest.raises(TrainingError, match=r"train_loss became nan in epoch 1; a learning_rate below 0.001"):
+        train(tmp_path)
+    assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_seed_everything_seeds_all_three():

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
-from xray_debug.data.images import ModelView
+from xray_debug.data.files import atomic_write, write_json
+from xray_debug.data.view import ModelView
+from xray_debug.models.build import build_model
 from xray_debug.models.classifier import XrayClassifier
-from xray_debug.models.registry import build_model
 from xray_debug.models.weights import fill, read_state
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
-def save_weights(model: XrayClassifier, file: Path) -> None:
-    """The state of `model` as safetensors; the file is complete or absent."""
-    state = {key: value.detach().cpu().contiguous() for key, value in model.net.state_dict().items()}
-    partial = file.with_name(file.name + ".part")
-    save_file(state, partial)
-    os.replace(partial, file)
+def weights_of(model: XrayClassifier) -> dict[str, Tensor]:
+    """A copy of the network's state, on the CPU."""
+    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in model.net.state_dict().items()}
 
 
 def save_checkpoint(model: XrayClassifier, folder: str | Path, **extra) -> Path:
-    """Writes `model` into `folder` (made if absent). `extra`, plain values, comes back as `model.extra`."""
+    """Writes `model` into `folder` (made if absent). `extra`, plain values, comes back as `model.extra`.
+
+    The same model and `extra` give the same bytes.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    state = weights_of(model)
+    atomic_write(folder / WEIGHTS, lambda file: file.write(save(state)))
     description = {
         "format": 1,
         "name": model.name,
@@ -38,11 +41,7 @@ def save_checkpoint(model: XrayClassifier, folder: str | Path, **extra) -> Path:
         "parameters": model.parameter_count,
         "extra": extra,
     }
-    text = json.dumps(description, indent=2) + "\n"
-    save_weights(model, folder / WEIGHTS)
-    partial = folder / (DESCRIPTION + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / DESCRIPTION)
+    write_json(folder / DESCRIPTION, description)  # last: a model folder is complete or absent
     return folder
 
 

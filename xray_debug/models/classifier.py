@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from xray_debug.data.images import ModelView
+from xray_debug.data.view import ModelView
 
 # mean and standard deviation of the input, per channel
 NORMALISATIONS = {

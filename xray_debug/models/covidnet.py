@@ -13,6 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from xray_debug.data.view import ModelView
+from xray_debug.models.registry import NETWORKS
+
 PAPER_DEPTHS = (3, 4, 6, 3)
 SMALLEST = 32  # pixels: the network halves its input five times
 
@@ -68,6 +71,8 @@ class CovidNet(nn.Module):
         dropout: before the last layer.
     """
 
+    input_channels, normalise = 1, "gray"
+
     def __init__(
         self, classes: int, width: int = 32, depth: float = 0.5, expansion: float = 1.5, dropout: float = 0.0
     ):
@@ -98,3 +103,12 @@ class CovidNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.pool(self.stages(self.stem(x))))
+
+
+@NETWORKS.register("covidnet", help="COVID-Net's design in a size for CPUs")
+def build(classes: int, view: ModelView, pretrained: bool, **options) -> CovidNet:
+    if pretrained:
+        raise ValueError("pretrained: covidnet has no ImageNet weights; set pretrained to false")
+    if view.size < SMALLEST:
+        raise ValueError(f"view.size: covidnet needs at least {SMALLEST} pixels, got {view.size}")
+    return CovidNet(classes, **options)

@@ -8,7 +8,10 @@ normal, pneumonia, COVID-19 in this order.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models import resnext50_32x4d
+
+from xray_debug.data.view import ModelView
+from xray_debug.models import imagenet
+from xray_debug.models.registry import NETWORKS
 
 # name in the published state dict -> name here, by prefix
 PUBLISHED_PREFIXES = {
@@ -47,7 +50,11 @@ def _conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 class CovidNext50(nn.Module):
     """(N, 3, S, S) -> (N, classes) logits."""
 
+    input_channels, normalise = 3, "imagenet"
+
     def __init__(self, classes: int):
+        from torchvision.models import resnext50_32x4d  # takes seconds to import
+
         super().__init__()
         trunk = resnext50_32x4d(weights=None)
         self.stem = nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool)
@@ -71,3 +78,11 @@ class CovidNext50(nn.Module):
             if key.startswith(("stem.", "layer")):
                 own[key] = value
         self.load_state_dict(own)
+
+
+@NETWORKS.register("covidnext50", help="COVID-Next: ResNeXt-50 with three more convolutions, the paper's classifier")
+def build(classes: int, view: ModelView, pretrained: bool, **options) -> CovidNext50:
+    net = CovidNext50(classes, **options)
+    if pretrained:
+        net.load_imagenet(imagenet.imagenet_weights("resnext50_32x4d"))
+    return net

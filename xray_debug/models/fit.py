@@ -1,39 +1,56 @@
-"""Training and prediction. What is best is chosen on val; test images never come here during training.
+"""Training. What is best is chosen on val; test images never come here.
 
-`fit` saves after every epoch and, called again after an interruption, goes on from there. Order, augmentation and
-dropout of an epoch depend on the seed and the epoch alone, so that the interruption leaves no trace in the result.
+`fit` trains one model in this process, `fit_all` several, side by side where that is faster. Both go on after an
+interruption: order, augmentation and dropout of an epoch depend on the seed and the epoch alone, so that it leaves no
+trace in the result. A finished folder whose key holds is taken as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from xray_debug.config import TrainConfig
-from xray_debug.models import XrayClassifier, load_checkpoint, save_checkpoint
-from xray_debug.models.weights import fill, read_state
+from xray_debug.models.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
+from xray_debug.models.classifier import XrayClassifier
+from xray_debug.models.job import (
+    HISTORY,
+    JOB,
+    LAST,
+    ROWS,
+    Data,
+    FitJob,
+    How,
+    TrainingError,
+    read_begun,
+    training_key,
+    write_begun,
+)
+from xray_debug.models.precision import chosen_precision, on_cpu, on_gpu
+
+__all__ = ["FitJob", "FitResult", "TrainingError", "finished", "fit", "fit_all", "seed_everything"]
 
 Progress = Callable[[int, int], None]
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message is one sentence for the user."""
+Say = Callable[[str], None]
 
 
 class FitResult(NamedTuple):
-    """history: one row per epoch (epoch train_loss val_loss val_accuracy val_f1 learning_rate seconds)."""
+    """history: a row per epoch (epoch train_loss val_loss val_accuracy val_f1 learning_rate precision seconds best)."""
 
     history: pd.DataFrame
     best_epoch: int
     seconds: float
+    precision: str
+    threads: int
 
 
 def seed_everything(seed: int) -> None:
@@ -41,79 +58,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def to_batch(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 (N, S, S) -> float32 (N, 1, S, S) in [0, 1], a model's input."""
-    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return batch[:, None].float() / 255
-
-
-def _check(images, labels: np.ndarray, classes: list[str], what: str) -> np.ndarray:
-    """Labels as int64 (N,), after making sure that they go with `images` and `classes`."""
-    labels = np.asarray(labels)
-    if len(images.shape) != 3 or images.shape[1] != images.shape[2]:
-        raise ValueError(f"{what} images: expected shape (N, S, S), got {tuple(images.shape)}")
-    if labels.ndim != 1 or len(labels) != len(images):
-        raise ValueError(f"{what} labels: expected {len(images)}, one per image, got shape {labels.shape}")
-    if not len(labels):
-        raise ValueError(f"{what} images: expected at least one, got none")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= len(classes):
-        raise ValueError(f"{what} labels: expected class indices 0 to {len(classes) - 1}, got {np.unique(labels)[:5]}")
-    return labels.astype(np.int64)
-
-
-@torch.inference_mode()
-def predict(model: XrayClassifier, images, batch_size: int = 64, progress: Progress | None = None) -> np.ndarray:
-    """Class probabilities, float32 (N, K), of `images` uint8 (N, S, S); runs on the model's device.
-
-    `images` is an array or anything with `len` and slicing. The model's mode is left as it was.
-    """
-    device = next(model.parameters()).device
-    was_training, parts = model.training, []
-    model.eval()
-    try:
-        for start in range(0, len(images), batch_size):
-            batch = to_batch(images[start : start + batch_size], device)
-            parts.append(model(batch).float().softmax(1).cpu().numpy())
-            if progress:
-                progress(min(start + batch_size, len(images)), len(images))
-    finally:
-        model.train(was_training)
-    return np.concatenate(parts) if parts else np.empty((0, len(model.classes)), np.float32)
-
-
-def _finish(model: XrayClassifier, folder: Path, fingerprint: str, seed: int) -> FitResult:
-    """The best weights into `model` and the model folder; what only a resumption needs is removed."""
-    from xray_debug.models.loop import BEST, HISTORY, LAST
-
-    history = pd.read_csv(folder / HISTORY)
-    best = int(history.loc[history["best"].to_numpy().nonzero()[0][-1], "epoch"])
-    seconds = float(history["seconds"].sum())
-    fill(model.net, read_state(folder / BEST), str(folder / BEST))
-    model.eval()
-    f1 = float(history.set_index("epoch").loc[best, "val_f1"])
-    model.extra = {"fingerprint": fingerprint, "seed": seed, "best_epoch": best, "val_f1": f1, "seconds": seconds}
-    save_checkpoint(model, folder, **model.extra)
-    for name in (LAST, BEST):
-        (folder / name).unlink(missing_ok=True)
-    return FitResult(history, best, seconds)
-
-
-def _already_done(model: XrayClassifier, folder: Path, fingerprint: str) -> FitResult | None:
-    """The result of an earlier call with the very same task, whose weights go into `model`."""
-    from xray_debug.models.loop import HISTORY
-
-    try:
-        saved, history = load_checkpoint(folder), pd.read_csv(folder / HISTORY)
-    except (ValueError, OSError):
-        return None
-    if saved.extra.get("fingerprint") != fingerprint:
-        return None
-    model.net.load_state_dict(saved.net.state_dict())
-    model.extra = saved.extra
-    model.eval()
-    return FitResult(history, saved.extra["best_epoch"], saved.extra["seconds"])
 
 
 def fit(
@@ -126,39 +70,180 @@ def fit(
     folder: str | os.PathLike,
     seed: int,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> FitResult:
-    """Trains `model` and leaves it with the weights of the epoch that was best on val, in eval mode.
+    """Trains `model` on one device and leaves it with the weights of the epoch that was best on val, in eval mode.
 
     Args:
         model: changed in place.
-        images, val_images: uint8 (N, S, S), an array (memory-mapped or not) or anything with `len`, `shape` and
-            indexing by an index array and a slice.
-        labels, val_labels: (N,) class indices; every class must occur in `labels`.
-        config: best is the highest macro-F1 on val, among equals the lowest loss.
+        images, labels, val_images, val_labels: see job.Data; every class must occur in `labels`.
+        config: best is the highest macro-F1 on val, among equals the lowest loss. One device; for several see fit_all.
         folder: gets model.safetensors, model.json and history.csv; while training also last.ckpt, from which a
-            later call with the same arguments goes on. A finished folder of the same arguments is loaded.
+            later call with the same arguments goes on, in the precision in which it was begun. A finished folder of
+            the same arguments is loaded. model.json's `extra` says with how many CPU threads and in which precision the
+            model was trained; it holds no times.
         seed: of order, augmentation and dropout. The global random state is left as it was.
         progress: called with (epochs done, epochs at most).
+        say: called with a sentence on the precision.
 
     Raises:
         ValueError: images and labels that do not fit.
         TrainingError: the loss stopped being finite.
     """
-    from xray_debug.models.loop import Job, run  # Lightning takes seconds to import
-
     folder = Path(folder)
-    labels = _check(images, labels, model.classes, "training")
-    val_labels = _check(val_images, val_labels, model.classes, "val")
-    absent = [name for i, name in enumerate(model.classes) if i not in labels]
-    if absent:
-        raise ValueError(f"training labels: expected images of every class, got none of {', '.join(absent)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    job = Job(model, images, labels, val_images, val_labels, config, folder, seed)
-    done = _already_done(model, folder, job.fingerprint)
+    if device_count(config) * config.nodes > 1:
+        raise ValueError(f"devices, nodes: fit trains on one device, fit_all on {config.devices} x {config.nodes}")
+    data = Data(images, labels, val_images, val_labels).checked(model.classes)
+    key = training_key([model.name, model.classes, vars(model.view), model.options], data, config, seed)
+    done = finished(folder, key)
     if done is None:
-        (folder / "model.json").unlink(missing_ok=True)  # no half-new model folder after an interruption
-        run(job, progress)
-        done = _finish(model, folder, job.fingerprint, seed)
+        how = read_begun(folder, key) or How(_decided(config, model, say), torch.get_num_threads())
+        write_begun(folder, key, how)
+        train_here(model, data, config, folder, seed, key, how, progress)
+        done = finished(folder, key)
+    model.net.load_state_dict(load_checkpoint(folder).net.state_dict())
+    model.eval()
     if progress:
         progress(config.epochs, config.epochs)
     return done
+
+
+def finished(folder: str | os.PathLike, key: str) -> FitResult | None:
+    """The result of the finished training in `folder`, where it has this key; needs neither Lightning nor a network."""
+    folder = Path(folder)
+    try:
+        extra = json.loads((folder / "model.json").read_text(encoding="utf-8"))["extra"]
+        if extra.get("key") != key or not (folder / WEIGHTS).is_file():
+            return None
+        history = pd.read_csv(folder / HISTORY)
+        seconds = float(history["seconds"].sum())
+        return FitResult(history, int(extra["best_epoch"]), seconds, extra["precision"], int(extra["threads"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _decided(config: TrainConfig, model: XrayClassifier, say: Say | None) -> str:
+    precision, sentence = chosen_precision(config, model)
+    if say:
+        say(sentence)
+    return precision
+
+
+def device_count(config: TrainConfig) -> int:
+    """`devices` as a number."""
+    if config.devices != "auto":
+        return config.devices
+    return max(torch.cuda.device_count(), 1) if on_gpu(config.accelerator) else 1
+
+
+def train_here(
+    model: XrayClassifier, data: Data, config: TrainConfig, folder: Path, seed: int, key: str, how: How,
+    progress: Progress | None = None,
+) -> None:  # fmt: skip
+    """Trains in this process into a folder of write_begun. Under DDP all processes come here, and the first writes."""
+    from xray_debug.models.loop import Plan, run  # Lightning takes seconds to import
+
+    with threads_of(how.threads):
+        found = run(Plan(model, data, config, folder, seed, key, how.precision, device_count(config)), progress)
+    if found is None:
+        return
+    rows, best = found
+    model.net.load_state_dict(best)
+    row = [r for r in rows if r["best"]][-1]
+    model.extra = {"key": key, "seed": seed, "best_epoch": row["epoch"], "val_f1": row["val_f1"], **vars(how)}
+    save_checkpoint(model.eval(), folder, **model.extra)
+    for name in (LAST, JOB, ROWS):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def threads_of(count: int):
+    """torch's threads set to `count`, and back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fit_all(
+    jobs: Sequence[FitJob], workers: int = 0, progress: Progress | None = None, say: Say | None = None,
+    precision: str = "",
+) -> list[FitResult]:  # fmt: skip
+    """All trainings, each into its folder, as `fit` does it; load_checkpoint gives the models.
+
+    On CPUs `workers` of them run side by side (0: as many as torch has threads), in processes that share the threads.
+    A training's number of threads depends on `workers` and on the number of jobs, finished ones included, not on what
+    is left to do; what it gives depends on the threads in the last digits. With the same threads it gives the same
+    bytes, alone or beside others. On GPUs, and with `devices` or `nodes`, trainings run one after the other; see
+    processes.py for several devices and machines.
+
+    Args:
+        jobs: in different folders, with the same `config`.
+        progress: called with (epochs done, epochs at most), summed over the jobs.
+        say: called with sentences on the precision and on what is finished already.
+        precision: what `precision: auto` comes to; "" takes that of a job that is finished or begun, so that seeds are
+            alike, or decides. See FitResult.precision.
+
+    Raises:
+        as fit; the other trainings are stopped, and go on in a later call.
+    """
+    jobs = list(jobs)
+    results = [finished(job.folder, job.key) for job in jobs]
+    todo = [number for number, found in enumerate(results) if found is None]
+    epochs = [0 if found is None else job.config.epochs for job, found in zip(jobs, results, strict=True)]
+    total = sum(job.config.epochs for job in jobs)
+
+    def tell(number: int, done: int) -> None:
+        epochs[number] = done
+        if progress:
+            progress(sum(epochs), total)
+
+    if say and len(todo) < len(jobs):
+        say(f"{len(jobs) - len(todo)} of {len(jobs)} trainings were finished before")
+    if todo:
+        for number in todo:
+            jobs[number].data.checked(jobs[number].classes)
+        slots, threads = _shares(jobs, workers)
+        begun = {number: read_begun(jobs[number].folder, jobs[number].key) for number in todo}
+        known = [found.precision for found in (*results, *begun.values()) if found is not None]
+        how = How(precision or (known[0] if known else _decided_with(threads, jobs[todo[0]], say)), threads)
+        for number in todo:
+            write_begun(jobs[number].folder, jobs[number].key, begun[number] or how, jobs[number])
+        _train(jobs, todo, slots, tell)
+        results = [finished(job.folder, job.key) for job in jobs]
+    if progress:
+        progress(total, total)
+    return results
+
+
+def _shares(jobs: list[FitJob], workers: int) -> tuple[int, int]:
+    """(trainings side by side, threads of each)."""
+    config, budget = jobs[0].config, torch.get_num_threads()
+    devices = device_count(config)
+    if devices * config.nodes > 1:
+        return 1, max(budget // devices, 1)
+    slots = min(workers or budget, len(jobs)) if on_cpu(config.accelerator) else 1
+    return slots, max(budget // slots, 1)
+
+
+def _decided_with(threads: int, job: FitJob, say: Say | None) -> str:
+    with threads_of(threads):
+        return _decided(job.config, job.model(), say)
+
+
+def _train(jobs: list[FitJob], todo: list[int], slots: int, tell: Callable[[int, int], None]) -> None:
+    from xray_debug.models import processes
+
+    folders = {number: jobs[number].folder for number in todo}
+    config = jobs[0].config
+    if device_count(config) * config.nodes > 1:
+        for number, folder in folders.items():
+            processes.train_apart([{number: folder}], tell, processes.launcher(config))
+    elif slots > 1:
+        shares = [dict(list(folders.items())[slot::slots]) for slot in range(slots)]
+        processes.train_apart([share for share in shares if share], tell)
+    else:
+        for number, folder in folders.items():
+            processes.train_folder(folder, lambda done, _, number=number: tell(number, done))

@@ -1,17 +1,21 @@
-"""torchvision's classifiers by name, and their ImageNet weights where they are asked for."""
+"""torchvision's classifiers by name, and their ImageNet weights where they are asked for.
+
+torchvision is imported in the functions: it takes seconds, and the project's own networks do without it.
+"""
 
 from __future__ import annotations
 
 import re
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 AUXILIARY = ("googlenet", "inception_v3")  # return more than logits in training unless told otherwise
 
 
 def is_known(name: str) -> bool:
+    import torchvision
+
     return name in torchvision.models.list_models(module=torchvision.models)
 
 
@@ -21,6 +25,8 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
     Raises:
         ValueError: the download failed; the message says from where and what to do.
     """
+    import torchvision
+
     weights = torchvision.models.get_model_weights(name).DEFAULT
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
@@ -59,6 +65,8 @@ def replace_head(net: nn.Module, classes: int, outputs: int = 1000) -> None:
 
 def build_torchvision(name: str, classes: int, size: int, pretrained: bool = False, **options) -> nn.Module:
     """torchvision's classifier `name` for 3-channel images of `size` pixels and `classes` classes."""
+    import torchvision
+
     if name in AUXILIARY:
         options = {"aux_logits": False, "init_weights": False} | options
     if name.startswith("vit_"):

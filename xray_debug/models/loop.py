@@ -1,236 +1,237 @@
-"""The Lightning side of training: batches, one module, resumption. `training.fit` is the way in."""
+"""The Lightning side of training: one module, resumption, one device or many. `fit` is the way in."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import json
 import logging
 import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import lightning
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import f1_score
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.nn import functional as F
 
 from xray_debug.config import TrainConfig
-from xray_debug.models import XrayClassifier
+from xray_debug.data.files import write_text
 from xray_debug.models.augment import augment
-from xray_debug.models.checkpoint import save_weights
-from xray_debug.models.fit import TrainingError
+from xray_debug.models.batches import Batches, ranks
+from xray_debug.models.checkpoint import weights_of
+from xray_debug.models.classifier import XrayClassifier
+from xray_debug.models.job import HISTORY, LAST, Data, TrainingError
+from xray_debug.models.precision import on_gpu
+from xray_debug.stats.metrics import confusion_matrix, scores
 
-LAST, BEST, HISTORY = "last.ckpt", "best.safetensors", "history.csv"
+SAVE_SECONDS = 30  # between two saves of what a resumption needs
 
 
-@dataclass
-class Job:
-    """Everything one training needs; see `training.fit`."""
+@dataclass(frozen=True)
+class Plan:
+    """One training, with all that `fit` has decided."""
 
     model: XrayClassifier
-    images: np.ndarray
-    labels: np.ndarray
-    val_images: np.ndarray
-    val_labels: np.ndarray
+    data: Data
     config: TrainConfig
     folder: Path
     seed: int
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 of what decides the result. Of the images, 64 of each split stand for all."""
-        model = self.model
-        settings = self.config.model_dump(mode="json", exclude={"accelerator", "devices", "workers"})
-        identity = [model.name, model.classes, vars(model.view), model.options, settings, self.seed]
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
-        for images, labels in ((self.images, self.labels), (self.val_images, self.val_labels)):
-            digest.update(labels.tobytes())
-            some = np.unique(np.linspace(0, len(images) - 1, 64).astype(int))
-            digest.update(np.ascontiguousarray(images[some]).tobytes())
-        return digest.hexdigest()
-
-
-class Batches:
-    """Iterates over one epoch's batches (uint8 (B, S, S), int64 (B,)) of images held as one array.
-
-    The order depends on the seed and the epoch. Batches differ in size by at most one, so that none has a single
-    image (batch normalisation cannot do with one). Under distributed training each process gets its share.
-    """
-
-    def __init__(self, images, labels: np.ndarray, size: int, epoch: Callable[[], int], balance: str, seed: int | None):
-        self.images, self.labels, self.size, self.epoch = images, labels, size, epoch
-        self.balance, self.seed = balance, seed
-
-    def order(self, epoch: int) -> np.ndarray:
-        """Indices of the images of `epoch`, in order; without a seed, all of them as they come."""
-        n = len(self.labels)
-        if self.seed is None:
-            return np.arange(n)
-        rng = np.random.default_rng([self.seed, epoch])
-        if self.balance == "sampler":
-            share = 1 / np.bincount(self.labels)[self.labels]
-            return rng.choice(n, n, p=share / share.sum())
-        return rng.permutation(n)
-
-    def _share(self, order: np.ndarray) -> np.ndarray:
-        if self.seed is None or not torch.distributed.is_initialized():
-            return order
-        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        return np.resize(order, math.ceil(len(order) / world) * world)[rank::world]
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._share(np.arange(len(self.labels)))) / self.size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in np.array_split(self._share(self.order(self.epoch())), len(self)):
-            images = np.ascontiguousarray(self.images[rows])
-            yield torch.from_numpy(images), torch.from_numpy(self.labels[rows])
+    key: str
+    precision: str
+    devices: int = 1
 
 
 class Task(lightning.LightningModule):
-    """Adam, a halving of the rate on plateaus, best weights by macro-F1 on val, a checkpoint after every epoch.
+    """Adam, a halving of the rate on plateaus, the best weights by macro-F1 on val.
 
     What is scored on val and kept is a running average of the weights, which varies far less from epoch to epoch
     than the weights themselves.
     """
 
-    def __init__(self, job: Job, progress: Callable[[int, int], None] | None):
+    def __init__(self, plan: Plan, progress: Callable[[int, int], None] | None):
         super().__init__()
-        self.job, self.progress, self.model = job, progress, job.model
-        self.averaged = copy.deepcopy(job.model).requires_grad_(False).eval()
+        self.plan, self.progress, self.model = plan, progress, plan.model
+        self.config, self.data = plan.config, plan.data
+        self.averaged = copy.deepcopy(plan.model).requires_grad_(False).eval()
         self.rows: list[dict] = []
+        self.best: dict[str, Tensor] = {}
         self.plateau_state: dict = {}
-        counts = np.bincount(job.labels, minlength=len(job.model.classes))
-        weight = len(job.labels) / (len(counts) * counts) if job.config.balance == "loss" else np.ones(len(counts))
-        self.register_buffer("weight", torch.tensor(weight, dtype=torch.float32), persistent=False)
+        self.saved = time.monotonic()
+        self.register_buffer("weight", torch.tensor(self._class_weights(), dtype=torch.float32), persistent=False)
+
+    def _class_weights(self) -> np.ndarray:
+        counts = np.bincount(self.data.labels, minlength=len(self.model.classes))
+        if self.config.balance != "loss":
+            return np.ones(len(counts))
+        return len(self.data.labels) / (len(counts) * counts)
 
     def epoch_now(self) -> int:
-        """The epoch counted from 0, for Batches; a method, since a lambda could not go to another process."""
+        """The epoch counted from 0, for Batches."""
         return self.current_epoch
 
     def configure_optimizers(self):
-        config = self.job.config
+        parameters = list(self.model.parameters())
         optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            parameters,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=parameters[0].device.type in ("cpu", "cuda"),
         )
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="max", factor=0.5, patience=config.patience - 1, threshold=0.0
+            optimizer, mode="max", factor=0.5, patience=self.config.patience - 1, threshold=0.0
         )
         if self.plateau_state:
             self.plateau.load_state_dict(self.plateau_state)
         return optimizer
 
     def on_train_start(self) -> None:
+        self.pairs = _pairs(self.averaged, self.model)
         if self._exhausted():
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
         self.started, self.losses, self.outputs = time.perf_counter(), [], []
-        rank = self.trainer.global_rank
         # own streams for each epoch and process: an epoch does not depend on how training came to it
-        numbers = np.random.SeedSequence([self.job.seed, self.current_epoch, rank]).generate_state(2)
+        numbers = np.random.SeedSequence([self.plan.seed, self.current_epoch, ranks()[0]]).generate_state(2)
         torch.manual_seed(int(numbers[0]))
         self.generator = torch.Generator().manual_seed(int(numbers[1]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
-        images = augment(images[:, None].float() / 255, self.job.config.augment, self.generator)
+        images = augment(images[:, None].float() / 255, self.config.augment, self.generator)
         loss = F.cross_entropy(self.model(images).float(), labels, weight=self.weight)
         self.losses.append(loss.detach())
         return loss
 
-    @torch.no_grad()
     def on_train_batch_end(self, outputs, batch, index: int) -> None:
         """averaged = decay averaged + (1 - decay) weights; the decay grows to `average`, so the start is forgotten."""
         step = self.global_step
-        keep = min(self.job.config.average, (1 + step) / (10 + step))
-        for mean, value in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - keep)
-            else:
-                mean.copy_(value)
+        average(self.pairs, min(self.config.average, (1 + step) / (10 + step)))
+
+    def on_validation_epoch_start(self) -> None:
+        if ranks()[1] > 1:  # each process has seen other batches; what is scored and kept is the first one's
+            for value in self.averaged.buffers():
+                torch.distributed.broadcast(value, 0)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         self.outputs.append(self.averaged(batch[0][:, None].float() / 255).float())
 
+    def _val_logits(self) -> Tensor:
+        """(n, K) in the order of the val images, of all processes."""
+        rows = []
+        for part in self.outputs:
+            together = self.all_gather(part) if ranks()[1] > 1 else part[None]
+            rows.append(together.transpose(0, 1).flatten(0, 1).cpu())  # the first of each process, the second, ...
+        sizes = [len(b) for b in np.array_split(self.data.val_labels, len(rows))]
+        return torch.cat([part[:size] for part, size in zip(rows, sizes, strict=True)])
+
     def _row(self) -> dict:
         """This epoch's line of the history."""
-        logits = torch.cat(self.outputs).cpu()
-        labels = torch.from_numpy(self.job.val_labels)
-        predicted = logits.argmax(1)
+        logits, labels = self._val_logits(), self.data.val_labels
+        predicted = logits.argmax(1).numpy()
+        found = scores(confusion_matrix(labels, predicted, logits.shape[1]))
+        loss = torch.stack(self.losses).mean()
         row = {
             "epoch": self.current_epoch + 1,
-            "train_loss": float(torch.stack(self.losses).mean()),
-            "val_loss": float(F.cross_entropy(logits, labels, weight=self.weight.cpu())),
-            "val_accuracy": float((predicted == labels).float().mean()),
-            "val_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+            "train_loss": float(self.all_gather(loss).mean() if ranks()[1] > 1 else loss),
+            "val_loss": float(F.cross_entropy(logits, torch.from_numpy(labels), weight=self.weight.cpu())),
+            "val_accuracy": float(found["accuracy"]),
+            "val_f1": float(found["f1"]),
             "learning_rate": self.plateau.optimizer.param_groups[0]["lr"],
+            "precision": self.plan.precision,
             "seconds": time.perf_counter() - self.started,
         }
         for name in ("train_loss", "val_loss"):
             if not math.isfinite(row[name]):
                 raise TrainingError(
                     f"training: {name} became {row[name]} in epoch {row['epoch']}; "
-                    f"a learning_rate below {self.job.config.learning_rate:g} may help"
+                    f"a learning_rate below {self.config.learning_rate:g} may help"
                 )
         return row
 
     def _exhausted(self) -> bool:
         """Whether no epoch of the last `stop_after` was a new best."""
-        recent = self.rows[-self.job.config.stop_after :]
-        return len(recent) == self.job.config.stop_after and not any(row["best"] for row in recent)
+        recent = self.rows[-self.config.stop_after :]
+        return len(recent) == self.config.stop_after and not any(row["best"] for row in recent)
 
     def on_train_epoch_end(self) -> None:
         row = self._row()
         best = max(((r["val_f1"], -r["val_loss"]) for r in self.rows), default=(-1.0, 0.0))
         row["best"] = (row["val_f1"], -row["val_loss"]) > best
         self.rows.append(row)
+        if row["best"]:
+            self.best = weights_of(self.averaged)
         self.plateau.step(row["val_f1"])
         if self._exhausted():
             self.trainer.should_stop = True
-        folder = self.job.folder
+        self._keep()
+        if self.progress and self.trainer.is_global_zero:
+            self.progress(row["epoch"], self.config.epochs)
+
+    def _keep(self) -> None:
+        """The history of every epoch; now and then what a resumption needs."""
+        folder = self.plan.folder
         if self.trainer.is_global_zero:
-            if row["best"]:
-                save_weights(self.averaged, folder / BEST)
-            pd.DataFrame(self.rows).to_csv(folder / (HISTORY + ".part"), index=False)
-            os.replace(folder / (HISTORY + ".part"), folder / HISTORY)
-        self.trainer.save_checkpoint(folder / (LAST + ".part"))
-        if self.trainer.is_global_zero:
-            os.replace(folder / (LAST + ".part"), folder / LAST)
-            if self.progress:
-                self.progress(row["epoch"], self.job.config.epochs)
+            write_text(folder / HISTORY, pd.DataFrame(self.rows).to_csv(index=False))
+        due = torch.tensor(time.monotonic() - self.saved >= SAVE_SECONDS, device=self.device)
+        if ranks()[1] > 1:  # all save or none: Lightning waits for all in it
+            torch.distributed.broadcast(due, 0)
+        if due:
+            partial = folder / (LAST + ".part")
+            self.trainer.save_checkpoint(partial)
+            if self.trainer.is_global_zero:
+                os.replace(partial, folder / LAST)
+            self.saved = time.monotonic()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["fingerprint"] = self.job.fingerprint
+        checkpoint["key"] = self.plan.key
         checkpoint["rows"] = self.rows
+        checkpoint["best"] = self.best
         checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.rows, self.plateau_state = checkpoint["rows"], checkpoint["plateau"]
+        self.rows, self.best, self.plateau_state = checkpoint["rows"], checkpoint["best"], checkpoint["plateau"]
         if hasattr(self, "plateau"):
             self.plateau.load_state_dict(self.plateau_state)
 
 
-def _resumable(job: Job) -> Path | None:
-    """last.ckpt, where it is whole, of this very job, and its best weights are there."""
-    last = job.folder / LAST
-    if not last.is_file() or not (job.folder / BEST).is_file():
+Pairs = tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]
+
+
+def _pairs(averaged: XrayClassifier, model: XrayClassifier) -> Pairs:
+    """The floating tensors of both, in the same order, and the pairs of the others (counters)."""
+    both = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+    floats = [(mean, value) for mean, value in both if mean.is_floating_point()]
+    others = [(mean, value) for mean, value in both if not mean.is_floating_point()]
+    return [mean for mean, _ in floats], [value for _, value in floats], others
+
+
+@torch.no_grad()
+def average(pairs: Pairs, keep: float) -> None:
+    """mean = keep mean + (1 - keep) value, in place; counters are copied."""
+    means, values, others = pairs
+    torch._foreach_lerp_(means, values, 1 - keep)
+    for mean, value in others:
+        mean.copy_(value)
+
+
+def _resumable(plan: Plan) -> Path | None:
+    """last.ckpt, where it is whole and of this very training."""
+    last = plan.folder / LAST
+    if not last.is_file():
         return None
     try:
         checkpoint = torch.load(last, map_location="cpu", weights_only=True)
     except Exception:  # a damaged file fails in many ways, and each means: start again
         return None
-    return last if checkpoint.get("fingerprint") == job.fingerprint else None
+    return last if checkpoint.get("key") == plan.key and checkpoint.get("best") else None
 
 
 @contextlib.contextmanager
@@ -253,26 +254,28 @@ def _quiet():
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
-def _on_gpu(accelerator: str) -> bool:
-    return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+def run(plan: Plan, progress: Callable[[int, int], None] | None) -> tuple[list[dict], dict[str, Tensor]] | None:
+    """Trains until the epochs are used up or val stops getting better: the history's rows and the best weights.
 
-
-def run(job: Job, progress: Callable[[int, int], None] | None) -> None:
-    """Trains until the epochs are used up or val stops getting better; leaves BEST and HISTORY in the folder."""
-    config = job.config
-    # a progress bar cannot go to the other processes that several devices take
-    task = Task(job, progress if config.devices == 1 else None)
-    train = Batches(job.images, job.labels, config.batch_size, task.epoch_now, config.balance, job.seed)
-    val = Batches(job.val_images, job.val_labels, max(config.batch_size, 64), task.epoch_now, "none", None)
+    With several devices or nodes each process of Lightning's DDP comes here; all but the first get None.
+    """
+    config, data = plan.config, plan.data
+    task = Task(plan, progress)
+    train = Batches(data.images, data.labels, config.batch_size, task.epoch_now, config.balance, plan.seed)
+    val = Batches(data.val_images, data.val_labels, max(config.batch_size, 64), task.epoch_now, "none", None)
+    several = plan.devices * config.nodes > 1
     with _quiet():
         trainer = lightning.Trainer(
             accelerator=config.accelerator,
-            devices=config.devices,
-            strategy="auto" if config.devices == 1 else "ddp_spawn",
-            precision=config.precision,
+            devices=plan.devices,
+            num_nodes=config.nodes,
+            strategy="ddp" if several else "auto",
+            # a batch scheduler's variables are heeded only where it starts the processes
+            plugins=[LightningEnvironment()] if config.nodes == 1 else None,
+            precision=plan.precision,
             max_epochs=config.epochs,
             deterministic="warn",
-            sync_batchnorm=config.devices != 1 and _on_gpu(config.accelerator),  # torch has it for GPUs only
+            sync_batchnorm=several and on_gpu(config.accelerator),  # torch has it for GPUs only
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             logger=False,
@@ -280,7 +283,8 @@ def run(job: Job, progress: Callable[[int, int], None] | None) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        job.model.train()
-        last = _resumable(job)
+        plan.model.train()
+        last = _resumable(plan)
         trainer.fit(task, train, val, ckpt_path=last, weights_only=True if last else None)
-    job.model.to("cpu")
+    plan.model.to("cpu")
+    return (task.rows, task.best) if trainer.is_global_zero else None

@@ -1,87 +1,13 @@
-"""Networks by name."""
+"""Networks by name: covidnet, covidnext50, those of other packages, and (in build.py) torchvision's.
+
+A network is registered as a function `(classes: int, view: ModelView, pretrained: bool, **options) -> nn.Module` that
+gives logits (N, classes). What the module takes is said by two attributes of it: `input_channels` (1, or 3, the
+default: the grey image is repeated) and `normalise` (a key of classifier.NORMALISATIONS; "imagenet" by default).
+Options it does not know are a TypeError, values it cannot use a ValueError.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from xray_debug.data.registry import Registry
 
-import torch
-from torch import nn
-
-from xray_debug.data.images import ModelView
-from xray_debug.models import covidnet, covidnext50, imagenet
-from xray_debug.models.classifier import XrayClassifier
-from xray_debug.models.weights import fill, read_state
-
-
-def _covidnet(classes: int, view: ModelView, pretrained: bool, **options) -> nn.Module:
-    if pretrained:
-        raise ValueError("pretrained: covidnet has no ImageNet weights; set pretrained to false")
-    if view.size < covidnet.SMALLEST:
-        raise ValueError(f"view.size: covidnet needs at least {covidnet.SMALLEST} pixels, got {view.size}")
-    return covidnet.CovidNet(classes, **options)
-
-
-def _covidnext50(classes: int, view: ModelView, pretrained: bool, **options) -> nn.Module:
-    net = covidnext50.CovidNext50(classes, **options)
-    if pretrained:
-        net.load_imagenet(imagenet.imagenet_weights("resnext50_32x4d"))
-    return net
-
-
-# name -> (builder, channels, normalisation)
-NETWORKS = {"covidnet": (_covidnet, 1, "gray"), "covidnext50": (_covidnext50, 3, "imagenet")}
-
-
-def _network(name: str, classes: int, view: ModelView, pretrained: bool, options: dict) -> nn.Module:
-    try:
-        if name in NETWORKS:
-            return NETWORKS[name][0](classes, view, pretrained, **options)
-        return imagenet.build_torchvision(name, classes, view.size, pretrained, **options)
-    except TypeError as error:
-        given = ", ".join(options) or "none"
-        raise ValueError(f"model_options: {name} does not take these options ({given}): {error}") from error
-
-
-def build_model(
-    name: str,
-    classes: Sequence[str],
-    view: ModelView,
-    pretrained: bool = False,
-    seed: int | None = None,
-    weights: str | Path | None = None,
-    **options,
-) -> XrayClassifier:
-    """A new classifier.
-
-    Args:
-        name: covidnet, covidnext50 or the name of a torchvision classifier (resnet18, densenet121, ...).
-        classes: class names in the order of the logits.
-        view: what the model sees of a radiograph.
-        pretrained: start from torchvision's ImageNet weights (downloads them).
-        seed: of the initial weights; the global random state is left alone. None takes the global state.
-        weights: a .safetensors or .pth file to start from. The published COVID-Next checkpoint is recognised by
-            its names (covidnext50); it then gets its own input range, `normalise="unit"`.
-        options: `normalise` (gray, unit or imagenet) and what the network itself takes (covidnet: width, depth,
-            expansion, dropout).
-
-    Raises:
-        ValueError: an unknown name or option, weights that do not fit or cannot be had.
-    """
-    classes = [str(c) for c in classes]
-    if len(classes) < 2 or len(set(classes)) != len(classes):
-        raise ValueError(f"classes: expected at least two different names, got {classes}")
-    if name not in NETWORKS and not imagenet.is_known(name):
-        raise ValueError(f"model: expected {', '.join(NETWORKS)} or a torchvision classifier's name, got {name!r}")
-    _, channels, normalise = NETWORKS.get(name, (None, 3, "imagenet"))
-    state = read_state(weights) if weights else None
-    if state is not None and name == "covidnext50" and covidnext50.is_published(state):
-        state, normalise = covidnext50.from_published(state), "unit"
-    normalise = str(options.pop("normalise", normalise))
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        net = _network(name, len(classes), view, pretrained, options)
-    if state is not None:
-        fill(net, state, str(weights))
-    return XrayClassifier(name, classes, view, net, channels, normalise, options | {"normalise": normalise})
+NETWORKS = Registry("model", "xray_debug.models")

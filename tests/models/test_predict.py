@@ -1,0 +1,39 @@
+"""Probabilities: the softmax of the model, whatever the images come in."""
+
+import numpy as np
+import pytest
+import torch
+from training_fixture import tiny, toy
+
+from xray_debug.models.predict import Subset, probabilities
+
+
+def test_probabilities_are_the_softmax_of_the_model():
+    model, images = tiny(), toy(7)[0]
+    model.train()
+    seen = []
+    found = probabilities(model, images, batch_size=3, progress=lambda *a: seen.append(a))
+    assert model.training and found.dtype == np.float32 and seen == [(3, 7), (6, 7), (7, 7)]
+    model.eval()
+    with torch.no_grad():
+        expected = model(torch.from_numpy(images)[:, None] / 255).softmax(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_rows_floats_and_tensors_are_images_too():
+    model, images = tiny(), toy(7)[0]
+    found = probabilities(model, images)
+    rows = np.array([5, 1, 2])
+    np.testing.assert_allclose(probabilities(model, Subset(images, rows), 2), found[rows], rtol=1e-4, atol=1e-6)
+    floats = images[:, None].astype(np.float32) / 255
+    np.testing.assert_allclose(probabilities(model, floats), found, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(probabilities(model, torch.from_numpy(floats), 4), found, rtol=1e-4, atol=1e-6)
+    assert probabilities(model, images[:0]).shape == (0, 2)
+
+
+def test_the_mode_is_left_as_it_was_after_an_error():
+    model = tiny().train()
+    with pytest.raises(ValueError, match="expected shape"):
+        probabilities(model, np.zeros((2, 3, 3, 3), np.float32))
+    assert model.training

@@ -1,0 +1,60 @@
+"""What a classifier says of images: the one place where it is asked without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xray_debug.models.classifier import XrayClassifier
+
+Progress = Callable[[int, int], None]
+
+
+class Subset:
+    """Rows of an image array (N, S, S) by index, without copying the array."""
+
+    def __init__(self, images: np.ndarray, rows: np.ndarray):
+        self.images, self.rows, self.shape = images, np.asarray(rows), (len(rows), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return self.images[self.rows[index]]
+
+
+def to_batch(images: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """A model's input, float32 (N, 1, S, S) in [0, 1], from uint8 (N, S, S); what is float already stays as it is."""
+    batch = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    if batch.dtype != torch.uint8:
+        return batch.to(device, torch.float32)
+    return batch.to(device)[:, None].float() / 255
+
+
+@torch.inference_mode()
+def probabilities(
+    model: XrayClassifier, images, batch_size: int = 64, progress: Progress | None = None
+) -> np.ndarray:
+    """Class probabilities, float32 (N, K), of `images`; runs on the model's device in its evaluation mode.
+
+    Args:
+        model: its mode is left as it was.
+        images: uint8 (N, S, S) or float32 (N, 1, S, S) in [0, 1], an array or anything with `len` and slicing.
+        batch_size: images sent through at once; the result depends on it in the last digits only.
+        progress: called with (images done, images).
+    """
+    device = next(model.parameters()).device
+    was_training, parts = model.training, []
+    model.eval()
+    try:
+        for start in range(0, len(images), batch_size):
+            batch = to_batch(images[start : start + batch_size], device)
+            parts.append(model(batch).float().softmax(1).cpu().numpy())
+            if progress:
+                progress(min(start + batch_size, len(images)), len(images))
+    finally:
+        model.train(was_training)
+    return np.concatenate(parts) if parts else np.empty((0, len(model.classes)), np.float32)
