@@ -28,12 +28,12 @@ from xray_debug.audit.auditor import audit_dataset
 from xray_debug.audit.flags import add_flags
 from xray_debug.audit.measures import saliency_share
 from xray_debug.audit.verdict import dataset_verdict
-from xray_debug.audit.worker import forward
 from xray_debug.config import AuditConfig, CleanConfig, PhantomConfig, TrainConfig
 from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import ModelView, write_image
 from xray_debug.models import build_model, load_checkpoint
 from xray_debug.models.fit import fit
+from xray_debug.models.predict import probabilities
 from xray_debug.phantom import PhantomCase, make_case
 
 CLASSES = ["normal", "pneumonia", "COVID-19"]
@@ -151,7 +151,7 @@ def rank_methods(model, images: np.ndarray, targets: np.ndarray, masks: np.ndarr
 
 def probabilities_of(model, images: np.ndarray) -> np.ndarray:
     """uint8 (N, S, S) -> (N, K)."""
-    return forward(model, images[:, None].astype(np.float32) / 255, 64)
+    return probabilities(model, images[:, None].astype(np.float32) / 255, 64)
 
 
 def compare(cases: pd.DataFrame, truth: np.ndarray, min_effect: float) -> dict:

@@ -6,9 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
-
 from xray_debug.audit.bank import read_bank
 from xray_debug.audit.checks import all_checks, per_class
 from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
@@ -17,6 +14,7 @@ from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.images import read_image
 from xray_debug.models import load_checkpoint
+from xray_debug.models.predict import probabilities
 
 MAX_PASSES = 200
 Row = dict[str, Any]
@@ -78,7 +76,8 @@ class AuditWorker:
             add_salient_frames(frames, case)
         kept = [check.frames(case, frames) if all(case.has(need) for need in check.needs) else None
                 for check in self.checks]
-        out = Outcomes(frames.names, forward(self.model, frames.stack(), self.options.batch_size), self.model.classes)
+        scores = probabilities(self.model, frames.stack(), self.options.batch_size)
+        out = Outcomes(frames.names, scores, self.model.classes)
         found = {
             "image_id": case.image_id, "predicted": out.classes[out.predicted], "probability": out.p("image"),
             "p_baseline": out.p("baseline"), "decision_baseline": out.decision("baseline"),
@@ -91,16 +90,3 @@ class AuditWorker:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def forward(model, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """(P, 1, S, S) float32 -> (P, K) float32 probabilities; the model's mode is given back as it was."""
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            parts = [torch.softmax(model(torch.from_numpy(part).to(device)).float(), dim=1).cpu().numpy()
-                     for part in np.array_split(images, math.ceil(len(images) / batch_size))]
-    finally:
-        model.train(training)
-    return np.concatenate(parts)

@@ -15,6 +15,12 @@ from xray_debug.models.registry import NETWORKS
 from xray_debug.models.weights import fill, read_state
 
 
+def check_name(name: str) -> None:
+    """ValueError for a name that is no network's."""
+    if name not in NETWORKS and not imagenet.is_known(name):
+        raise ValueError(f"model: expected {', '.join(NETWORKS)} or a torchvision classifier's name, got {name!r}")
+
+
 def build_model(
     name: str,
     classes: Sequence[str],
@@ -43,8 +49,7 @@ def build_model(
     classes = [str(c) for c in classes]
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise ValueError(f"classes: expected at least two different names, got {classes}")
-    if name not in NETWORKS and not imagenet.is_known(name):
-        raise ValueError(f"model: expected {', '.join(NETWORKS)} or a torchvision classifier's name, got {name!r}")
+    check_name(name)
     normalise = options.pop("normalise", None)
     state = read_state(weights) if weights else None
     if state is not None and name == "covidnext50" and covidnext50.is_published(state):

@@ -13,11 +13,12 @@ import numpy as np
 from xray_debug.config import TrainConfig
 from xray_debug.data.files import atomic_write, write_json
 from xray_debug.data.view import ModelView
+from xray_debug.data.views import Views
 from xray_debug.models.build import build_model
 from xray_debug.models.classifier import XrayClassifier
-from xray_debug.models.predict import Subset
 
 HISTORY, LAST, JOB, ROWS = "history.csv", "last.ckpt", "job.json", "job.npz"
+MEMORY = 2**31  # bytes of images held by a training
 # how a training is carried out, not what it is to do
 HOW = {"accelerator", "devices", "nodes", "workers"}
 
@@ -87,11 +88,17 @@ def training_key(
     return digest.hexdigest()
 
 
+def _held(views: Views, rows: np.ndarray) -> np.ndarray | Views:
+    """The chosen images in memory, where they are not too many for it; else read when they are asked for."""
+    chosen = views.rows(rows)
+    return chosen[:] if np.prod(chosen.shape) <= MEMORY else chosen
+
+
 @dataclass(frozen=True)
 class FitJob:
     """One training as plain data, so that another process can do it.
 
-    images         .npy file of uint8 (N, S, S): what the model sees of every image
+    images         what the model sees of every image, in files
     train, val     rows of it, (n,) each;  labels, val_labels: their class indices
     classes        names, in the order of the indices
     config         network, view, options
@@ -101,7 +108,7 @@ class FitJob:
     code           digest of the code that trains; a folder trained by other code is not taken for finished
     """
 
-    images: Path
+    images: Views
     train: np.ndarray
     labels: np.ndarray
     val: np.ndarray
@@ -120,8 +127,7 @@ class FitJob:
 
     @cached_property
     def data(self) -> Data:
-        images = np.load(self.images, mmap_mode="r")
-        return Data(Subset(images, self.train), self.labels, Subset(images, self.val), self.val_labels)
+        return Data(_held(self.images, self.train), self.labels, _held(self.images, self.val), self.val_labels)
 
     @cached_property
     def key(self) -> str:
@@ -149,10 +155,11 @@ def write_begun(folder: Path, key: str, how: How, job: FitJob | None = None) -> 
     (folder / "model.json").unlink(missing_ok=True)  # no half-new model folder after an interruption
     stored: dict = {"key": key, "how": vars(how)}
     if job is not None:
-        rows = {"train": job.train, "labels": job.labels, "val": job.val, "val_labels": job.val_labels}
+        places = job.images.numbers
+        rows = {"train": places[job.train], "labels": job.labels, "val": places[job.val], "val_labels": job.val_labels}
         atomic_write(folder / ROWS, lambda file: np.savez(file, **rows))
         config = job.config.model_dump(mode="json")
-        stored["job"] = {"images": str(job.images), "classes": job.classes, "config": config, "seed": job.seed}
+        stored["job"] = {"images": list(job.images.files), "classes": job.classes, "config": config, "seed": job.seed}
     write_json(folder / JOB, stored)
 
 
@@ -171,5 +178,5 @@ def read_job(folder: Path) -> tuple[FitJob, str, How]:
     with np.load(folder / ROWS, allow_pickle=False) as file:
         rows = {name: file[name] for name in file.files}
     plain = stored["job"]
-    plain |= {"images": Path(plain["images"]), "config": TrainConfig(**plain["config"]), "folder": folder}
+    plain |= {"images": Views(plain["images"]), "config": TrainConfig(**plain["config"]), "folder": folder}
     return FitJob(**plain, **rows), stored["key"], How(**stored["how"])

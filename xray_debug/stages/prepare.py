@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from xray_debug.config import PipelineConfig
 from xray_debug.run.engine import TableRows
@@ -42,8 +44,6 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
 
 
 def run(context: Context) -> None:
-    import pandas as pd
-
     from xray_debug.data.formats import read_rows
     from xray_debug.data.manifest import finish_manifest
     from xray_debug.data.scan import ScanWorker
@@ -78,10 +78,16 @@ def run(context: Context) -> None:
 
 
 def _draw(context: Context) -> Path:
-    from xray_debug.phantom.dataset import write_phantom
+    """The synthetic dataset; its label files come last and vouch for the films."""
+    from xray_debug.phantom.dataset import PhantomWorker, finish_phantom, phantom_rows
 
-    root = context.store.path("phantom")
-    write_phantom(root, context.config.phantom, context.config.seed, context.progress("draw the phantom"))
+    root, config = context.store.path("phantom"), context.config
+    if not (root / "truth" / "boxes.json").exists():
+        rows = phantom_rows(config.phantom, config.seed)
+        worker = PhantomWorker(str(root), config.phantom, config.seed)
+        whole = replace(context.engine, part=None, merge=False)  # everyone who shares the work needs all films
+        parts = whole.run(worker, TableRows(pd.DataFrame(rows)), context.scratch / "films", "draw the phantom", most=64)
+        finish_phantom(root, rows, [row["entries"] for row in parts.rows(["entries"])])
     return root
 
 
