@@ -178,7 +178,7 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One image, one picture: the film, its map and the deletion and insertion curves."""
     from xray_debug.config import ExplainConfig
-    from xray_debug.models.explain_image import explain_one
+    from xray_debug.models.explainer import explain_one
 
     picture = out_file or image.with_name(image.stem + ".explained.png")
     facts = explain_one(image, model, ExplainConfig(method=method, mask_size=mask_size), target, picture)
