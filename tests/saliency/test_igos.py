@@ -7,7 +7,7 @@ from torch import nn
 
 from xray_debug.saliency import METHODS, blurred, igos_pp
 from xray_debug.saliency.coarse import SHARES, TOP, chosen_shares, with_coarse
-from xray_debug.saliency.methods import igos
+from xray_debug.saliency.methods.igos import igos
 from xray_debug.saliency.network import Network, borrowed
 
 SIDE = 16

@@ -6,10 +6,9 @@ from torch import nn
 
 from xray_debug.saliency import gradcam, gradient, integrated_gradients, mask_perturbation
 from xray_debug.saliency.images import normalised
-from xray_debug.saliency.methods import rise
 from xray_debug.saliency.methods.gradients import last_convolution
 from xray_debug.saliency.methods.mask import disc_masks, gaussian_upsampler
-from xray_debug.saliency.methods.rise import random_masks
+from xray_debug.saliency.methods.rise import random_masks, rise
 from xray_debug.saliency.optimisers import Adam
 
 

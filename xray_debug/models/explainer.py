@@ -1,110 +1,123 @@
-"""Explains cases for the explain stage and explain-image: knows models and files, which saliency does not."""
+"""Explains what a classifier says of images: knows model folders and files, which saliency does not."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
+import inspect
 import time
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from xray_debug.config import ConfigError, ExplainConfig
-from xray_debug.models import load_checkpoint
-
-Case = tuple[str, np.ndarray, str]  # image_id, uint8 (S, S) as the model sees it, target class
-FIXED_SIZE = {"gradcam", "integrated_gradients", "gradient"}  # their maps have the size the network gives
-
-
-def case_seed(seed: int, image_id: str) -> int:
-    """A seed of its own for each image, so that a case's map does not depend on its neighbours."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{image_id}".encode()).digest()[:4], "big")
+from xray_debug.data.images import read_image
+from xray_debug.models.checkpoint import load_checkpoint
+from xray_debug.models.predict import probabilities, to_batch
+from xray_debug.saliency import METHODS, deletion_insertion
+from xray_debug.stats.seeds import seed_of
 
 
-class Explainer:
-    """Explains cases with one model and one method; every map is saved as soon as it is there."""
+def checked_method(method: str, options: dict) -> None:
+    """ConfigError where there is no such method, or where it does not take these options."""
+    try:
+        METHODS.check(method, "explain.method")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    parameters = inspect.signature(METHODS[method]).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return  # what it passes on is seen when it is called
+    names = {p.name for p in parameters} - {"model", "images", "targets", "baselines", "mask_size", "seed"}
+    unknown = sorted(set(options) - names)
+    if unknown:
+        raise ConfigError(f"explain.options: {method} does not take {unknown[0]}; it takes {', '.join(sorted(names))}")
 
-    def __init__(self, model_folder: Path, config: ExplainConfig, seed: int, device: str = "cpu"):
-        from xray_debug.saliency import METHODS
 
-        if config.method not in METHODS:
-            raise ConfigError(f"explain.method: expected one of {', '.join(METHODS)}, got {config.method!r}")
-        self.model = load_checkpoint(model_folder).to(device).eval()
-        self.method, self.config, self.seed, self.device = METHODS[config.method], config, seed, device
+@dataclass
+class ExplainWorker:
+    """Saliency maps and their deletion and insertion curves, with one model and one method.
 
-    def explain(self, cases: Sequence[Case]) -> list[dict]:
-        """One row per case: the map (m, m) and its deletion and insertion curves and areas."""
-        from xray_debug.saliency import deletion_insertion
+    Rows carry image_id, view (uint8 (S, S), what the model sees) and target (a class's name). Results: image_id,
+    target, method, mask_size, probability (of the target), deletion, insertion (areas under the curves), saliency
+    (m, m) float32 in [0, 1], deletion_curve, insertion_curve.
 
-        images = torch.from_numpy(np.stack([image for _, image, _ in cases])).to(self.device)[:, None].float() / 255
-        targets = torch.tensor([self.target_of(name) for _, _, name in cases], device=self.device)
-        options = dict(self.config.options)
-        if self.config.method not in FIXED_SIZE:
-            options |= {"mask_size": self.config.mask_size, "seed": [case_seed(self.seed, c[0]) for c in cases]}
-        start = time.perf_counter()
+    An image's noise has a seed of its own. On a CPU images are explained one by one, which costs nothing there (the
+    methods send many altered images through the network for each) and makes a result the same whatever stands beside
+    it. On a GPU up to `batch_size` are explained together, and the last digits can differ.
+    """
+
+    model_folder: str
+    method: str = "igos_pp"
+    options: dict = field(default_factory=dict)
+    mask_size: int = 28
+    seed: int = 0
+    device: str = "cpu"
+    batch_size: int = 8
+
+    def open(self) -> None:
+        """Loads the model. ConfigError for a method or options there are not, ValueError for a bad model folder."""
+        checked_method(self.method, self.options)
+        self.model = load_checkpoint(self.model_folder).to(self.device).eval()
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        """ConfigError for a target that the model does not have."""
+        size = 1 if torch.device(self.device).type == "cpu" else self.batch_size
+        return [row for i in range(0, len(rows), size) for row in self._explain(rows[i : i + size])]
+
+    def _explain(self, rows: list[dict]) -> list[dict]:
+        images = to_batch(np.stack([row["view"] for row in rows]), self.device)
+        targets = torch.tensor([self._target(row["target"]) for row in rows], device=self.device)
+        seeds = [seed_of("explain", self.seed, row["image_id"]) >> 1 for row in rows]
         try:
-            found = self.method(self.model, images, targets, **options)
+            found = METHODS[self.method](
+                self.model, images, targets, mask_size=self.mask_size, seed=seeds, **self.options
+            )  # fmt: skip
         except TypeError as error:
-            raise ConfigError(f"explain.options: {self.config.method} does not take them: {error}") from error
-        seconds = (time.perf_counter() - start) / len(cases)
+            raise ConfigError(f"explain.options: {self.method} does not take them: {error}") from error
         curves = deletion_insertion(self.model, images, found.saliency, targets)
-        with torch.no_grad():
-            chosen = self.model(images).softmax(1).gather(1, targets[:, None])[:, 0]
         return [
             {
-                "image_id": image_id,
-                "target": target,
-                "method": self.config.method,
+                "image_id": row["image_id"],
+                "target": row["target"],
+                "method": self.method,
                 "mask_size": int(found.saliency.shape[-1]),
-                "probability": float(chosen[i]),
+                "probability": float(curves.deletion_curve[i, 0]),  # nothing is deleted yet
                 "deletion": float(curves.deletion[i]),
                 "insertion": float(curves.insertion[i]),
-                "seconds": seconds,
                 "saliency": found.saliency[i, 0].cpu().numpy(),
                 "deletion_curve": curves.deletion_curve[i].cpu().numpy(),
                 "insertion_curve": curves.insertion_curve[i].cpu().numpy(),
             }
-            for i, (image_id, _, target) in enumerate(cases)
+            for i, row in enumerate(rows)
         ]
 
-    def target_of(self, name: str) -> int:
+    def _target(self, name: str) -> int:
         if name not in self.model.classes:
             raise ConfigError(f"target: expected one of the model's classes {self.model.classes}, got {name!r}")
         return self.model.classes.index(name)
 
-    def explain_all(
-        self, cases: Sequence[Case], folder: Path, progress: Callable[[int, int], None] | None = None
-    ) -> pd.DataFrame:
-        """All cases in batches into `folder`/<image_id>.npz; those already there are not computed again."""
-        folder.mkdir(parents=True, exist_ok=True)
-        todo = [case for case in cases if not (folder / f"{case[0]}.npz").exists()]
-        done = len(cases) - len(todo)
-        for start in range(0, len(todo), self.config.batch_size):
-            batch = todo[start : start + self.config.batch_size]
-            for row in self.explain(batch):
-                save_map(row, folder / f"{row['image_id']}.npz")
-            done += len(batch)
-            if progress:
-                progress(done, len(cases))
-        rows = [read_facts(folder / f"{case[0]}.npz") for case in cases]
-        columns = ["image_id", "target", "method", "mask_size", "probability", "deletion", "insertion", "seconds"]
-        return pd.DataFrame(rows, columns=columns)
 
+def explain_one(
+    image: Path, model: Path, config: ExplainConfig, target: str | None, picture: Path, seed: int = 0
+) -> str:
+    """One image, one picture (PNG): the film, its map, the overlay and the curves. Returns the facts in one line.
 
-def save_map(row: dict, file: Path) -> None:
-    """Arrays and facts of one case in one .npz (no pickle), written whole or not at all."""
-    arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
-    facts = {name: value for name, value in row.items() if not isinstance(value, np.ndarray)}
-    temporary = file.with_name(file.name + ".tmp")
-    with temporary.open("wb") as stream:
-        np.savez_compressed(stream, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-    os.replace(temporary, file)
+    `target` None explains the predicted class.
+    """
+    from xray_debug.saliency.plots import explain_figure
 
-
-def read_facts(file: Path) -> dict:
-    with np.load(file, allow_pickle=False) as stored:
-        return json.loads(stored["facts"].tobytes())
+    if picture.suffix.lower() != ".png":
+        raise ConfigError(f"--out {picture}: expected a file name ending in .png")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    worker = ExplainWorker(str(model), config.method, config.options, config.mask_size, seed, device)
+    worker.open()
+    view = worker.model.view.apply(read_image(image))
+    if target is None:
+        target = worker.model.classes[int(probabilities(worker.model, view[None])[0].argmax())]
+    started = time.perf_counter()
+    row = worker([{"image_id": image.name, "view": view, "target": target}])[0]
+    seconds = time.perf_counter() - started
+    title = f"{image.name}: {target} {row['probability']:.3f} ({config.method})"
+    areas = row["deletion"], row["insertion"]
+    explain_figure(view, row["saliency"], row["deletion_curve"], row["insertion_curve"], *areas, title, picture)
+    return f"{target} {row['probability']:.3f}, deletion {areas[0]:.3f}, insertion {areas[1]:.3f}, {seconds:.1f} s"

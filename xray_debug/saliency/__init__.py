@@ -5,8 +5,6 @@
     explanation.saliency                                   # (N, 1, 28, 28) in [0, 1], 1 = most salient
 """
 
-from collections.abc import Callable
-
 from xray_debug.saliency.faithfulness import (
     Curves,
     deletion_insertion,
@@ -19,18 +17,9 @@ from xray_debug.saliency.methods.igos import igos, igos_pp
 from xray_debug.saliency.methods.mask import mask_perturbation
 from xray_debug.saliency.methods.rise import rise
 from xray_debug.saliency.regions import mass_inside, pointing
+from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation, Step
 from xray_debug.saliency.sanity import adversarial_alarm, mi_fgsm, randomise_labels, randomise_model
-
-METHODS: dict[str, Callable[..., Explanation]] = {
-    "igos_pp": igos_pp,
-    "igos": igos,
-    "mask_perturbation": mask_perturbation,
-    "rise": rise,
-    "gradcam": gradcam,
-    "integrated_gradients": integrated_gradients,
-    "gradient": gradient,
-}
 
 __all__ = [
     "METHODS",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
+
+from xray_debug.stats.seeds import seed_of
 
 
 def image_seeds(seed: int | Sequence[int], count: int) -> list[int]:
@@ -24,11 +25,9 @@ def image_seeds(seed: int | Sequence[int], count: int) -> list[int]:
 
 def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
     """A generator set by the key alone."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.Generator(device=device).manual_seed(seed_of(*key) >> 1)
 
 
 def uniform(*key: int | str) -> float:
     """One number in [0, 1) set by the key alone."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return (int.from_bytes(digest[:8], "little") >> 11) / 2**53
+    return (seed_of(*key) >> 11) / 2**53

@@ -1,4 +1,7 @@
-"""Gradient, integrated gradients and Grad-CAM through captum, behind the result type of the others."""
+"""Gradient, integrated gradients and Grad-CAM through captum, behind the result type of the others.
+
+captum is imported in the functions: it takes a second.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import time
 
 import torch
 import torch.nn.functional as F
-from captum.attr import IntegratedGradients, LayerGradCam, Saliency
 from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, normalised
 from xray_debug.saliency.network import borrowed, checked_logits, prepared
+from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
 
 
@@ -30,11 +33,14 @@ def _check(model, images, targets) -> None:
         checked_logits(model(images[:1]), targets)
 
 
+@METHODS.register("gradient", help="size of the gradient")
 def gradient(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
     internal_batch_size: int = 32,
 ) -> Explanation:  # fmt: skip
     """|d probability / d pixel| (Simonyan et al. 2014), pooled to the mask. `baselines` and `seed` are not used."""
+    from captum.attr import Saliency
+
     started = time.perf_counter()
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
@@ -43,17 +49,20 @@ def gradient(
         _check(model, images, targets)
         method = Saliency(_scores(model))
         for rows in range(0, len(images), internal_batch_size):
-            part = images[rows : rows + internal_batch_size].clone()
+            part = images[rows : rows + internal_batch_size].clone().requires_grad_(True)
             maps.append(_pooled(method.attribute(part, target=targets[rows : rows + len(part)]), mask_size))
     count = Evaluations(len(images) + 1, len(images))
     return Explanation(normalised(torch.cat(maps)), count, time.perf_counter() - started, "gradient")
 
 
+@METHODS.register("integrated_gradients", help="integrated gradients from the baseline")
 def integrated_gradients(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
     steps: int = 50, internal_batch_size: int = 32,
 ) -> Explanation:  # fmt: skip
     """Integrated gradients (Sundararajan et al. 2017) from the baseline, magnitudes pooled to the mask."""
+    from captum.attr import IntegratedGradients
+
     started = time.perf_counter()
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
@@ -81,6 +90,7 @@ def last_convolution(model: nn.Module) -> nn.Module:
     return next((module for module in reversed(found) if max(module.kernel_size) > 1 and module.groups == 1), found[-1])
 
 
+@METHODS.register("gradcam", help="Grad-CAM at the last convolution")
 def gradcam(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
     layer: nn.Module | None = None, internal_batch_size: int = 32,
@@ -89,6 +99,8 @@ def gradcam(
 
     `baselines` and `seed` are not used.
     """
+    from captum.attr import LayerGradCam
+
     started = time.perf_counter()
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)

@@ -14,6 +14,7 @@ from xray_debug.saliency.coarse import chosen_shares, with_coarse
 from xray_debug.saliency.images import checked_mask_size
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import make_optimiser
+from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Explanation, Step
 from xray_debug.saliency.seeds import image_seeds
 from xray_debug.saliency.terms import Objective, Setting
@@ -35,6 +36,7 @@ class Schedule:
     coarse_share: float | None = None
 
 
+@METHODS.register("igos_pp", help="iGOS++: deletion and insertion masks, integrated gradients")
 def igos_pp(
     model: nn.Module,
     images: torch.Tensor,
@@ -113,6 +115,7 @@ def igos_pp(
     )  # fmt: skip
 
 
+@METHODS.register("igos", help="I-GOS: one deletion mask")
 def igos(
     model: nn.Module,
     images: torch.Tensor,

@@ -12,6 +12,7 @@ from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, compose
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import Adam
+from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import image_seeds, uniform
 from xray_debug.saliency.tv import differences
@@ -35,6 +36,7 @@ def disc_masks(size: int, like: torch.Tensor) -> torch.Tensor:
     return (distance > radii).to(like)
 
 
+@METHODS.register("mask_perturbation", help="meaningful perturbation: one mask, Adam")
 def mask_perturbation(
     model: nn.Module,
     images: torch.Tensor,

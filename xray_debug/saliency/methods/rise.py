@@ -12,6 +12,7 @@ from torch import nn
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, compose, normalised, upsample
 from xray_debug.saliency.network import Network, borrowed, prepared
+from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator, image_seeds
 
@@ -38,6 +39,7 @@ def random_masks(
     return torch.stack(masks).to(like)
 
 
+@METHODS.register("rise", help="RISE: mean score under random masks")
 def rise(
     model: nn.Module,
     images: torch.Tensor,
