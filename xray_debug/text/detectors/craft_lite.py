@@ -26,8 +26,8 @@ class CraftLiteDetector(MapDetector):
 
     `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
     mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
-    where that region map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto: bf16 where a short
-    measurement shows that it is clearly faster.
+    where that region map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto: bf16 where a
+    short measurement shows that it is clearly faster.
     """
 
     name = "craft-lite"
