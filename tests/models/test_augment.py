@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from xray_debug.config import AugmentConfig
-from xray_debug.models.augment import affine_matrices, augment
+from xray_debug.models.augment import _grid, affine_matrices, augment
 
 NOTHING = AugmentConfig(rotate=0, translate=0, scale=0, brightness=0, contrast=0)
 
@@ -72,3 +72,10 @@ def test_random_values_come_from_the_generator_alone(images):
     assert torch.equal(first, augment(images, config, generator(3)))
     assert not torch.equal(first, augment(images, config, generator(4)))
     assert not torch.allclose(first[0] - images[0], first[1] - images[1])  # each image its own change
+
+
+def test_the_grid_is_torchs():
+    angle, scale = torch.tensor([0.1, -0.3]), torch.tensor([0.9, 1.2])
+    matrices = affine_matrices(angle, scale, torch.tensor([0.1, 0.0]), torch.tensor([0.0, -0.2]), torch.tensor([1, -1]))
+    expected = torch.nn.functional.affine_grid(matrices, [2, 1, 7, 7], align_corners=False)
+    torch.testing.assert_close(_grid(matrices, 7), expected, rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from xray_debug.data.images import ModelView
-from xray_debug.models import build_model, covidnext50, imagenet, load_checkpoint, save_checkpoint
+from xray_debug.models import NETWORKS, build_model, covidnext50, imagenet, load_checkpoint, save_checkpoint
 from xray_debug.models.covidnet import PEPX, CovidNet, Stage
 
 CLASSES = ["normal", "pneumonia", "COVID-19"]
@@ -115,23 +115,38 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v3_small", "squeezenet1_0", "vgg11"])
+# one of each way to end: plain linear layers, a classifier of several, a convolution, heads, auxiliary outputs
+FAMILIES = ["resnet18", "densenet121", "mobilenet_v3_small", "efficientnet_b0", "squeezenet1_0", "vgg11",
+            "convnext_tiny", "vit_b_32", "swin_t", "googlenet", "inception_v3"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_torchvision_classifiers_get_a_new_last_layer(name):
+    size = 96 if name in imagenet.AUXILIARY else 64
     with torch.device("meta"):
-        net = imagenet.build_torchvision(name, 3, 64)
-        assert net.eval()(torch.rand(2, 3, 64, 64)).shape == (2, 3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", torchvision.models.list_models(module=torchvision.models))
-def test_every_torchvision_classifier_builds(name):
-    size, regnet = 300 if name in imagenet.AUXILIARY else 224, name.startswith("regnet")
-    if regnet and not name.endswith("400mf"):
-        pytest.skip("regnets compute their widths with tensors, so only the smallest are built, off the meta device")
-    with torch.device("cpu" if regnet else "meta"):
         net = imagenet.build_torchvision(name, 3, size)
         for mode in (True, False):
             assert net.train(mode)(torch.rand(2, 3, size, size)).shape == (2, 3)
+
+
+def test_networks_of_other_packages_say_what_they_take(monkeypatch, tmp_path):
+    class Mean(nn.Module):
+        input_channels, normalise = 1, "unit"
+
+        def __init__(self, classes, bias):
+            super().__init__()
+            self.fc = nn.Linear(1, classes, bias=bias)
+
+        def forward(self, x):
+            return self.fc(x.mean((2, 3)))
+
+    monkeypatch.setitem(NETWORKS._own, "mean", lambda classes, view, pretrained, bias=True: Mean(classes, bias))
+    model = build_model("mean", CLASSES, VIEW, seed=0, bias=False)
+    x = torch.rand(2, 1, 64, 64)
+    torch.testing.assert_close(model(x), x.mean((2, 3)) * model.net.fc.weight.T)
+    again = load_checkpoint(save_checkpoint(model, tmp_path))
+    assert again.options == {"bias": False, "normalise": "unit"} and torch.equal(again(x), model(x))
+    assert NETWORKS.names()[:2] == ["covidnet", "covidnext50"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ def affine_matrices(angle: Tensor, scale: Tensor, shift_x: Tensor, shift_y: Tens
     return torch.stack(rows, 1)
 
 
+def _grid(matrices: Tensor, size: int) -> Tensor:
+    """F.affine_grid for squares, (N, S, S, 2), by sums of a column and a row, which is several times as fast."""
+    middle = (torch.arange(size, device=matrices.device, dtype=matrices.dtype) * 2 + 1) / size - 1
+    across = matrices[:, :, 0, None, None] * middle + matrices[:, :, 2, None, None]  # (N, 2, 1, S)
+    down = matrices[:, :, 1, None, None] * middle[:, None]  # (N, 2, S, 1)
+    return (across + down).permute(0, 2, 3, 1)
+
+
 def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """`images` (N, 1, S, S) in [0, 1], each turned, moved, scaled and exposed differently; the same shape and range.
 
@@ -45,8 +53,7 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
     brightness = _uniform(n, config.brightness, generator)
     if config.rotate or config.scale or config.translate or config.flip:
         matrices = affine_matrices(angle, scale, shift_x, shift_y, mirror).to(images)
-        grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        images = F.grid_sample(images, _grid(matrices, images.shape[-1]), padding_mode="border", align_corners=False)
     if config.contrast or config.brightness:
         factor, offset = (v.to(images).view(-1, 1, 1, 1) for v in (contrast, brightness))
         mean = images.mean((1, 2, 3), keepdim=True)

@@ -40,7 +40,7 @@ class PEPX(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in (self.projection, self.expansion, self.depthwise, self.second_projection):
-            x = torch.relu(layer(x))
+            x = torch.relu_(layer(x))  # in place: nothing else looks at what a normalisation gives
         return self.extension(x)
 
 
@@ -54,9 +54,9 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(PEPX(channels, expansion) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        total = torch.relu(self.link(self.pool(x)))
+        total = torch.relu_(self.link(self.pool(x)))
         for block in self.blocks:
-            total = torch.relu(total + block(total))
+            total = torch.relu_(total + block(total))
         return total
 
 
@@ -82,7 +82,7 @@ class CovidNet(nn.Module):
                 "covidnet: expected width >= 2, depth > 0, expansion > 0 and dropout in [0, 1), "
                 f"got {width}, {depth}, {expansion} and {dropout}"
             )
-        self.stem = nn.Sequential(conv_norm(1, width, 7, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.stem = nn.Sequential(conv_norm(1, width, 7, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
         stages, inputs = [], width
         for i, blocks in enumerate(PAPER_DEPTHS):
             channels = width * 2**i

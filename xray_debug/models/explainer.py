@@ -13,9 +13,12 @@ import torch
 from xray_debug.config import ConfigError, ExplainConfig
 from xray_debug.data.images import read_image
 from xray_debug.models.checkpoint import load_checkpoint
+from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import probabilities, to_batch
 from xray_debug.saliency import METHODS, deletion_insertion
 from xray_debug.stats.seeds import seed_of
+
+LAYERED = {"gradcam"}  # methods that look into layers, which are others in a folded network
 
 
 def checked_method(method: str, options: dict) -> None:
@@ -57,7 +60,8 @@ class ExplainWorker:
     def open(self) -> None:
         """Loads the model. ConfigError for a method or options there are not, ValueError for a bad model folder."""
         checked_method(self.method, self.options)
-        self.model = load_checkpoint(self.model_folder).to(self.device).eval()
+        load = load_checkpoint if self.method in LAYERED else load_for_inference
+        self.model = load(self.model_folder).to(self.device)
 
     def __call__(self, rows: list[dict]) -> list[dict]:
         """ConfigError for a target that the model does not have."""
