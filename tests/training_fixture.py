@@ -8,6 +8,7 @@ import torch
 
 from xray_debug.config import TrainConfig
 from xray_debug.data.view import ModelView
+from xray_debug.data.views import Views
 from xray_debug.models import build_model
 from xray_debug.models.fit import FitJob, fit
 
@@ -55,7 +56,7 @@ def job(folder, seed=0, **changes):
         np.save(images, np.concatenate([val_images, train_images]))
     rows = np.arange(36)
     return FitJob(
-        images, rows[12:], labels, rows[:12], val_labels, CLASSES[:2], settings(**changes), seed,
+        Views([images]), rows[12:], labels, rows[:12], val_labels, CLASSES[:2], settings(**changes), seed,
         Path(folder, f"seed-{seed}"),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from training_fixture import job
 
+from xray_debug.data.views import Views
 from xray_debug.models.job import How, digest_of, read_begun, read_job, write_begun
 
 
@@ -35,7 +36,7 @@ def test_how_it_is_carried_out_does_not(tmp_path):
     for values in ({"devices": 2}, {"nodes": 3}, {"workers": 4}, {"accelerator": "auto"}):
         assert with_config(tmp_path, **values) == key
     np.save(tmp_path / "moved.npy", np.load(tmp_path / "images.npy"))
-    assert changed(tmp_path, images=tmp_path / "moved.npy", folder=tmp_path / "elsewhere") == key
+    assert changed(tmp_path, images=Views([tmp_path / "moved.npy"]), folder=tmp_path / "elsewhere") == key
 
 
 @pytest.mark.parametrize("row", [0, 11, 12, 23, 35])

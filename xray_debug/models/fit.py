@@ -7,7 +7,6 @@ trace in the result. A finished folder whose key holds is taken as it is.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -20,13 +19,10 @@ import pandas as pd
 import torch
 
 from xray_debug.config import TrainConfig
-from xray_debug.models.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
+from xray_debug.models.checkpoint import WEIGHTS, load_checkpoint
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.job import (
     HISTORY,
-    JOB,
-    LAST,
-    ROWS,
     Data,
     FitJob,
     How,
@@ -35,7 +31,8 @@ from xray_debug.models.job import (
     training_key,
     write_begun,
 )
-from xray_debug.models.precision import chosen_precision, on_cpu, on_gpu
+from xray_debug.models.one import device_count, threads_of, train_here
+from xray_debug.models.precision import chosen_precision, on_cpu
 
 __all__ = ["FitJob", "FitResult", "TrainingError", "finished", "fit", "fit_all", "seed_everything"]
 
@@ -127,44 +124,6 @@ def _decided(config: TrainConfig, model: XrayClassifier, say: Say | None) -> str
     if say:
         say(sentence)
     return precision
-
-
-def device_count(config: TrainConfig) -> int:
-    """`devices` as a number."""
-    if config.devices != "auto":
-        return config.devices
-    return max(torch.cuda.device_count(), 1) if on_gpu(config.accelerator) else 1
-
-
-def train_here(
-    model: XrayClassifier, data: Data, config: TrainConfig, folder: Path, seed: int, key: str, how: How,
-    progress: Progress | None = None,
-) -> None:  # fmt: skip
-    """Trains in this process into a folder of write_begun. Under DDP all processes come here, and the first writes."""
-    from xray_debug.models.loop import Plan, run  # Lightning takes seconds to import
-
-    with threads_of(how.threads):
-        found = run(Plan(model, data, config, folder, seed, key, how.precision, device_count(config)), progress)
-    if found is None:
-        return
-    rows, best = found
-    model.net.load_state_dict(best)
-    row = [r for r in rows if r["best"]][-1]
-    model.extra = {"key": key, "seed": seed, "best_epoch": row["epoch"], "val_f1": row["val_f1"], **vars(how)}
-    save_checkpoint(model.eval(), folder, **model.extra)
-    for name in (LAST, JOB, ROWS):
-        (folder / name).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def threads_of(count: int):
-    """torch's threads set to `count`, and back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def fit_all(

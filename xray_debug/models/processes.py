@@ -35,7 +35,7 @@ Tell = Callable[[int, int], None]
 
 def train_folder(folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Trains what write_begun left in `folder`, in this process."""
-    from xray_debug.models.fit import train_here
+    from xray_debug.models.one import train_here
 
     job, key, how = read_job(folder)
     data = job.data.checked(job.classes)
