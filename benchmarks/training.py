@@ -3,7 +3,6 @@
     python benchmarks/training.py [--epochs 16] [--precisions 32-true bf16-mixed] [--out training.json]
 
 On a phantom of the demo's kind, with the demo's network. Prints a table of precisions (seconds an epoch, macro-F1 on
-On a phantom of the demo's kind, with the demo's network. Prints a table of precisions (seconds an epoch, macro-F1 on
 val, how far the probabilities of the val images are from the first precision's) and a table of ways to carry out as
 many trainings as there are threads: one after the other with all threads, and side by side with one thread each. To act
 as a laptop with AVX2 alone: ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2.
