@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from xray_debug.data.cache import build_cache
 
 from xray_debug.config import PhantomConfig, PrepareConfig, TrainConfig
-from xray_debug.data.cache import build_cache
 from xray_debug.data.formats.covidx import build_manifest
 from xray_debug.data.view import ModelView
 from xray_debug.models import load_checkpoint
