@@ -306,7 +306,7 @@ class Evil:
 
 
 def test_code_in_a_weights_file_is_not_run(tmp_path):
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Evil()}))
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Evil()}, protocol=2))
     torch.save({"state_dict": Evil()}, tmp_path / "evil2.pth")
     for name in ("evil.pth", "evil2.pth"):
         with pytest.raises(ValueError, match="not a readable weights file"):

@@ -9,11 +9,11 @@ from xray_debug.models.predict import Subset, probabilities
 
 
 def test_probabilities_are_the_softmax_of_the_model():
-    model, images = tiny(), toy(7)[0]
+    model, images = tiny(), toy(19)[0]
     model.train()
     seen = []
-    found = probabilities(model, images, batch_size=3, progress=lambda *a: seen.append(a))
-    assert model.training and found.dtype == np.float32 and seen == [(3, 7), (6, 7), (7, 7)]
+    found = probabilities(model, images, progress=lambda *a: seen.append(a))
+    assert model.training and found.dtype == np.float32 and seen == [(8, 19), (16, 19), (19, 19)]
     model.eval()
     with torch.no_grad():
         expected = model(torch.from_numpy(images)[:, None] / 255).softmax(1)
@@ -25,11 +25,19 @@ def test_rows_floats_and_tensors_are_images_too():
     model, images = tiny(), toy(7)[0]
     found = probabilities(model, images)
     rows = np.array([5, 1, 2])
-    np.testing.assert_allclose(probabilities(model, Subset(images, rows), 2), found[rows], rtol=1e-4, atol=1e-6)
+    assert np.array_equal(probabilities(model, Subset(images, rows)), found[rows])
     floats = images[:, None].astype(np.float32) / 255
     np.testing.assert_allclose(probabilities(model, floats), found, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(probabilities(model, torch.from_numpy(floats), 4), found, rtol=1e-4, atol=1e-6)
+    assert np.array_equal(probabilities(model, torch.from_numpy(floats)), probabilities(model, floats))
     assert probabilities(model, images[:0]).shape == (0, 2)
+
+
+def test_the_others_do_not_matter():
+    model, images = tiny(), toy(19)[0]
+    found, order = probabilities(model, images), np.random.default_rng(0).permutation(19)
+    assert np.array_equal(probabilities(model, images[order]), found[order])
+    for count in (1, 2, 5, 9):
+        assert np.array_equal(probabilities(model, images[:count]), found[:count])
 
 
 def test_the_mode_is_left_as_it_was_after_an_error():

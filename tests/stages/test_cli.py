@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from xray_debug.stages.registry import STAGES
+
 TINY = """
 name: tiny
 phantom: {train: 60, test: 18, size: 128}

@@ -63,7 +63,7 @@ def bfloat16_gain(model: XrayClassifier) -> float:
         if gain < HOPELESS:
             return gain
         size = model.view.size
-        images = torch.rand(4 if size <= 128 else 2, 1, size, size, generator=generator)
+        images = torch.rand(8 if size <= 128 else 2, 1, size, size, generator=generator)
         return _gain(copy.deepcopy(model).train(), images, BUDGET)
 
 

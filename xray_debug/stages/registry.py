@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class Job:
         store = Store(self.run.folder, {stage.name: folder})
         context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
                           tuple(STAGES.values()))  # fmt: skip
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _processor_seconds()
         try:
             with MemoryWatch() as memory:
                 stage.work(context)
@@ -123,9 +124,17 @@ class Job:
             return True
         finally:
             self.run.spent(stage.name, time.perf_counter() - start)
-        facts: dict[str, Any] = {"seed": self.config.seed, "device": context.device, "peak_memory_mb": memory.peak_mb}
+        facts: dict[str, Any] = {
+            "seed": self.config.seed, "device": context.device, "peak_memory_mb": memory.peak_mb,
+            "processor_seconds": round(_processor_seconds() - before, 2),
+        }  # fmt: skip
         self.run.complete(stage.name, mark, {**facts, **context.facts, "outputs": _digests(stage, store)})
         return True
+
+
+def _processor_seconds() -> float:
+    """Of this process and of its children that have ended (0 for these on Windows)."""
+    return sum(os.times()[:4])
 
 
 def _digests(stage: Stage, store: Store) -> dict[str, str]:
