@@ -50,6 +50,13 @@ class Pipeline:
         """Why a stage would run now, "" where it would not."""
         return next(why for found, why in plan(Run(self.folder), self.config) if found.name == stage)
 
+    def with_option(self, option: str, value) -> "Pipeline":
+        """The same run asked for with another option ("clean.radius"); only to look at."""
+        other = Pipeline(self.folder, self.config.model_dump())
+        section, name = option.split(".")
+        setattr(getattr(other.config, section), name, value)
+        return other
+
     def copy(self, folder: Path) -> "Pipeline":
         shutil.copytree(self.folder, folder)
         return Pipeline(folder, self.config.model_dump())

@@ -66,9 +66,8 @@ def test_a_seed_more_keeps_those_that_are_trained(pipeline):
     ("engine.workers", 7), ("explain.batch_size", 3), ("detect.batch_size", 2), ("audit.batch_size", 5),
     ("train.devices", 2), ("train.nodes", 2),
 ])  # fmt: skip
-def test_options_of_the_machine_invalidate_nothing(pipeline, option, value):
-    section, name = option.split(".")
-    setattr(getattr(pipeline.config, section), name, value)
+def test_options_of_the_machine_invalidate_nothing(finished, option, value):
+    pipeline = finished.with_option(option, value)
     assert all(not pipeline.why(stage) for stage in registry.STAGES)
 
 
@@ -78,9 +77,8 @@ def test_options_of_the_machine_invalidate_nothing(pipeline, option, value):
     ("explain.mask_size", 14, {"explain"}), ("prepare.near_duplicate_bits", 2, {"prepare"}),
     ("train.batch_size", 4, {"train", "retrain"}),
 ])  # fmt: skip
-def test_options_that_change_results_invalidate_their_stages(pipeline, option, value, stages):
-    section, name = option.split(".")
-    setattr(getattr(pipeline.config, section), name, value)
+def test_options_that_change_results_invalidate_their_stages(finished, option, value, stages):
+    pipeline = finished.with_option(option, value)
     assert {stage for stage in registry.STAGES if f"option {option}" in pipeline.why(stage)} >= stages
 
 
