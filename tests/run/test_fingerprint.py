@@ -117,6 +117,7 @@ def test_a_difference_is_named():
     first = Fingerprint({"manifest": "1"}, {"train": {"epochs": 3}}, "x")
     record = {"fingerprint": first.key, "inputs": first.inputs, "parameters": first.parameters, "code": "x"}
     assert first.difference(record) == ""
+    assert Fingerprint(first.inputs, first.parameters, "y").difference(record) == "code changed"
     other = Fingerprint({"manifest": "2"}, {"train": {"epochs": 4}}, "y")
     assert other.difference(record) == "input manifest, option train.epochs, code changed"
 

@@ -17,6 +17,7 @@ from xray_debug.text.craft import (
     save_lite,
 )
 from xray_debug.text.detectors import craft as official
+from xray_debug.text.detectors.base import MapDetector
 from xray_debug.text.training.targets import Character, draw_targets
 
 SMALL = (4, 4, 6, 6, 8)
@@ -82,6 +83,25 @@ def test_affinity_makes_one_word_of_characters_and_its_absence_leaves_them_apart
 def test_a_word_needs_its_peak(text, words):
     maps = 0.9 * draw_targets([Character(np.array([30.0, 30.0]), np.array([9.0, 0]), np.array([0, 9.0]))], 64, 64)
     assert len(find_words(*maps, Thresholds(text=text))) == words
+
+
+def test_the_thresholds_are_those_of_the_paper():
+    """0.7 for a word's peak, 0.4 for where characters and links end, unless asked for otherwise."""
+    ends = np.zeros((8, 32), np.float32)
+    ends[2:6, 2:8], ends[2:6, 20:26] = 0.42, 0.38
+    for peak, words in ((0.68, 0), (0.72, 1)):
+        region = ends.copy()
+        region[3, 4] = region[3, 22] = peak
+        assert len(find_words(region, np.zeros_like(region))) == words
+    region[3, 22] = 0.72
+    assert len(find_words(region, np.zeros_like(region))) == 1  # the other has one pixel above 0.4
+    for link, words in ((0.38, 2), (0.42, 1)):
+        region = np.zeros((8, 32), np.float32)
+        region[2:6, 2:8] = region[2:6, 20:26] = 0.8
+        affinity = np.zeros_like(region)
+        affinity[3, 6:22] = link
+        assert len(find_words(region, affinity)) == words
+    assert MapDetector().thresholds == Thresholds()
 
 
 def test_small_components_are_dropped():

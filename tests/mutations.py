@@ -1,0 +1,214 @@
+"""Faults put into a copy of the package one at a time, each of which the named tests must find.
+
+    python tests/mutations.py [--only NAME ...] [--list]
+
+It prints for each mutation whether it was caught, by which test, and in what time; the exit status is 1 where one
+survives, or does not fit the sources any more. The tests must pass as the package is; this program does not check
+that. It takes about a quarter of an hour and is no part of the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("xray_debug", "tests", "pipelines", "app.py", "pyproject.toml")
+RIGHT, RUNS = "tests/pipeline/test_right_answers.py", "tests/pipeline/test_runs.py"
+
+
+class Mutation(NamedTuple):
+    """`old`, which occurs once in `file` of the package, becomes `new`; `tests`, arguments of pytest, must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = (
+    # ------------------------------------------------------------------------------------------------ stages
+    Mutation("best-epoch-on-test", "stages/modelling.py", 'for s in ("train", "val"))', 'for s in ("train", "test"))',
+             f"{RIGHT}::test_the_best_epoch_is_chosen_on_val"),
+    Mutation("cells-on-originals", "stages/retrain.py", "model.folder, frame, views[tested_on],",
+             'model.folder, frame, views["original"],', f"{RIGHT}::test_every_cell_is_scored_on_the_images_it_names"),
+    Mutation("retrained-on-originals", "stages/retrain.py", "frame, views[model.trained_on],",
+             'frame, views["original"],', f"{RIGHT}::test_cleaned_and_control_models_learn_from_their_own_images"),
+    Mutation("label-explained", "stages/explain.py",
+             'chosen[["image_id", "predicted"]].rename(columns={"predicted": "target"})',
+             'chosen[["image_id", "label"]].rename(columns={"label": "target"})',
+             f"{RIGHT}::test_the_prediction_is_explained_and_not_the_label"),
+    Mutation("another-seed-explained", "stages/train.py", "modelling.copy_model(jobs[0].folder, folder)",
+             "modelling.copy_model(jobs[-1].folder, folder)",
+             f"{RIGHT}::test_the_prediction_is_explained_and_not_the_label"),
+    Mutation("decisions-ignored", "stages/clean.py", "config.clean, decisions_of(store), config.seed,",
+             "config.clean, None, config.seed,", f"{RUNS}::test_decisions_of_reviewers_are_followed"),
+    Mutation("decisions-not-an-input", "stages/clean.py", '{"decisions": digest(rows)}', '{"decisions": digest([])}',
+             f"{RUNS}::test_decisions_of_reviewers_are_followed"),
+    Mutation("audit-radius", "stages/audit.py",
+             'config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,',
+             'config.audit.model_dump(), {**config.clean.model_dump(), "radius": 10}, config.seed, bank,',
+             f"{RIGHT}::test_the_audit_erases_as_cleaning_does"),
+    Mutation("audit-radius-no-option", "stages/audit.py", '"train.view", "clean.method", "clean.radius",',
+             '"train.view", "clean.method",',
+             f"{RUNS}::test_options_that_change_results_invalidate_their_stages"),
+    Mutation("source-left-in", "stages/modelling.py", '(frame["source"] != without)', '(frame["source"] != "")',
+             "tests/stages/test_modelling.py"),
+    Mutation("merge-begins-anew", "stages/registry.py", " and not self.engine.merge", "",
+             f"{RUNS}::test_shares_and_a_merge_give_the_same_boxes"),
+    Mutation("code-not-looked-at", "stages/registry.py",
+             "code = code_digest(stage.module, skips=tuple(stage.skips(config)))", 'code = ""',
+             f"{RUNS}::test_code_is_part_of_the_fingerprint"),
+    # ------------------------------------------------------------------------------------------------ run
+    Mutation("key-without-code", "run/fingerprint.py", "digest([self.inputs, self.parameters, self.code])",
+             "digest([self.inputs, self.parameters])", "tests/run/test_fingerprint.py"),
+    Mutation("no-code-files", "run/fingerprint.py", "files = list(import_closure(module, root, skips))", "files = []",
+             "tests/run/test_fingerprint.py"),
+    Mutation("free-options-count", "run/fingerprint.py", 'field.json_schema_extra.get("result") is False', "False",
+             "tests/run/test_fingerprint.py"),
+    Mutation("batch-size-counts", "config.py", "batch_size: int = free(64, ge=1)", "batch_size: int = Field(64, ge=1)",
+             f"{RUNS}::test_options_of_the_machine_invalidate_nothing"),
+    Mutation("any-part-will-do", "run/parts.py", ".get(KEY) == key.encode()", ".get(KEY) is not None",
+             "tests/run/test_engine.py -k 'not engine3'"),
+    Mutation("stop-waits", "run/local_pool.py", "wait = self.processes or not isinstance(failure, KeyboardInterrupt)",
+             "wait = True", "tests/run/test_engine.py -k stops"),
+    Mutation("problems-not-set-aside", "run/store.py", 'frame[frame["problem"].fillna("") == ""]', "frame",
+             "tests/run/test_store.py"),
+    Mutation("users-folder-replaced", "run/folder.py", "            self.check_free([stage])\n", "",
+             "tests/run/test_folder.py"),
+    # ------------------------------------------------------------------------------------------------ report, review
+    Mutation("first-decision-counts", "review/decisions.py", "SELECT max(id)", "SELECT min(id)",
+             "tests/review/test_decisions.py"),
+    Mutation("differences-not-corrected", "report/tables.py", 'holm([row["p"] for row in rows])',
+             '[row["p"] for row in rows]', "tests/report"),
+    # ------------------------------------------------------------------------------------------------ audit
+    Mutation("hypotheses-not-corrected", "audit/hypotheses.py", "holm([h.p for h in tested])",
+             "[h.p for h in tested]", "tests/audit/test_verdict.py"),
+    Mutation("separation-not-asked", "audit/hypotheses.py", "            separates\n            and h.p_adjusted",
+             "            h.p_adjusted", "tests/audit/test_verdict.py"),
+    Mutation("controls-not-subtracted", "audit/checks/text.py",
+             'row["effect_beyond_controls"] = row["effect"] - row["control_effect"]',
+             'row["effect_beyond_controls"] = row["effect"]', "tests/audit/test_auditor.py tests/audit/test_checks.py"),
+    # ------------------------------------------------------------------------------------------------ cleaning
+    Mutation("controls-on-text", "cleaning/controls.py",
+             "np.concatenate([avoid, cropped_margins(view, height, width)])", "cropped_margins(view, height, width)",
+             "tests/cleaning/test_controls.py"),
+    Mutation("mirror-on-text", "cleaning/controls.py", "if not intersection_areas(mirror, forbidden).any():",
+             "if True:", "tests/cleaning/test_controls.py"),
+    Mutation("patch-without-options", "cleaning/erase.py", ", [getattr(config, o) for o in OPTIONS]]", "]",
+             "tests/cleaning/test_erase.py"),
+    Mutation("labels-of-failed-images", "cleaning/dataset.py", 'plan[plan["file"] != ""].groupby', "plan.groupby",
+             "tests/cleaning/test_worker.py"),
+    # ------------------------------------------------------------------------------------------------ text
+    Mutation("craft-threshold", "text/craft.py", "text: float = 0.7", "text: float = 0.6", "tests/text/test_craft.py"),
+    # ------------------------------------------------------------------------------------------------ models
+    Mutation("one-order-for-all-seeds", "models/batches.py", "np.random.default_rng([self.seed, epoch])",
+             "np.random.default_rng([0, epoch])", "tests/models/test_loop.py tests/models/test_fit.py"),
+    Mutation("val-without-average", "models/loop.py", "self.outputs.append(self.averaged(",
+             "self.outputs.append(self.model(", "tests/models/test_loop.py tests/models/test_fit.py"),
+    # ------------------------------------------------------------------------------------------------ saliency
+    Mutation("curves-swapped", "saliency/faithfulness.py",
+             "Curves(areas[:, 0], areas[:, 1], scores[:, 0], scores[:, 1], shares)",
+             "Curves(areas[:, 1], areas[:, 0], scores[:, 1], scores[:, 0], shares)",
+             "tests/saliency/test_faithfulness.py"),
+    Mutation("least-salient-first", "saliency/faithfulness.py",
+             "by_value = torch.argsort(values.flatten(1).gather(1, order), dim=1, descending=True, stable=True)",
+             "by_value = torch.argsort(values.flatten(1).gather(1, order), dim=1, descending=False, stable=True)",
+             "tests/saliency/test_faithfulness.py"),
+    Mutation("mask-turned-round", "saliency/images.py", "torch.lerp(baselines, images,",
+             "torch.lerp(images, baselines,", "tests/saliency/test_terms.py tests/saliency/test_faithfulness.py"),
+    # ------------------------------------------------------------------------------------------------ data
+    Mutation("val-by-image", "data/splits.py",
+             'group = train["patient_id"].map(linked_patients(train["patient_id"], train["sha256"]))',
+             "group = pd.Series(train.index.astype(str), train.index)", "tests/data/test_splits.py"),
+    Mutation("crop-ignored", "data/view.py", "_resize(gray[y0:y1, x0:x1], self.size, self.size)",
+             "_resize(gray, self.size, self.size)", "tests/data/test_view.py"),
+    Mutation("no-window", "data/view.py", "for level in (0.005, 0.995))", "for level in (0.0, 1.0))",
+             "tests/data/test_view.py"),
+    Mutation("no-duplicates", "data/duplicates.py", 'first.where(first != frame.loc[good, "image_id"], "")',
+             'first.where(first != first, "")', "tests/data/test_duplicates.py tests/data/test_manifest.py"),
+    Mutation("copies-are-links", "data/files.py",
+             '    with open(source, "rb") as read:\n        atomic_write(target, lambda file: _copy(read, file))',
+             "    os.link(source, target)", "tests/data/test_files.py"),
+    Mutation("classes-by-alphabet", "data/classes.py", "(_RANK.get(name, len(_RANK)), name)", "name",
+             "tests/data/test_classes.py"),
+    # ------------------------------------------------------------------------------------------------ stats
+    Mutation("bootstrap-by-image", "stats/scores.py",
+             "owners = cell.image_ids if cell.patients is None else cell.patients", "owners = cell.image_ids",
+             "tests/stats/test_scores.py"),
+    Mutation("no-wilson", "stats/scores.py", "_named(name, wilson(hits, total, level))",
+             "_named(name, Interval(hits / total, hits / total, hits / total))", "tests/stats/test_scores.py"),
+    Mutation("mcnemar-one-sided", "stats/tests.py", "p = 2 * special.bdtr", "p = special.bdtr",
+             "tests/stats/test_tests.py"),
+)  # fmt: skip
+
+
+def copied(folder: Path) -> Path:
+    """The checkout without what was built or measured."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, folder / name)
+    return folder
+
+
+def tried(mutation: Mutation, folder: Path) -> tuple[bool, str]:
+    """Whether the tests find it, and the first that does, or why not."""
+    file = folder / "xray_debug" / mutation.file
+    whole = file.read_text(encoding="utf-8")
+    count = whole.count(mutation.old)
+    if count != 1:
+        return False, f"DOES NOT FIT: expected its text once in {mutation.file}, found it {count} times"
+    file.write_text(whole.replace(mutation.old, mutation.new), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(mutation.tests)]
+    try:
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    finally:
+        file.write_text(whole, encoding="utf-8")
+    if result.returncode == 1:  # tests ran, and one failed
+        found = re.search(r"^(?:FAILED|ERROR) (\S+)", result.stdout, re.MULTILINE)
+        return True, f"caught by {found.group(1).rpartition('/')[2] if found else 'a test'}"
+    if result.returncode == 0:
+        return False, "SURVIVED"
+    return False, f"NOT TRIED: pytest ended with {result.returncode}: {(result.stdout + result.stderr).strip()[-300:]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these mutations alone")
+    parser.add_argument("--list", action="store_true", help="their names, and nothing else")
+    arguments = parser.parse_args()
+    unknown = set(arguments.only or ()) - {mutation.name for mutation in MUTATIONS}
+    if unknown:
+        parser.error(f"--only: no mutation is called {', '.join(sorted(unknown))}")
+    chosen = [mutation for mutation in MUTATIONS if not arguments.only or mutation.name in arguments.only]
+    if arguments.list:
+        print("\n".join(f"{mutation.name:26} {mutation.file}" for mutation in chosen))
+        return 0
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copied(Path(folder))
+        for mutation in chosen:
+            start = time.perf_counter()
+            caught, words = tried(mutation, Path(folder))
+            missed += not caught
+            print(f"{mutation.name:26} {time.perf_counter() - start:6.1f} s  {words}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

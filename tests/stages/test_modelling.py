@@ -1,0 +1,57 @@
+"""What a training of a run learns from, and what its models are asked."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_debug.config import PipelineConfig
+from xray_debug.data.views import Views
+from xray_debug.run.folder import RunError
+from xray_debug.stages.modelling import predicted, training
+from xray_debug.stages.retrain import sources_to_leave_out
+
+CONTEXT = SimpleNamespace(config=PipelineConfig(), device="cpu")
+FRAME = pd.DataFrame([
+    (f"{split}-{source}-{label}.png", split, source, label, "test" * (split == "test"))
+    for split in ("train", "val", "test") for source in ("a", "b") for label in ("COVID-19", "normal")
+], columns=["image_id", "split", "source", "label", "test_set"])  # fmt: skip
+VIEWS = Views.of(np.zeros((12, 32, 32), np.uint8))
+
+
+def names(rows) -> list[str]:
+    return FRAME["image_id"].iloc[rows].tolist()
+
+
+def test_a_training_learns_from_train_is_chosen_on_val_and_sees_no_test(tmp_path):
+    job = training(CONTEXT, FRAME, VIEWS, tmp_path, 0)
+    assert job.classes == ["normal", "COVID-19"]
+    assert names(job.train) == FRAME["image_id"][:4].tolist() and job.labels.tolist() == [1, 0, 1, 0]
+    assert names(job.val) == FRAME["image_id"][4:8].tolist() and job.val_labels.tolist() == [1, 0, 1, 0]
+
+
+def test_a_source_that_is_left_out_is_in_neither(tmp_path):
+    job = training(CONTEXT, FRAME, VIEWS, tmp_path, 0, without="a")
+    assert names(job.train) == ["train-b-COVID-19.png", "train-b-normal.png"]
+    assert names(job.val) == ["val-b-COVID-19.png", "val-b-normal.png"]
+    with pytest.raises(RunError, match="training needs train and val images, the manifest has 0 and 0"):
+        training(CONTEXT, FRAME[FRAME["source"] == "a"], VIEWS, tmp_path, 0, without="a")
+
+
+def test_sources_that_can_be_spared():
+    assert sources_to_leave_out(FRAME) == ["a", "b"]
+    assert sources_to_leave_out(FRAME[(FRAME["split"] == "test") | (FRAME["source"] == "b")]) == ["a"]
+
+
+def test_a_model_without_a_source_is_asked_of_that_source_alone(tmp_path, monkeypatch):
+    model = SimpleNamespace(classes=["normal", "COVID-19"], to=lambda device: model)
+    monkeypatch.setattr("xray_debug.models.load_checkpoint", lambda folder: model)
+    monkeypatch.setattr("xray_debug.models.predict.probabilities",
+                        lambda model, views: np.tile([0.3, 0.7], (len(views), 1)))  # fmt: skip
+    whole = predicted(CONTEXT, tmp_path, FRAME, VIEWS, "cleaned", "original", 3)
+    assert whole["image_id"].tolist() == FRAME["image_id"][8:].tolist()
+    assert set(whole["predicted"]) == {"COVID-19"} and set(whole["p_normal"]) == {0.3} and set(whole["seed"]) == {3}
+    part = predicted(CONTEXT, tmp_path, FRAME, VIEWS, "cleaned", "original", 3, without="b")
+    assert part["image_id"].tolist() == ["test-b-COVID-19.png", "test-b-normal.png"]
+    assert set(part["without"]) == {"b"}
