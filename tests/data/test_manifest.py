@@ -177,7 +177,6 @@ def test_a_dataset_without_rows():
     assert list(frame.columns) == MANIFEST_COLUMNS and len(frame) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not MINI.is_dir(), reason="covidx-mini is not here")
 def test_the_real_dataset():
     frame = build_manifest(MINI)
