@@ -92,7 +92,7 @@ class TrainConfig(Section):
     accelerator: str = "auto"
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
     precision: str = Field("auto", description="auto: what the machine does fast; 32-true, bf16-mixed, 16-mixed")
-    workers: int = Field(0, ge=0, description="trainings side by side on CPUs; 0: one per core")
+    workers: int = Field(0, ge=0, description="trainings side by side on CPUs; 0: what is done soonest")
 
 
 class ExplainConfig(Section):
