@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 class ConfigError(ValueError):
     """A pipeline file or option that cannot be used; the message is one sentence for the user."""
 
+    fatal = True  # no single image's matter: the engine stops
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
