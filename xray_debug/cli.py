@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -351,6 +353,15 @@ def one_sentence(error: BaseException) -> str:
     )
 
 
+def leave(status: int) -> None:
+    """Ends the process without waiting for threads that are still at an image."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def main() -> None:
     """Entry point: one sentence on stderr instead of a traceback, unless --debug."""
     debug = "--debug" in sys.argv
@@ -360,7 +371,7 @@ def main() -> None:
         app()
     except Stopped as error:
         err.print(str(error), markup=False)
-        sys.exit(error.status)
+        leave(error.status)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -89,12 +89,12 @@ class TrainConfig(Section):
     patience: int = Field(4, ge=1, description="epochs without a better val macro-F1 before the rate is halved")
     stop_after: int = Field(12, ge=1, description="epochs without a better val macro-F1 before training stops")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    devices: int | Literal["auto"] = Field(1, description="GPUs (or processes on CPUs) that share one training")
-    nodes: int = Field(1, ge=1, description="machines that share one training; more than one inside a SLURM allocation")
-    accelerator: str = "auto"
+    devices: int | Literal["auto"] = free(1, description="GPUs (or processes on CPUs) that share one training")
+    nodes: int = free(1, ge=1, description="machines that share one training; more than one inside a SLURM allocation")
+    accelerator: str = free("auto")
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
     precision: str = Field("auto", description="auto: what the machine does fast; 32-true, bf16-mixed, 16-mixed")
-    workers: int = Field(0, ge=0, description="trainings side by side on CPUs; 0: what is done soonest")
+    workers: int = free(0, ge=0, description="trainings side by side on CPUs; 0: what is done soonest")
 
 
 class ExplainConfig(Section):
@@ -105,7 +105,7 @@ class ExplainConfig(Section):
     options: dict[str, float | int | str | bool | None] = Field(
         default_factory=dict, description="passed to the method"
     )
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = free(8, ge=1)
 
 
 class DetectConfig(Section):
@@ -114,7 +114,7 @@ class DetectConfig(Section):
     second_images: int | None = Field(None, ge=1, description="how many cleaned images it reads, spread; null for all")
     weights: str | None = Field(None, description="a weight file of the detector; null: its own")
     options: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = free(8, ge=1)
 
 
 class AuditConfig(Section):
@@ -126,7 +126,7 @@ class AuditConfig(Section):
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
     level: float = Field(0.95, gt=0.5, lt=1)
     permutations: int = Field(500, ge=50)
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = free(64, ge=1)
 
 
 class CleanConfig(Section):

@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 
 from xray_debug.config import parse_config
+from xray_debug.data.images import DECODES
 from xray_debug.run.engine import Engine
 from xray_debug.run.folder import Run
 from xray_debug.run.store import Store
+from xray_debug.stages.registry import STAGES, Job, plan
 
 SETTINGS = {
     "name": "tiny",
     "seeds": [0, 1],
-    "phantom": {"train": 60, "test": 30, "size": 96, "correlation": 0.9, "difficulty": 0.6},
+    "engine": {"workers": 1},
+    "phantom": {"train": 48, "test": 24, "size": 96, "correlation": 0.9, "difficulty": 0.6},
     "train": {
         "model": "covidnet", "model_options": {"width": 8, "depth": 0.25}, "view": {"size": 48}, "epochs": 4,
         "batch_size": 8, "learning_rate": 3e-3, "precision": "32-true",
@@ -31,40 +34,42 @@ class Pipeline:
     def __init__(self, folder: Path, settings: dict):
         self.folder, self.config = folder, parse_config(settings)
         self.said: list[str] = []
+        self.decodes: dict[str, int] = {}  # images decoded in each stage
 
     @property
     def store(self) -> Store:
         return Store(self.folder)
 
-    def job(self, **options):
-        from xray_debug.stages.registry import Job
-
-        run = Run(self.folder)
-        return Job(run, self.config, Engine(self.config.engine), self.said.append, **options)
-
-    def run(self, **options) -> list[str]:
-        """Runs what must run; the names of the stages that ran."""
-        with Run(self.folder).locked():
-            return self.job(**options)()
+    def run(self, part: tuple[int, int] | None = None, merge: bool = False, **options) -> list[str]:
+        """Runs what must run; the names of the stages that ran. `options` of Job."""
+        run, engine = Run(self.folder), Engine(self.config.engine, say=self.said.append, part=part, merge=merge)
+        with run.locked(part):
+            return Job(run, self.config, engine, self.said.append, **options)()
 
     def why(self, stage: str) -> str:
         """Why a stage would run now, "" where it would not."""
-        from xray_debug.stages.registry import plan
-
         return next(why for found, why in plan(Run(self.folder), self.config) if found.name == stage)
+
+    def with_option(self, option: str, value) -> "Pipeline":
+        """The same run asked for with another option ("clean.radius"); only to look at."""
+        other = Pipeline(self.folder, self.config.model_dump())
+        section, name = option.split(".")
+        setattr(getattr(other.config, section), name, value)
+        return other
 
     def copy(self, folder: Path) -> "Pipeline":
         shutil.copytree(self.folder, folder)
-        other = Pipeline.__new__(Pipeline)
-        other.folder, other.config, other.said = folder, self.config.model_copy(deep=True), []
-        return other
+        return Pipeline(folder, self.config.model_dump())
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Pipeline:
     """All stages done. Read only: copy it to change it."""
     pipeline = Pipeline(tmp_path_factory.mktemp("runs") / "tiny", SETTINGS)
-    assert pipeline.run() == ["prepare", "train", "explain", "detect", "audit", "clean", "retrain", "report"]
+    for stage in STAGES:
+        before = DECODES.total
+        assert pipeline.run(only=stage) == [stage]
+        pipeline.decodes[stage] = DECODES.total - before
     return pipeline
 
 

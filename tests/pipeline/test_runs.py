@@ -6,14 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
-from xray_debug.data.images import read_image
+from xray_debug.config import EngineConfig
+from xray_debug.data.images import read_image, write_image
 from xray_debug.review.decisions import ReviewDB
-from xray_debug.run.folder import Run, RunError
+from xray_debug.run.engine import EngineError
+from xray_debug.run.folder import RunError
 from xray_debug.stages import registry
 
 
 def files_of(folder, suffix) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob(f"*{suffix}"))}
+    found = sorted(file for file in folder.rglob(f"*{suffix}") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
 
 
 def test_a_finished_run_is_skipped(pipeline):
@@ -63,9 +66,8 @@ def test_a_seed_more_keeps_those_that_are_trained(pipeline):
     ("engine.workers", 7), ("explain.batch_size", 3), ("detect.batch_size", 2), ("audit.batch_size", 5),
     ("train.devices", 2), ("train.nodes", 2),
 ])  # fmt: skip
-def test_options_of_the_machine_invalidate_nothing(pipeline, option, value):
-    section, name = option.split(".")
-    setattr(getattr(pipeline.config, section), name, value)
+def test_options_of_the_machine_invalidate_nothing(finished, option, value):
+    pipeline = finished.with_option(option, value)
     assert all(not pipeline.why(stage) for stage in registry.STAGES)
 
 
@@ -75,9 +77,8 @@ def test_options_of_the_machine_invalidate_nothing(pipeline, option, value):
     ("explain.mask_size", 14, {"explain"}), ("prepare.near_duplicate_bits", 2, {"prepare"}),
     ("train.batch_size", 4, {"train", "retrain"}),
 ])  # fmt: skip
-def test_options_that_change_results_invalidate_their_stages(pipeline, option, value, stages):
-    section, name = option.split(".")
-    setattr(getattr(pipeline.config, section), name, value)
+def test_options_that_change_results_invalidate_their_stages(finished, option, value, stages):
+    pipeline = finished.with_option(option, value)
     assert {stage for stage in registry.STAGES if f"option {option}" in pipeline.why(stage)} >= stages
 
 
@@ -91,8 +92,6 @@ def test_code_is_part_of_the_fingerprint(pipeline, monkeypatch):
 
 
 def test_an_edited_mask_of_the_user_is_seen(pipeline, tmp_path):
-    from xray_debug.data.images import write_image
-
     masks = tmp_path / "masks"
     masks.mkdir()
     name = pipeline.store.table("cases")["image_id"].iloc[0]
@@ -107,58 +106,60 @@ def test_an_edited_mask_of_the_user_is_seen(pipeline, tmp_path):
     assert pipeline.why("audit") == "input regions of the user changed"
 
 
-def test_an_image_is_decoded_a_few_times(finished, tmp_path, monkeypatch):
-    """prepare, detect, audit (test images) and clean decode each image once; the report decodes what it shows."""
-    from xray_debug.data import images
-
-    other = type(finished)(tmp_path / "run", finished.config.model_dump())
-    other.config.engine.workers = 1
-    other.config.seeds = [0]
-    images.DECODES.clear() if hasattr(images.DECODES, "clear") else None
-    before = images.decodes() if hasattr(images, "decodes") else None
-    other.run(only="prepare")
-    frame = other.store.manifest()
-    assert before is not None
-    counts = {}
-    for stage in ("train", "explain", "detect", "audit", "clean", "retrain", "report"):
-        start = images.decodes()
-        other.run(only=stage)
-        counts[stage] = images.decodes() - start
-    total, test = len(frame), int((frame["split"] == "test").sum())
-    audited = len(other.store.table("cases"))
-    assert counts["train"] == counts["explain"] == counts["retrain"] == 0
-    assert counts["detect"] == total
-    assert audited <= counts["audit"] <= 2 * audited and audited <= test
-    assert counts["clean"] <= total + 300
-    assert counts["report"] <= other.config.report.max_flagged
+def test_an_image_is_decoded_once_a_stage(finished):
+    """prepare and detect decode every image; the audit the test images and those whose markers it lifts; cleaning
+    those that it changes, and beside each of at most 300 one that stays; the report those that it shows."""
+    store, decodes = finished.store, finished.decodes
+    images, changed = len(store.manifest()), len(store.table("changes"))
+    cases, settings = store.table("cases"), finished.config
+    assert len(cases) == settings.audit.max_cases < images
+    assert decodes["train"] == decodes["explain"] == decodes["retrain"] == 0
+    assert decodes["prepare"] == decodes["detect"] == images
+    assert len(cases) <= decodes["audit"] <= 2 * len(cases)
+    assert changed <= decodes["clean"] <= changed + min(changed, 300)
+    assert decodes["report"] <= settings.report.max_flagged
 
 
 def test_shares_and_a_merge_give_the_same_boxes(pipeline):
-    from xray_debug.run.engine import Engine, EngineError
-
-    before = pipeline.store.path("regions").read_bytes()
-
-    def share(**options):
-        run = Run(pipeline.folder)
-        engine = Engine(pipeline.config.engine, **options)
-        with run.locked(options.get("part")):
-            return registry.Job(run, pipeline.config, engine, pipeline.said.append, only="detect", force=force)()
-
-    pipeline.config.detect.options = {"text_threshold": 0.66}
-    force = False
-    share(part=(1, 2))
+    file = pipeline.store.path("regions")
+    before, times = file.read_bytes(), file.stat().st_mtime_ns
+    pipeline.run(part=(1, 2), only="detect", force=True)
     with pytest.raises(EngineError, match="parts are missing"):
-        share(merge=True)
-    share(part=(2, 2))
-    assert pipeline.store.path("regions").read_bytes() == before  # the old result stays until the merge
-    share(merge=True)
-    first = pipeline.store.path("regions").read_bytes()
-    shutil.rmtree(pipeline.folder / "detect")
-    pipeline.run(only="detect")
-    assert pipeline.store.path("regions").read_bytes() == first
+        pipeline.run(merge=True, only="detect")
+    pipeline.run(part=(2, 2), only="detect")
+    assert file.stat().st_mtime_ns == times  # the old result stays until the merge
+    assert pipeline.run(merge=True, only="detect", force=True) == ["detect"]
+    assert file.stat().st_mtime_ns != times and file.read_bytes() == before
     with pytest.raises(RunError, match="--part: stage train cannot be shared out"):
-        run = Run(pipeline.folder)
-        registry.Job(run, pipeline.config, Engine(part=(1, 2)), print, only="train", force=True)()
+        pipeline.run(part=(1, 2), only="train", force=True)
+
+
+COMPARED = ("manifest", "views", "explanations", "maps", "regions", "cases", "checks", "verdict", "patches", "changes",
+            "probe", "cleaned views", "cleaned", "control")  # fmt: skip
+
+
+def contents(pipeline, name) -> dict[str, bytes]:
+    path = pipeline.store.path(name)
+    return files_of(path, "") if path.is_dir() else {path.name: path.read_bytes()}
+
+
+@pytest.mark.parametrize("engine", [{"workers": 2}, {"workers": 2, "processes": True}], ids=["threads", "processes"])
+def test_every_engine_gives_the_same_bytes(pipeline, finished, engine):
+    """Trainings stay: they are up to date if, and only if, what they learn from is the same."""
+    pipeline.config.engine = EngineConfig(**engine)
+    for stage in ("prepare", "explain", "detect", "audit", "clean"):
+        shutil.rmtree(pipeline.folder / stage)
+    assert pipeline.run() == ["prepare", "explain", "detect", "audit", "clean"]
+    for name in COMPARED:
+        assert contents(pipeline, name) == contents(finished, name), name
+
+
+def test_ray_finds_the_same_boxes(pipeline, finished):
+    pytest.importorskip("ray")
+    pipeline.config.engine = EngineConfig(engine="ray", workers=2)
+    shutil.rmtree(pipeline.folder / "detect")
+    assert pipeline.run(only="detect") == ["detect"]
+    assert contents(pipeline, "regions") == contents(finished, "regions")
 
 
 def test_an_unfinished_stage_is_named(pipeline):

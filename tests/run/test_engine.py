@@ -1,7 +1,10 @@
 """The engine: parts, resume, set-asides, shares, and the same bytes by every engine."""
 
+import _thread
 import importlib.util
 import os
+import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -150,6 +153,27 @@ def test_a_fault_of_every_image_or_of_the_machine_ends_the_work(tmp_path):
         with pytest.raises(OSError, match="No space left"):
             run(tmp_path / "p", worker=Full(), workers=2, processes=processes)
     assert not list((tmp_path / "p").glob("*.parquet"))
+
+
+LET_GO = threading.Event()
+
+
+class Slow(Doubler):
+    """Is stopped by Ctrl-C while at an image that takes for ever."""
+
+    def __call__(self, rows):
+        _thread.interrupt_main()
+        LET_GO.wait(60)
+        Path(self.calls).write_text("done")
+        return super().__call__(rows)
+
+
+def test_who_stops_the_work_does_not_wait_for_the_image_in_hand(tmp_path):
+    done = tmp_path / "done"
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "p", worker=Slow(calls=str(done)), workers=1)
+    assert not done.exists()
+    LET_GO.set()
 
 
 def test_workers_are_opened_once_a_thread(tmp_path):

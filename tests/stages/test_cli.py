@@ -17,7 +17,7 @@ TINY = """
 name: tiny
 phantom: {train: 60, test: 18, size: 128}
 train: {view: {size: 64}, epochs: 2, batch_size: 16}
-explain: {mask_size: 8, max_cases: 2, select: all, batch_size: 1}
+explain: {mask_size: 8, max_cases: 12, select: all}
 detect: {second: null}
 audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
 retrain: {leave_sources_out: true}
@@ -34,27 +34,51 @@ def call(*arguments: object, check: int | None = None) -> subprocess.CompletedPr
     return result
 
 
+STOPS = [  # the stage in which a run is stopped once it has done a part of it, how, and the exit status
+    ("explain", signal.SIGKILL, -signal.SIGKILL), ("detect", signal.SIGINT, 130), ("clean", signal.SIGTERM, 143),
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
-    """A run killed in the middle of `explain` and then finished by the same command."""
+    """A run stopped in the middle of three stages, and finished by the same command; says.json: what each said."""
     folder = tmp_path_factory.mktemp("tiny")
     pipeline = folder / "tiny.yaml"
     pipeline.write_text(TINY)
     command = [sys.executable, "-c", "from xray_debug.cli import main; main()", "run", str(pipeline)]
-    child = subprocess.Popen([*command, "--out", str(folder / "run")], stderr=subprocess.DEVNULL)
-    deadline = time.time() + 300
-    while child.poll() is None and not list((folder / "run").glob("explain/maps/*.npz")) and time.time() < deadline:
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait(30)
+    said = []
+    for stage, number, _ in STOPS:
+        child = subprocess.Popen([*command, "--out", str(folder / "run")], stderr=subprocess.PIPE, text=True,
+                                 stdout=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "200"})  # fmt: skip
+        deadline = time.time() + 300
+        parts = folder / "run" / ".work"
+        while child.poll() is None and time.time() < deadline and not any(
+            file for name in (stage, f"{stage}.scratch") for file in parts.glob(f"{name}/*/part-*.parquet")
+        ):
+            time.sleep(0.01)
+        child.send_signal(number)
+        words = child.communicate(timeout=30)[1]
+        done = [name for name in STAGES if (folder / "run" / name / "stage.json").exists()]
+        said.append((child.returncode, words, done))
     result = call("run", pipeline, "--out", folder / "run", check=0)
-    (folder / "second.txt").write_text(result.stderr)
+    (folder / "says.json").write_text(json.dumps([*said, (0, result.stderr, list(STAGES))]))
     return folder
 
 
-def test_a_killed_run_goes_on_and_ends_with_a_report(tiny):
-    said = (tiny / "second.txt").read_text()
-    assert "train: up to date" in said
+def test_a_stopped_run_says_so_and_goes_on_where_it_was(tiny):
+    said = json.loads((tiny / "says.json").read_text())
+    names = list(STAGES)
+    for (stage, number, status), (found, words, done), following in zip(STOPS, said, said[1:], strict=False):
+        assert found == status, words
+        if number != signal.SIGKILL:
+            sentence = "stopped; what is done is kept, and the same command goes on where it was"
+            assert words.strip().splitlines()[-1] == sentence and "Traceback" not in words
+        assert done == names[: names.index(stage)]  # complete or absent
+        assert f"{stage}: interrupted, goes on where it stopped" in following[1]
+        assert all(f"{name}: up to date" in following[1] for name in done)
+
+
+def test_a_killed_run_ends_with_a_report(tiny):
     report = json.loads((tiny / "run" / "report" / "report.json").read_text())
     cells = {(row["trained_on"], row["tested_on"], row["test_set"]) for row in report["table4"]}
     for test_set in ("test", "reversed"):

@@ -103,16 +103,18 @@ class Engine:
         with one_thread():
             pool = self._pool(pickle.dumps(worker), tick)
             waiting: dict[Any, int] = {}
-            failed = True
+            failure: BaseException | None = None
             try:
                 for index in [*mine, *[None] * len(mine)]:
                     while waiting and (index is None or len(waiting) >= 2 * pool.workers):
                         self._take(pool, waiting, folder, mark, arrays, None if live else tick)
                     if index is not None:
                         waiting[pool.submit(rows[index * size : (index + 1) * size])] = index
-                failed = False
+            except BaseException as error:
+                failure = error
+                raise
             finally:
-                pool.close(failed)
+                pool.close(failure)
 
     def _take(self, pool, waiting, folder, mark, arrays, tick) -> None:
         """Writes the parts that are finished."""

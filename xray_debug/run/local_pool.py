@@ -39,9 +39,11 @@ class LocalPool:
     def first(self, waiting: Sequence[Future]) -> list[Future]:
         return list(wait(waiting, return_when=FIRST_COMPLETED).done)
 
-    def close(self, failed: bool) -> None:
+    def close(self, failure: BaseException | None) -> None:
+        """`failure`: why the work ends before its end. A person who stops it does not wait for images in hand."""
         self.stop.set()
-        if failed and self.processes:
+        if failure and self.processes:
             for process in list((getattr(self.pool, "_processes", None) or {}).values()):
                 process.terminate()
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        wait = self.processes or not isinstance(failure, KeyboardInterrupt)
+        self.pool.shutdown(wait=wait, cancel_futures=True)

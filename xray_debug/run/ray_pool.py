@@ -64,7 +64,7 @@ class RayPool:
         except self.ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from None
 
-    def close(self, failed: bool) -> None:
+    def close(self, failure: BaseException | None) -> None:
         for actor in self.actors:
             self.ray.kill(actor)
         if self.started:

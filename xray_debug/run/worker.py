@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -145,11 +147,13 @@ def opened(packed: bytes) -> Worker:
 
 
 def start_process() -> None:
+    """One thread for what is computed in this process; torch, seconds to import, is left to workers that need it."""
     import cv2
-    import torch
 
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch is imported
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def run_here(worker: Worker, rows: list[Row]) -> list[Row]:

@@ -42,7 +42,8 @@ def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
     """Trains what is not trained yet; finished folders whose key holds are left as they are."""
     from xray_debug.models.fit import fit_all
 
-    fit_all(jobs, context.engine.config.workers, context.progress(what), context.say)
+    workers = context.config.train.workers or context.engine.config.workers
+    fit_all(jobs, workers, context.progress(what), context.say)
 
 
 def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,

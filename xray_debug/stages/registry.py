@@ -111,7 +111,8 @@ class Job:
             shared = ", ".join(s.name for s in STAGES.values() if s.parts)
             raise RunError(f"--part: stage {stage.name} cannot be shared out, expected one of {shared}")
         self._tell(f"{stage.name}: {why}")
-        folder = self.run.begin(stage.name, mark, again and self.engine.part is None, stage.adopts)
+        fresh = again and self.engine.part is None and not self.engine.merge
+        folder = self.run.begin(stage.name, mark, fresh, stage.adopts)
         store = Store(self.run.folder, {stage.name: folder})
         context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
                           tuple(STAGES.values()))  # fmt: skip
