@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 class ConfigError(ValueError):
     """A pipeline file or option that cannot be used; the message is one sentence for the user."""
 
+    fatal = True  # no single image's matter: the engine stops
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -92,7 +94,7 @@ class TrainConfig(Section):
     accelerator: str = free("auto")
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
     precision: str = Field("auto", description="auto: what the machine does fast; 32-true, bf16-mixed, 16-mixed")
-    workers: int = free(0, ge=0, description="trainings side by side on CPUs; 0: one per core")
+    workers: int = free(0, ge=0, description="trainings side by side on CPUs; 0: what is done soonest")
 
 
 class ExplainConfig(Section):

@@ -13,7 +13,7 @@ from training_fixture import Stop, job, same_history, same_weights, settings, ti
 
 from xray_debug.models import fit as fitting
 from xray_debug.models import load_checkpoint, loop, processes
-from xray_debug.models.fit import TrainingError, fit, fit_all, seed_everything
+from xray_debug.models.fit import TrainingError, fit, fit_all, seed_everything, slots_for
 from xray_debug.models.predict import probabilities
 
 
@@ -251,6 +251,13 @@ def test_a_later_seed_takes_the_precision_of_the_first(tmp_path, monkeypatch):
     assert said == ["measured"] and [r.precision for r in found] == ["bf16-mixed"] * 2
     (other,) = fit_all([job(tmp_path, 5, epochs=1, precision="auto")], 1, precision="32-true")
     assert other.precision == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "slots"), [(1, 2, 1), (2, 1, 1), (2, 2, 2), (3, 2, 1), (6, 2, 2), (3, 16, 3), (40, 4, 4)]
+)
+def test_side_by_side_is_for_as_many_as_fill_the_cores(jobs, threads, slots):
+    assert slots_for(jobs, threads) == slots
 
 
 def test_fit_all_trains_what_fit_trains(tmp_path, trained):

@@ -13,7 +13,7 @@ from xray_debug.audit.measures import Outcomes, salient_measures
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.images import read_image
-from xray_debug.models import load_checkpoint
+from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import probabilities
 
 MAX_PASSES = 200
@@ -47,7 +47,7 @@ class AuditWorker:
         self.bank_file, self.device = bank, device
 
     def open(self) -> None:
-        self.start(load_checkpoint(self.folder).to(self.device), read_bank(self.bank_file) if self.bank_file else [])
+        self.start(load_for_inference(self.folder, self.device), read_bank(self.bank_file) if self.bank_file else [])
 
     def start(self, model, bank: Sequence[Donor]) -> None:
         """As `open`, with a model and donors that are at hand."""

@@ -42,16 +42,17 @@ def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
     """Trains what is not trained yet; finished folders whose key holds are left as they are."""
     from xray_debug.models.fit import fit_all
 
-    fit_all(jobs, context.engine.config.workers, context.progress(what), context.say)
+    workers = context.config.train.workers or context.engine.config.workers
+    fit_all(jobs, workers, context.progress(what), context.say)
 
 
 def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,
               seed: int, without: str = "") -> pd.DataFrame:  # fmt: skip
     """Tall table of a model's probabilities of the test images; of those of the source `without`, if it is one."""
-    from xray_debug.models import load_checkpoint
+    from xray_debug.models.inference import load_for_inference
     from xray_debug.models.predict import probabilities
 
-    model = load_checkpoint(folder).to(context.device)
+    model = load_for_inference(folder, context.device)
     rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == without) | (without == "")))
     found = probabilities(model, views.rows(rows))
     table = frame.iloc[rows][["test_set", "image_id", "label", "source"]].reset_index(drop=True)
