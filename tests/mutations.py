@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("xray_debug", "tests", "pipelines", "app.py", "pyproject.toml")
+LONGEST = 300  # seconds of one mutation's tests
 RIGHT, RUNS = "tests/pipeline/test_right_answers.py", "tests/pipeline/test_runs.py"
 
 
@@ -175,7 +176,9 @@ def tried(mutation: Mutation, folder: Path) -> tuple[bool, str]:
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(mutation.tests)]
     try:
-        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return True, f"caught: the tests do not end within {LONGEST} s"
     finally:
         file.write_text(whole, encoding="utf-8")
     if result.returncode == 1:  # tests ran, and one failed
