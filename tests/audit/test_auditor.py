@@ -17,6 +17,7 @@ from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.images import ImageError, read_image, write_image
 from xray_debug.data.view import ModelView
 from xray_debug.models import build_model, save_checkpoint
+from xray_debug.models.inference import folded
 
 CLASSES = ["normal", "COVID-19"]
 PLACES = {"normal": (4, 4), "COVID-19": (4, 32)}  # (y, x) of the class's marker
@@ -105,7 +106,8 @@ def test_a_model_that_ignores_text_is_not_accused(films):
 def test_passes_are_counted_and_few(films):
     model = CornerReader()
     found = run(films, model)
-    assert model.seen == found.passes == found.cases["passes"].sum()
+    assert found.passes == found.cases["passes"].sum()
+    assert found.passes <= model.seen < found.passes + 8 * len(found.cases)  # a case's last chunk is filled up
     assert found.cases["passes"].max() == found.verdict["most_passes"] <= 200
 
 
@@ -168,7 +170,7 @@ def test_a_pickled_worker_in_parts_gives_what_one_process_gives(films, tmp_path)
         worker.open()
         parts += worker(part)
     saliency, areas = {rows[0]["image_id"]: rows[0]["saliency"]}, {rows[0]["image_id"]: (0.125, 0.25)}
-    whole = audit_dataset(model.eval(), cases, boxes, saliency, CONFIG, CleanConfig(), 3, areas=areas)
+    whole = audit_dataset(folded(model), cases, boxes, saliency, CONFIG, CleanConfig(), 3, areas=areas)
     found = finish(cases, parts, CLASSES, CONFIG, 3)
     pd.testing.assert_frame_equal(found.cases, whole.cases)
     pd.testing.assert_frame_equal(found.checks, whole.checks)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -140,3 +141,35 @@ def test_a_missing_stage_and_a_damaged_record_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made a run folder"), Run(tmp_path / "file").locked():
         pass
+
+
+def test_parts_that_begin_at_the_same_moment_share_one_folder(tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+from xray_debug.run.fingerprint import Fingerprint
+from xray_debug.run.folder import Run
+run, number = Run(sys.argv[1]), int(sys.argv[2])
+with run.locked((number, 4)):
+    while time.time() < float(sys.argv[3]):
+        pass
+    folder = run.begin("detect", Fingerprint({}, {"a": 1}, "code"))
+    (folder / f"part-{number}").write_text("")
+"""
+    at = str(time.time() + 4)
+    started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n), at]) for n in range(1, 5)]
+    assert [process.wait() for process in started] == [0] * 4
+    found = sorted(file.name for file in (tmp_path / ".work" / "detect").glob("part-*"))
+    assert found == [f"part-{n}" for n in range(1, 5)]
+
+
+def test_a_part_with_other_options_does_not_wipe_another(tmp_path):
+    first, second = Run(tmp_path), Run(tmp_path)
+    with first.locked((1, 2)):
+        (first.begin("detect", mark(1)) / "part").write_text("")
+        with second.locked((2, 2)):
+            with pytest.raises(RunError, match="another part of stage detect is being worked on with other options"):
+                second.begin("detect", mark(2))
+            assert (second.begin("detect", mark(1)) / "part").exists()
+    with second.locked((2, 2)):
+        assert not (second.begin("detect", mark(2)) / "part").exists()

@@ -52,7 +52,7 @@ class Run:
     """A run folder. Use `with run.locked():` around anything that writes."""
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder, self._part_lock = Path(folder), ""
 
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
@@ -87,8 +87,8 @@ class Run:
                         with FileLock(file, timeout=0):
                             pass
                 else:
-                    name = f"part-{part[0]}-of-{part[1]}.lock"
-                    stack.enter_context(FileLock(self.path(".work", name), timeout=0))
+                    self._part_lock = f"part-{part[0]}-of-{part[1]}.lock"
+                    stack.enter_context(FileLock(self.path(".work", self._part_lock), timeout=0))
                     with whole.acquire(timeout=5):  # another part may be looking at this very moment
                         pass
             except Timeout as error:
@@ -133,9 +133,15 @@ class Run:
 
         `adopts`: patterns of folders in it that carry their own fingerprint, so that they may outlive the stage's.
         """
+        with FileLock(self.path(".work", "begin.lock")):  # several parts may begin at the same moment
+            return self._begin(stage, fingerprint, fresh, adopts)
+
+    def _begin(self, stage: str, fingerprint: Fingerprint, fresh: bool, adopts: tuple[str, ...]) -> Path:
         folder = self.work(stage)
         if not fresh and self._work_key(stage) == fingerprint.key:
             return folder
+        if folder.exists():
+            self._check_alone(stage)
         kept = [] if fresh else [path for pattern in adopts for path in sorted(folder.glob(pattern))]
         aside = self.path(".work", f"{stage}.begun")
         shutil.rmtree(aside, ignore_errors=True)
@@ -151,6 +157,18 @@ class Run:
         shutil.rmtree(aside, ignore_errors=True)
         write_json(folder / KEY, {"fingerprint": fingerprint.key, "seconds": 0.0})
         return folder
+
+    def _check_alone(self, stage: str) -> None:
+        """RunError where another process works on a part of what is about to be begun anew."""
+        for file in self.path(".work").glob("part-*.lock"):
+            if file.name == self._part_lock:
+                continue
+            try:
+                with FileLock(file, timeout=0):
+                    pass
+            except Timeout as error:
+                raise RunError(f"{self.folder}: another part of stage {stage} is being worked on with other options, "
+                               f"inputs or code; expected the same for all parts") from error
 
     def spent(self, stage: str, seconds: float = 0.0) -> float:
         """Seconds worked on a begun stage so far, with `seconds` more added to them."""
