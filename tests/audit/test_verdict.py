@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xray_debug.audit.hypotheses import Hypothesis, judge
 from xray_debug.audit.verdict import set_verdict
 from xray_debug.config import AuditConfig
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, sign_flip_p
