@@ -88,8 +88,7 @@ def test_prepare_loads_what_clean_wrote(tmp_path):
     assert len(renamed) == 12
     expected = manifest.assign(image_id=manifest["image_id"].map(lambda name: renamed.get(name, name)))
     columns = ["image_id", "patient_id", "label", "source"]
-    for frames in (again, expected):
-        frames.sort_values("image_id", inplace=True, ignore_index=True)
+    again, expected = (frame.sort_values("image_id", ignore_index=True) for frame in (again, expected))
     pd.testing.assert_frame_equal(again[columns].astype(object), expected[columns].astype(object))
     assert (again["split"] == "test").tolist() == (expected["split"] == "test").tolist()
 

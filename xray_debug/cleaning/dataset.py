@@ -138,7 +138,7 @@ def finish(
              "cleaned_sha256", "note"]  # fmt: skip
     found = pd.DataFrame(results).reset_index(drop=True)
     found = found.reindex(columns=[*texts, "area_share", "control_area_share", "residual"])
-    found[texts] = found[texts].fillna("")
+    found[texts] = found[texts].astype(object).fillna("")
     failed = pd.Series(np.where(found["problem"] != "", found["problem"], found["failed"]), plan["image_id"], object)
     changes = plan[OF_IMAGE].join(found)[CHANGES][found["boxes"] != ""].reset_index(drop=True)
     changes = changes.astype({"area_share": float, "control_area_share": float, "residual": "Int64"})
