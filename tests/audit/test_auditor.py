@@ -265,3 +265,12 @@ def test_options_that_cost_too_much_are_refused():
     check_cost(AuditConfig())
     with pytest.raises(ValueError, match="forward passes a case, expected at most 200"):
         check_cost(AuditConfig(controls=60))
+
+
+def test_what_text_does_beyond_its_controls_is_a_difference(films):
+    cases, boxes = films
+    model = build_model("covidnet", CLASSES, ModelView(32), seed=1, width=4, depth=0.2)
+    found = audit_dataset(model, cases.iloc[:6], boxes, {}, CONFIG, CleanConfig(), 3).cases
+    found = found[(found["text_visible"] > 0) & (found["controls"] > 0)]
+    assert (found["control_effect"] != 0).any()
+    assert np.allclose(found["effect_beyond_controls"], found["effect"] - found["control_effect"], rtol=0, atol=1e-12)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xray_debug.audit.hypotheses import Hypothesis, judge
 from xray_debug.audit.verdict import set_verdict
 from xray_debug.config import AuditConfig
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, sign_flip_p
@@ -198,3 +199,14 @@ def test_blackout_recall_by_hand():
     found = set_verdict(cases(), CLASSES, CONFIG)["centre_blacked_out"]
     assert found["blacked_out"]["value"] == pytest.approx(1 / 3) and found["image"]["value"] == 1
     assert found["chance"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("others", "shown"), [(0.0, True), (0.3, False)])
+def test_what_lowers_all_images_alike_is_not_shown_whatever_its_p(others, shown):
+    """judge by itself: the interval of the separation has a say of its own."""
+    effect = np.linspace(0.2, 0.4, 30)
+    own = np.arange(60) < 30
+    beyond = np.concatenate([effect, np.linspace(others - 0.1, others + 0.1, 30)])
+    h = Hypothesis("normal", "text", effect, np.zeros(30), beyond=beyond, own=own, p=0.001, p_adjusted=0.001)
+    entry = judge(h, AuditConfig(), 0, "images")
+    assert (entry["separation"]["low"] > 0) == shown and entry["shown"] is shown

@@ -1,8 +1,8 @@
 """The engine: parts, resume, set-asides, shares, and the same bytes by every engine."""
 
-import _thread
 import importlib.util
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 
 from xray_debug.config import EngineConfig
 from xray_debug.run.engine import Engine, EngineError, PartDone, TableRows, part_size, run_here
+from xray_debug.run.local_pool import LocalPool
 from xray_debug.run.parts import Parts, has_part, part_file, write_part
 
 
@@ -155,25 +156,30 @@ def test_a_fault_of_every_image_or_of_the_machine_ends_the_work(tmp_path):
     assert not list((tmp_path / "p").glob("*.parquet"))
 
 
-LET_GO = threading.Event()
+WAITS, LET_GO = threading.Event(), threading.Event()
 
 
 class Slow(Doubler):
-    """Is stopped by Ctrl-C while at an image that takes for ever."""
+    """Is stopped by Ctrl-C while at an image that takes long."""
 
     def __call__(self, rows):
-        _thread.interrupt_main()
-        LET_GO.wait(60)
+        WAITS.wait(10)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        LET_GO.wait(8)
         Path(self.calls).write_text("done")
-        return super().__call__(rows)
+        raise KeyboardInterrupt
 
 
-def test_who_stops_the_work_does_not_wait_for_the_image_in_hand(tmp_path):
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads are not to be had here")
+def test_who_stops_the_work_does_not_wait_for_the_image_in_hand(tmp_path, monkeypatch):
+    first = LocalPool.first
+    monkeypatch.setattr(LocalPool, "first", lambda pool, waiting: WAITS.set() or first(pool, waiting))
     done = tmp_path / "done"
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "p", worker=Slow(calls=str(done)), workers=1)
-    assert not done.exists()
+        run(tmp_path / "p", count=3, worker=Slow(calls=str(done)), workers=1)
+    early = not done.exists()
     LET_GO.set()
+    assert early
 
 
 def test_workers_are_opened_once_a_thread(tmp_path):

@@ -45,8 +45,8 @@ def test_sources_that_can_be_spared():
 
 
 def test_a_model_without_a_source_is_asked_of_that_source_alone(tmp_path, monkeypatch):
-    model = SimpleNamespace(classes=["normal", "COVID-19"], to=lambda device: model)
-    monkeypatch.setattr("xray_debug.models.load_checkpoint", lambda folder: model)
+    model = SimpleNamespace(classes=["normal", "COVID-19"])
+    monkeypatch.setattr("xray_debug.models.inference.load_for_inference", lambda folder, device: model)
     monkeypatch.setattr("xray_debug.models.predict.probabilities",
                         lambda model, views: np.tile([0.3, 0.7], (len(views), 1)))  # fmt: skip
     whole = predicted(CONTEXT, tmp_path, FRAME, VIEWS, "cleaned", "original", 3)
