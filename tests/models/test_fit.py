@@ -254,7 +254,7 @@ def test_a_later_seed_takes_the_precision_of_the_first(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("jobs", "threads", "slots"), [(1, 2, 1), (2, 1, 1), (2, 2, 2), (3, 2, 1), (6, 2, 2), (3, 16, 3), (40, 4, 4)]
+    ("jobs", "threads", "slots"), [(1, 2, 1), (2, 1, 1), (2, 2, 2), (3, 2, 2), (6, 2, 2), (3, 16, 3), (40, 4, 4)]
 )
 def test_side_by_side_is_for_as_many_as_fill_the_cores(jobs, threads, slots):
     assert slots_for(jobs, threads) == slots
