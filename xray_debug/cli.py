@@ -98,10 +98,12 @@ class Work:
 
 
 def _engine(work: Work, config, progress, say):
+    from xray_debug.config import override, parse_config
     from xray_debug.run.engine import Engine
 
-    changes = {name: value for name, value in (("engine", work.engine), ("workers", work.workers)) if value is not None}
-    options = type(config.engine).model_validate({**config.engine.model_dump(), **changes})
+    given = [f"engine.{name}={value}" for name, value in (("engine", work.engine), ("workers", work.workers))
+             if value is not None]  # fmt: skip
+    options = parse_config(override(config.model_dump(mode="json"), given), "--engine, --workers").engine
     return Engine(options, progress, say, _share(work.part), work.merge)
 
 
@@ -128,17 +130,22 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
     part = _share(work.part)
     if part is not None and only is None:
         only_one(part)
-    check_options(config)
+    check_options(config, only)
     run.check_free(list_of_stages())
     with run.locked(part), progress_bars() as progress:
         store = Store(folder)
-        if part is None or not store.pipeline_file.exists():
+        before = store.pipeline_file.read_bytes() if store.pipeline_file.exists() else None
+        if part is None or before is None:
             save_config(config, store.pipeline_file)
         job = Job(run, config, _engine(work, config, progress, say_aside), say_aside, first, only, force)
         try:
             ran = job()
         except KeyboardInterrupt as error:
             raise Stopped(143 if isinstance(error, Terminated) else 130) from error
+        except Exception:
+            if before is not None:  # an option that failed does not stay
+                store.pipeline_file.write_bytes(before)
+            raise
     if part is None:
         show_costs(run, ran)
         if store.has("page"):
@@ -189,8 +196,10 @@ def show_costs(run, ran: list[str]) -> None:
 
 def show_plan(folder: Path, config, first, only, force) -> None:
     from xray_debug.run.folder import Run
-    from xray_debug.stages.registry import plan
+    from xray_debug.stages.registry import check_options, plan
 
+    check_options(config, only)
+    Run(folder).check_free(list_of_stages())
     for stage, why in plan(Run(folder), config, first, only, force):
         out.print(f"{stage.name:8} {'run: ' + why if why else 'skip: up to date'}", markup=False, highlight=False)
 

@@ -225,4 +225,6 @@ def load_config(path: str | Path, assignments: list[str] = ()) -> PipelineConfig
 
 
 def save_config(config: PipelineConfig, path: str | Path) -> None:
-    Path(path).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    partial = Path(path).with_name(Path(path).name + ".partial")
+    partial.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    partial.replace(path)

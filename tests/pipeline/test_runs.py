@@ -166,3 +166,43 @@ def test_an_unfinished_stage_is_named(pipeline):
     shutil.rmtree(pipeline.folder / "detect")
     with pytest.raises(RunError, match="stage audit needs stage detect, which is not complete"):
         pipeline.run(only="audit")
+
+
+def test_a_wrong_option_does_not_stay_in_the_run(finished, tmp_path):
+    from xray_debug.cli import execute
+    from xray_debug.config import load_config, save_config
+
+    pipeline = finished.copy(tmp_path / "run")
+    save_config(pipeline.config, pipeline.store.pipeline_file)
+    before = pipeline.store.pipeline_file.read_bytes()
+    config = load_config(pipeline.store.pipeline_file, ["explain.select=predicted:covid"])
+    with pytest.raises(RunError, match=r"explain.select: expected one of the classes"):
+        execute(pipeline.folder, config, only="explain")
+    assert pipeline.store.pipeline_file.read_bytes() == before
+    assert "Traceback" in (pipeline.folder / "log.txt").read_text()
+
+
+def test_an_image_that_could_not_be_cleaned_is_in_no_version(pipeline):
+    """A part of clean with a set-aside image: retrain leaves it out everywhere instead of learning a black image."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from xray_debug.stages.base import Context
+    from xray_debug.stages.retrain import _usable
+
+    store = pipeline.store
+    file = store.parts("cleaned views").files[0]
+    table = pq.read_table(file)
+    problems = table["problem"].to_pylist()
+    problems[1] = "cannot be read"
+    names = table.schema.names
+    table = table.set_column(names.index("problem"), "problem", pa.array(problems))
+    pq.write_table(table, file)
+    aside, said = table["image_id"].to_pylist()[1], []
+    context = Context(type(store)(pipeline.folder), pipeline.config, None, pipeline.folder, pipeline.folder, said.append)
+    frame, views = _usable(context, ["original", "cleaned", "control"])
+    assert aside not in set(frame["image_id"]) and len(frame) == len(store.manifest()) - 1
+    assert {len(found) for found in views.values()} == {len(frame)}
+    assert said == ["1 images that could not be cleaned are left out"]
+    rows = np.flatnonzero(store.manifest()["image_id"] != aside)
+    assert np.array_equal(views["cleaned"][:5], store.views("cleaned")[rows[:5]])

@@ -77,7 +77,7 @@ def test_pieces_that_vouch_for_themselves_are_adopted(tmp_path):
         assert run.path("train", "seed-0", "weights").read_text() == "0"  # nothing is shared
         (folder / "seed-1").mkdir()
         folder = run.begin("train", mark(3), adopts=("seed-*",))  # killed and asked for something else
-        assert (folder / "seed-0" / "weights").read_text() == "changed" and (folder / "seed-1").is_dir()
+        assert (folder / "seed-0" / "weights").read_text() == "0" and (folder / "seed-1").is_dir()
         assert not (run.begin("train", mark(3), fresh=True, adopts=("seed-*",)) / "seed-0").exists()
 
 
@@ -173,3 +173,26 @@ def test_a_part_with_other_options_does_not_wipe_another(tmp_path):
             assert (second.begin("detect", mark(1)) / "part").exists()
     with second.locked((2, 2)):
         assert not (second.begin("detect", mark(2)) / "part").exists()
+
+
+def test_a_share_goes_with_the_parts_that_are_there(tmp_path):
+    run = Run(tmp_path)
+    with run.locked():
+        with pytest.raises(RunError, match="no parts of stage detect to put together"):
+            run.check_shared("detect", mark(1), merge=True)
+        run.check_shared("detect", mark(1), merge=False)
+        (run.begin("detect", mark(1)) / "part").write_text("")
+        run.check_shared("detect", mark(1), merge=True)
+        with pytest.raises(RunError, match="made with other options, inputs or code"):
+            run.check_shared("detect", mark(2), merge=False)
+
+
+def test_leftovers_of_killed_writes_stay_out_of_a_finished_stage(tmp_path):
+    run = Run(tmp_path)
+    with run.locked():
+        folder = run.begin("clean", mark())
+        (folder / "dataset").mkdir()
+        (folder / "dataset" / ".tmp-0123").write_text("half a film")
+        (folder / "dataset" / "film.png").write_text("film")
+        run.complete("clean", mark(), {})
+    assert [file.name for file in run.path("clean", "dataset").iterdir()] == ["film.png"]

@@ -97,3 +97,9 @@ def test_detect_table_goes_on_where_a_file_is_bad(tmp_path, rows):
     table, problems = detect_table(Fixed(), items)
     assert table["image_id"].nunique() == 4 and set(problems) == {"bad.png", "gone.png"}
     assert "gone.png: no such file" in problems["gone.png"]
+
+
+def test_an_image_that_was_set_aside_has_no_boxes():
+    found = boxes_table([{"image_id": "a", "problem": "damaged", "boxes": None, "kinds": None},
+                         {"image_id": "b", "problem": "", "boxes": [[1, 2, 3, 4, 0.5]], "kinds": ["text"]}], "x")
+    assert found["image_id"].tolist() == ["b"]

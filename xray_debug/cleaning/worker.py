@@ -152,8 +152,8 @@ class CleanWorker:
         """How many boxes the second reader finds, or why it cannot say: the repair does not depend on it."""
         try:
             (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned)])
-        except (ValueError, TypeError) as error:
-            return None, f"not read again: {error}"
+        except Exception as error:  # of whatever kind: another's reader may raise anything
+            return None, f"not read again: {error or type(error).__name__}"
         return len(found), ""
 
 

@@ -218,9 +218,6 @@ def _train(jobs: list[FitJob], todo: list[int], slots: int, tell: Callable[[int,
     if device_count(config) * config.nodes > 1:
         for number, folder in folders.items():
             processes.train_apart([{number: folder}], tell, processes.launcher(config))
-    elif slots > 1:
+    else:  # one alone, too: Lightning has ideas of its own of what Ctrl-C and SIGTERM mean, and keeps its memory
         shares = [dict(list(folders.items())[slot::slots]) for slot in range(slots)]
         processes.train_apart([share for share in shares if share], tell)
-    else:
-        for number, folder in folders.items():
-            processes.train_folder(folder, lambda done, _, number=number: tell(number, done))

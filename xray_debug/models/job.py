@@ -125,8 +125,14 @@ class FitJob:
         config, view = self.config, ModelView.from_config(self.config.view)
         return build_model(config.model, self.classes, view, config.pretrained, self.seed, **config.model_options)
 
-    @cached_property
+    @property
     def data(self) -> Data:
+        """What is learned from; images are read when they are asked for."""
+        return Data(self.images.rows(self.train), self.labels, self.images.rows(self.val), self.val_labels)
+
+    @property
+    def held(self) -> Data:
+        """The same with the images in memory, where they are not too many for it."""
         return Data(_held(self.images, self.train), self.labels, _held(self.images, self.val), self.val_labels)
 
     @cached_property
@@ -134,7 +140,7 @@ class FitJob:
         """See training_key."""
         digest = self.images_digest
         if digest:
-            rows = np.concatenate([self.train, self.val]).astype(np.int64)
+            rows = self.images.numbers[np.concatenate([self.train, self.val])].astype(np.int64)
             digest += hashlib.sha256(rows.tobytes()).hexdigest()
         view = vars(ModelView.from_config(self.config.view))
         network = [self.config.model, self.classes, view, self.config.model_options]

@@ -38,7 +38,7 @@ def train_folder(folder: Path, progress: Callable[[int, int], None] | None = Non
     from xray_debug.models.one import train_here
 
     job, key, how = read_job(folder)
-    data = job.data.checked(job.classes)
+    data = job.held.checked(job.classes)
     train_here(job.model(), data, job.config, folder, job.seed, key, how, progress)
 
 

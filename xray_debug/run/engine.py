@@ -30,6 +30,11 @@ class PartDone(Exception):  # noqa: N818  not an error: this process has done it
     """Raised in place of a result when only some of the parts were asked for (`--part`)."""
 
 
+def cores() -> int:
+    """The cores that this process may use, which a scheduler can have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def part_size(count: int, most: int, batch: int) -> int:
     """Rows of a part: `most`, fewer for a small table, a multiple of the batch; follows from the numbers alone."""
     wanted = min(most, -(-count // FEWEST_PARTS))
@@ -48,7 +53,7 @@ class Engine:
 
     @property
     def workers(self) -> int:
-        return self.config.workers or os.cpu_count() or 1
+        return self.config.workers or cores()
 
     def run(self, worker: Worker, rows: Rows, folder: Path, what: str, key: Any = "", most: int = 64,
             arrays: Mapping[str, tuple] | None = None) -> Parts:  # fmt: skip
@@ -133,7 +138,6 @@ class Engine:
         return LocalPool(self.workers, self.config.processes, packed, tick)
 
     def _name_problems(self, parts: Parts, what: str) -> None:
-        frame = parts.table()
-        if PROBLEM in frame:
-            for row in frame[frame[PROBLEM].fillna("") != ""].itertuples():
-                self.say(f"{what}: {row.image_id}: {getattr(row, PROBLEM)}")
+        for row in parts.rows(["image_id", PROBLEM]):
+            if row[PROBLEM]:
+                self.say(f"{what}: {row['image_id']}: {row[PROBLEM]}")

@@ -135,7 +135,8 @@ def contents_digest(paths: Iterable[Path]) -> str:
     """Names and bytes of files and of everything in folders; for results, which are read anyway."""
     rows = []
     for path in paths:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        found = path.rglob("*") if path.is_dir() else [path]
+        files = sorted(file for file in found if file.is_file() and not file.name.startswith(".tmp-"))
         rows += [(file.relative_to(path.parent).as_posix(), file_digest(file)) for file in files]
     return digest(sorted(rows))
 

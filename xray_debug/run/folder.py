@@ -142,18 +142,18 @@ class Run:
             return folder
         if folder.exists():
             self._check_alone(stage)
-        kept = [] if fresh else [path for pattern in adopts for path in sorted(folder.glob(pattern))]
+        kept = [] if fresh else _matching(folder, adopts)
         aside = self.path(".work", f"{stage}.begun")
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(self.scratch(stage), ignore_errors=True)
         if folder.exists():
             os.replace(folder, aside)
         folder.mkdir(parents=True)
+        if not fresh and self.record(stage) is not None:  # what is whole goes before what was begun
+            for path in _matching(self.path(stage), adopts):
+                _adopt(path, folder / path.relative_to(self.path(stage)))
         for path in kept:
             _adopt(aside / path.relative_to(folder), folder / path.relative_to(folder))
-        if not fresh and self.record(stage) is not None:
-            for path in [path for pattern in adopts for path in sorted(self.path(stage).glob(pattern))]:
-                _adopt(path, folder / path.relative_to(self.path(stage)))
         shutil.rmtree(aside, ignore_errors=True)
         write_json(folder / KEY, {"fingerprint": fingerprint.key, "seconds": 0.0})
         return folder
@@ -169,6 +169,16 @@ class Run:
             except Timeout as error:
                 raise RunError(f"{self.folder}: another part of stage {stage} is being worked on with other options, "
                                f"inputs or code; expected the same for all parts") from error
+
+    def check_shared(self, stage: str, fingerprint: Fingerprint, merge: bool) -> None:
+        """RunError where a share, or the merge, would not go with the parts that others have made."""
+        begun = self._work_key(stage)
+        if begun and begun != fingerprint.key:
+            raise RunError(f"{self.folder}: the parts of stage {stage} that are there were made with other options, "
+                           f"inputs or code; give the same --set to all, or run the stage without --part to start anew")
+        if merge and not begun:
+            raise RunError(f"{self.folder}: there are no parts of stage {stage} to put together; "
+                           f"run its --part I/N first")
 
     def spent(self, stage: str, seconds: float = 0.0) -> float:
         """Seconds worked on a begun stage so far, with `seconds` more added to them."""
@@ -188,8 +198,10 @@ class Run:
             "parameters": fingerprint.parameters, "code": fingerprint.code, "versions": versions(),
             "seconds": round(seconds, 2), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts,
         }  # fmt: skip
-        (work / KEY).unlink(missing_ok=True)
+        for stray in work.rglob(".tmp-*"):  # of a write that was killed
+            stray.unlink(missing_ok=True)
         write_json(work / RECORD, record)
+        (work / KEY).unlink(missing_ok=True)
         self._swap(stage)
 
     def _swap(self, stage: str) -> None:
@@ -215,6 +227,11 @@ class Run:
         """One line in log.txt."""
         with contextlib.suppress(OSError), self.path("log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return [path for path in found if path.suffix != ".adopting"]
 
 
 def _adopt(source: Path, target: Path) -> None:

@@ -41,8 +41,19 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
     rows = [] if decided is None else decided[["image_id", "decision", "boxes"]].to_dict("records")
     found = {"decisions": digest(rows)}
     if config.detect.second is not None:
-        found["second reader"] = plugin_digest(DETECTORS, config.detect.second)
+        found["second reader"] = plugin_digest(DETECTORS, config.detect.second) or _available(config.detect.second)
     return found
+
+
+def _available(name: str) -> str:
+    """Whether a detector can be loaded here: the result differs, and an extra may be installed later."""
+    from xray_debug.text import load_detector
+
+    try:
+        load_detector(name)
+    except ImportError:
+        return "not installed"
+    return "installed"
 
 
 def second_reader(context: Context) -> Callable[[], Any] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from filelock import FileLock
+
 from xray_debug.config import PipelineConfig
 from xray_debug.data.files import write_json
 from xray_debug.run.engine import TableRows
@@ -40,9 +42,10 @@ def run(context: Context) -> None:
     frame, root = store.manifest(), store.dataset_root()
     table = frame[["image_id"]].assign(file=[str(root / path) for path in frame["path"]])
     decided = context.scratch / "options.json"  # what depends on the machine is decided once for all workers
-    if not decided.exists():
-        context.scratch.mkdir(parents=True, exist_ok=True)
-        write_json(decided, resolved_options(config.detector, dict(config.options)))
+    context.scratch.mkdir(parents=True, exist_ok=True)
+    with FileLock(decided.with_suffix(".lock")):  # parts may begin at the same moment
+        if not decided.exists():
+            write_json(decided, resolved_options(config.detector, dict(config.options)))
     options = json.loads(decided.read_text(encoding="utf-8"))
     worker = DetectWorker(config.detector, config.weights, options, config.batch_size)
     parts = context.engine.run(worker, TableRows(table), context.scratch / "boxes", "detect text", most=MOST)

@@ -23,8 +23,11 @@ MODEL_FILES = ("model.safetensors", "model.json", "history.csv")
 
 
 def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, seed: int,
-             without: str | None = None) -> FitJob:  # fmt: skip
-    """The training of one seed on train and val, on nothing of the source `without`."""
+             without: str | None = None, digest: str = "") -> FitJob:  # fmt: skip
+    """The training of one seed on train and val, on nothing of the source `without`.
+
+    `digest`: what tells one state of the files that hold the views from another.
+    """
     from xray_debug.models.fit import FitJob
 
     classes = class_order(frame["label"])
@@ -34,8 +37,14 @@ def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, 
         raise RunError(f"training needs train and val images, the manifest has {len(train)} and {len(val)}")
     return FitJob(
         images=views, train=train, labels=codes[train], val=val, val_labels=codes[val], classes=classes,
-        config=context.config.train, seed=seed, folder=folder, code=code_digest("xray_debug.models.loop"),
+        config=context.config.train, seed=seed, folder=folder, images_digest=digest,
+        code=code_digest("xray_debug.models.fit"),
     )  # fmt: skip
+
+
+def recorded(context: Context, stage: str, name: str) -> str:
+    """The digest of a finished stage's result."""
+    return ((context.store.record(stage) or {}).get("outputs") or {}).get(name, "")
 
 
 def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:

@@ -40,7 +40,11 @@ def data_folder(config: PipelineConfig) -> Path:
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    return {"data": "phantom" if synthetic(config) else folder_digest(data_folder(config))}
+    """A dataset is another where it has moved; later stages look at what prepare found in it, and need not run."""
+    if synthetic(config):
+        return {"data": "phantom"}
+    root = data_folder(config)
+    return {"data": folder_digest(root), "place of the data": str(root.resolve())}
 
 
 def run(context: Context) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +32,15 @@ def stages_before(stage: Stage) -> tuple[str, ...]:
     return tuple(name for name in STAGES if name in wanted)
 
 
-def check_options(config: PipelineConfig) -> None:
-    """ValueError for a name that nothing answers to, before anything is touched."""
-    prepare.check(config)
-    train.check(config)
-    explain.check(config)
-    detect.check(config)
-    audit.check(config)
+CHECKS = {"prepare": prepare.check, "train": train.check, "explain": explain.check, "detect": detect.check,
+          "audit": audit.check, "clean": clean.check, "retrain": train.check}  # fmt: skip
+
+
+def check_options(config: PipelineConfig, only: str | None = None) -> None:
+    """ValueError for a name that nothing answers to, before anything is touched; of one stage alone with `only`."""
+    for name, check in CHECKS.items():
+        if only in (None, name):
+            check(config)
 
 
 def fingerprint(stage: Stage, run: Run, config: PipelineConfig) -> Fingerprint:
@@ -62,7 +65,10 @@ def plan(run: Run, config: PipelineConfig, first: str | None = None, only: str |
     for stage in [STAGES[only]] if only else STAGES.values():
         again = again or stage.name == first
         before = sorted(changed & set(stages_before(stage)))
-        why = "asked for" if again else run.reason_to_run(stage.name, fingerprint(stage, run, config))
+        try:
+            why = "asked for" if again else run.reason_to_run(stage.name, fingerprint(stage, run, config))
+        except (ValueError, ImportError) as error:  # the dataset is away, say: the other stages can still be told of
+            why = f"cannot run: {error}"
         if not why and before:
             why = f"if stage {', '.join(before)} gives another result"
         if why:
@@ -86,6 +92,7 @@ class Job:
     def __call__(self) -> list[str]:
         """Runs what must run, in order; the names of the stages that ran."""
         chosen = [STAGES[self.only]] if self.only else list(STAGES.values())
+        self.engine.say = self._tell
         self.run.check_free([stage.name for stage in chosen])
         self.run.recover(list(STAGES))
         ran, again = [], self.force and self.first is None
@@ -107,12 +114,14 @@ class Job:
         if not why:
             self._tell(f"{stage.name}: up to date")
             return False
-        if self.engine.part is not None and not stage.parts:
-            shared = ", ".join(s.name for s in STAGES.values() if s.parts)
-            raise RunError(f"--part: stage {stage.name} cannot be shared out, expected one of {shared}")
+        shared = self.engine.part is not None or self.engine.merge
+        if shared and not stage.parts:
+            names = ", ".join(s.name for s in STAGES.values() if s.parts)
+            raise RunError(f"--part: stage {stage.name} cannot be shared out, expected one of {names}")
         self._tell(f"{stage.name}: {why}")
-        fresh = again and self.engine.part is None and not self.engine.merge
-        folder = self.run.begin(stage.name, mark, fresh, stage.adopts)
+        if shared:
+            self.run.check_shared(stage.name, mark, self.engine.merge)
+        folder = self.run.begin(stage.name, mark, again and not shared, stage.adopts)
         store = Store(self.run.folder, {stage.name: folder})
         context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
                           tuple(STAGES.values()))  # fmt: skip
@@ -123,6 +132,9 @@ class Job:
         except PartDone:
             self._tell(f"{stage.name}: part {self.engine.part[0]} of {self.engine.part[1]} is done")
             return True
+        except BaseException:
+            self.run.log(traceback.format_exc().rstrip())
+            raise
         finally:
             self.run.spent(stage.name, time.perf_counter() - start)
         facts: dict[str, Any] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from xray_debug.stages import modelling
@@ -52,15 +53,31 @@ def _left_out(context: Context, frame: pd.DataFrame, folder: Path) -> list[Model
             for seed in context.config.all_seeds]  # fmt: skip
 
 
+def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
+    """Manifest and views without the images that could not be cleaned: every version holds the same images."""
+    store = context.store
+    frame, views = store.manifest(), {name: store.views(name) for name in versions}
+    kept = np.array([not row["problem"] for row in store.parts("cleaned views").rows(["problem"])], bool)
+    if not kept.all():
+        context.say(f"{int((~kept).sum())} images that could not be cleaned are left out")
+        frame, views = frame[kept].reset_index(drop=True), {name: found.rows(kept) for name, found in views.items()}
+    return frame, views
+
+
 def run(context: Context) -> None:
     store, seeds = context.store, context.config.all_seeds
-    frame, folder = store.manifest(), store.path("retrained")
+    folder = store.path("retrained")
     versions = ["original", "cleaned"] + ["control"] * context.config.clean.control
-    views = {name: store.views(name) for name in versions}
+    frame, views = _usable(context, versions)
     new = [Model(folder / name / f"seed-{seed}", name, seed) for name in versions[1:] for seed in seeds]
     new += _left_out(context, frame, folder)
-    jobs = [modelling.training(context, frame, views[model.trained_on], model.folder, model.seed, model.without or None)
-            for model in new]  # fmt: skip
+    digests = {"original": ("prepare", "views"), "cleaned": ("clean", "cleaned views"),
+               "control": ("clean", "cleaned views")}  # fmt: skip
+    jobs = [
+        modelling.training(context, frame, views[model.trained_on], model.folder, model.seed, model.without or None,
+                           modelling.recorded(context, *digests[model.trained_on]) + model.trained_on)
+        for model in new
+    ]  # fmt: skip
     modelling.train_all(context, jobs, f"train {len(jobs)} models")
     old = [Model(store.path("model") / f"seed-{seed}", "original", seed) for seed in seeds]
     tables = [

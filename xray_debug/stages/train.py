@@ -18,7 +18,8 @@ def check(config: PipelineConfig) -> None:
 def run(context: Context) -> None:
     store, seeds = context.store, context.config.all_seeds
     frame, views, folder = store.manifest(), store.views(), store.path("model")
-    jobs = [modelling.training(context, frame, views, folder / f"seed-{seed}", seed) for seed in seeds]
+    known = modelling.recorded(context, "prepare", "views") + "original"
+    jobs = [modelling.training(context, frame, views, folder / f"seed-{seed}", seed, None, known) for seed in seeds]
     modelling.train_all(context, jobs, f"train, {len(seeds)} seed" + "s" * (len(seeds) > 1))
     table = pd.concat(
         [modelling.predicted(context, job.folder, frame, views, "original", "original", job.seed) for job in jobs],

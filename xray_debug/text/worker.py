@@ -61,7 +61,8 @@ def boxes_table(results: Iterable[dict[str, Any]], detector: str) -> pd.DataFram
     An image without boxes has no row.
     """
     rows = [(row["image_id"], kind, *(int(v) for v in box[:4]), float(box[4]), detector)
-            for row in results for box, kind in zip(row["boxes"], row["kinds"], strict=True)]
+            for row in results if not row.get("problem")
+            for box, kind in zip(row["boxes"], row["kinds"], strict=True)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
