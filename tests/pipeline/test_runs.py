@@ -199,7 +199,8 @@ def test_an_image_that_could_not_be_cleaned_is_in_no_version(pipeline):
     table = table.set_column(names.index("problem"), "problem", pa.array(problems))
     pq.write_table(table, file)
     aside, said = table["image_id"].to_pylist()[1], []
-    context = Context(type(store)(pipeline.folder), pipeline.config, None, pipeline.folder, pipeline.folder, said.append)
+    fresh, folder = type(store)(pipeline.folder), pipeline.folder
+    context = Context(fresh, pipeline.config, None, folder, folder, said.append)
     frame, views = _usable(context, ["original", "cleaned", "control"])
     assert aside not in set(frame["image_id"]) and len(frame) == len(store.manifest()) - 1
     assert {len(found) for found in views.values()} == {len(frame)}
