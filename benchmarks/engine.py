@@ -156,7 +156,7 @@ def steady(ticks: list[list[tuple]], engine: dict) -> dict:
     """The rates from the tick at which every worker has done a part; None where nothing comes after it."""
     found = ticks[-1] if ticks else []
     first = max(engine["workers"], 1) - 1
-    if len(found) < first + 2:
+    if len(found) < first + 2 or found[-1][0] == found[first][0]:
         return {"images_per_second": None, "processor_per_image": None}
     done, clock, processor = (end - start for start, end in zip(found[first], found[-1], strict=True))
     return {"images_per_second": done / clock, "processor_per_image": processor / done}
