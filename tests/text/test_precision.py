@@ -10,7 +10,7 @@ from xray_debug.text import precision
 def clock(monkeypatch):
     """A clock that stands still, but for what is added to its only item."""
     now = [0.0]
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(precision.time, "thread_time", lambda: now[0])
     return now
 
 

@@ -32,8 +32,9 @@ from xray_debug.models.job import (
     training_key,
     write_begun,
 )
-from xray_debug.models.one import device_count, threads_of, train_here
+from xray_debug.models.one import device_count, train_here
 from xray_debug.models.precision import chosen_precision, on_cpu
+from xray_debug.models.threads import threads_of
 
 __all__ = ["FitJob", "FitResult", "TrainingError", "finished", "fit", "fit_all", "seed_everything"]
 

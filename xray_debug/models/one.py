@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from xray_debug.models.checkpoint import save_checkpoint
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.job import JOB, LAST, ROWS, Data, How
 from xray_debug.models.precision import on_gpu
+from xray_debug.models.threads import threads_of
 
 Progress = Callable[[int, int], None]
 
@@ -42,14 +42,3 @@ def train_here(
     save_checkpoint(model.eval(), folder, **model.extra)
     for name in (LAST, JOB, ROWS):
         (folder / name).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def threads_of(count: int):
-    """torch's threads set to `count`, and back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
