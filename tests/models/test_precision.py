@@ -17,7 +17,7 @@ def test_what_is_asked_for_is_taken():
     assert chosen_precision(settings(precision="16-mixed"), tiny())[0] == "16-mixed"
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(0.1, "32-true"), (1.1, "32-true"), (1.2, "bf16-mixed")])
+@pytest.mark.parametrize(("gain", "expected"), [(0.1, "32-true"), (1.4, "32-true"), (1.6, "bf16-mixed")])
 def test_a_cpu_takes_bfloat16_where_it_gains(monkeypatch, gain, expected):
     monkeypatch.setattr(precision, "bfloat16_gain", lambda model: gain)
     found, sentence = chosen_precision(settings(precision="auto"), tiny())
