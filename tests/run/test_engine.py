@@ -175,8 +175,12 @@ def test_who_stops_the_work_does_not_wait_for_the_image_in_hand(tmp_path, monkey
     first = LocalPool.first
     monkeypatch.setattr(LocalPool, "first", lambda pool, waiting: WAITS.set() or first(pool, waiting))
     done = tmp_path / "done"
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "p", count=3, worker=Slow(calls=str(done)), workers=1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "p", count=3, worker=Slow(calls=str(done)), workers=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     early = not done.exists()
     LET_GO.set()
     assert early
