@@ -65,7 +65,7 @@ MUTATIONS = (
              f"{RUNS}::test_options_that_change_results_invalidate_their_stages"),
     Mutation("source-left-in", "stages/modelling.py", '(frame["source"] != without)', '(frame["source"] != "")',
              "tests/stages/test_modelling.py"),
-    Mutation("merge-begins-anew", "stages/registry.py", " and not self.engine.merge", "",
+    Mutation("merge-begins-anew", "stages/registry.py", "again and not shared, stage.adopts", "again, stage.adopts",
              f"{RUNS}::test_shares_and_a_merge_give_the_same_boxes"),
     Mutation("code-not-looked-at", "stages/registry.py",
              "code = code_digest(stage.module, skips=tuple(stage.skips(config)))", 'code = ""',
