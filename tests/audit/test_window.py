@@ -90,4 +90,4 @@ def test_a_marker_is_lifted_in_the_grey_levels_that_are_seen(twins):
     assert len(deep) == len(flat) > 5
     for one, other in zip(deep, flat, strict=True):
         for a, b in zip(one.markers + one.controls, other.markers + other.controls, strict=True):
-            assert a.difference == pytest.approx(b.difference, abs=4)  # inpainted in whole numbers of 8 bits there
+            assert np.abs(a.difference - b.difference).mean() < 1.5  # 8 bits are inpainted in whole grey levels
