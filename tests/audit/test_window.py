@@ -32,7 +32,7 @@ class LungReader(nn.Module):
 
 def deep_film(rng, level: int) -> np.ndarray:
     """uint16 (48, 48): tissue that uses a small part of the range, and ink far above it on 3 % of the area."""
-    image = (level + rng.normal(0, 260, (48, 48))).clip(200, 4000).astype(np.uint16)
+    image = (level + rng.normal(0, 260, (48, 48))).clip(200, 20000).astype(np.uint16)
     image[:2] = 0
     x0, y0, x1, y1 = BOX
     image[y0:y1, x0:x1] = 30000
@@ -90,4 +90,4 @@ def test_a_marker_is_lifted_in_the_grey_levels_that_are_seen(twins):
     assert len(deep) == len(flat) > 5
     for one, other in zip(deep, flat, strict=True):
         for a, b in zip(one.markers + one.controls, other.markers + other.controls, strict=True):
-            assert np.abs(a.difference - b.difference).mean() < 1.5  # 8 bits are inpainted in whole grey levels
+            assert np.abs(a.difference - b.difference).mean() < 2  # 8 bits are inpainted in whole grey levels
