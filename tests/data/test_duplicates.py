@@ -7,7 +7,7 @@ from covidx_fixture import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_debug.data.duplicates import hamming, near_duplicates, perceptual_hash
+from xray_debug.data.hashes import hamming, near_duplicates, perceptual_hash
 
 
 def _slow(hashes, bits):
