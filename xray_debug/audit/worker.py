@@ -66,8 +66,8 @@ class AuditWorker:
         case = prepare_case(
             row["image_id"], row["label"], read_known(row["file"], row.get("sha256", "")),
             () if boxes is None else boxes, self.model.view, self.options, self.cleaning, self.seed,
-            self.patches.get(row["image_id"]), bank=self.bank, saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
-            insertion=_number(row.get("insertion")),
+            self.patches.get(row["image_id"]), bank=self.bank, saliency=row.get("saliency"),
+            deletion=_number(row.get("deletion")), insertion=_number(row.get("insertion")),
         )  # fmt: skip
         frames = Frames()
         frames.add("image", case.view)

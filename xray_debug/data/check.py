@@ -62,8 +62,8 @@ def _split_faults(good: pd.DataFrame, classes: list[str]) -> list[str]:
         if without and "train" not in lacking and not own_val:
             patients = good.loc[place["train"] & of, "patient_id"].nunique()
             faults.append(f"no image of class {label} is left for {without[0]}: train has {patients} "
-                          f"patient{'s' * (patients != 1)} of it, and val is cut by whole patients; add patients of the "
-                          "class, or leave it out of the label files")  # fmt: skip
+                          f"patient{'s' * (patients != 1)} of it, and val is cut by whole patients; add patients of "
+                          "the class, or leave it out of the label files")  # fmt: skip
         elif own_val:
             lacking = list(dict.fromkeys([*without, *lacking]))
         faults += [f"no usable image of class {label} in {name}; add some, or leave the class out of the label files"

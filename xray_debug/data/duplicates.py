@@ -12,15 +12,14 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.data.hashes import near_duplicates
-from xray_debug.data.likeness import BYTES, CORNERS, DISTANCE, NONE, Seen, agreement, corners
+from xray_debug.data.likeness import BYTES, CORNERS, NONE, Seen, agreement, corners
 from xray_debug.stats.seeds import rng_of
 
-ORDERS = 12  # random orders of all corners
+ORDERS = 16  # random orders of all corners
 AHEAD = 8  # neighbours in each that a corner is compared with
+FIT = 56  # bits of 256 that corners of candidates differ in at most
 VOTES = 2  # pairs of corners that make a pair of images a candidate
-MOST = 12  # candidates of an image that are looked at, those with most votes
-FITTING = 12  # corners that fit one map, from which on
-WITH_CORNERS = 0.7  # of the agreement asked for is enough
+MOST = 24  # candidates of an image that are looked at, those with most votes
 HASH = 4  # bits in which perceptual hashes of candidates differ at most
 _BLOCK = 1 << 18
 _READ = 1024
@@ -65,7 +64,7 @@ def _keys(words: np.ndarray, turn: int) -> np.ndarray:
 
 
 def _near(words: np.ndarray, entries: np.ndarray, order: np.ndarray, ahead: int, count: int) -> np.ndarray:
-    """Codes of pairs of corners `ahead` apart in `order` that differ in at most DISTANCE bits, of different images.
+    """Codes of pairs of corners `ahead` apart in `order` that differ in at most FIT bits, of different images.
 
     The code: ((earlier image * images + later image) * 2 + mirrored) * CORNERS**2 + corner * CORNERS + other corner.
     """
@@ -73,7 +72,7 @@ def _near(words: np.ndarray, entries: np.ndarray, order: np.ndarray, ahead: int,
     for start in range(0, len(order) - ahead, _BLOCK):
         one = order[start : min(start + _BLOCK, len(order) - ahead)]
         two = order[start + ahead : start + ahead + len(one)]
-        near = np.bitwise_count(words[one] ^ words[two]).sum(axis=1, dtype=np.uint16) <= DISTANCE
+        near = np.bitwise_count(words[one] ^ words[two]).sum(axis=1, dtype=np.uint16) <= FIT
         first, second = (entries[np.concatenate(pair)] for pair in ((one[near], two[near]), (two[near], one[near])))
         image, other = first // (2 * CORNERS), second // (2 * CORNERS)
         turned = first // CORNERS % 2
@@ -97,8 +96,8 @@ def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list
     for earlier, later, mirror in sorted(todo):
         picture = outlines[earlier][:, ::-1] if mirror else outlines[earlier]
         one = Seen(picture, found[earlier, mirror], places[earlier, mirror])
-        value, fitting = agreement(one, Seen(outlines[later], found[later, 0], places[later, 0]))
-        if value >= least or (fitting >= FITTING and value >= WITH_CORNERS * least):
+        value = agreement(one, Seen(outlines[later], found[later, 0], places[later, 0]))
+        if value >= least:
             pairs.append((earlier, later, bool(mirror), value))
     return pairs
 

@@ -72,8 +72,8 @@ def corners(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return descriptors, places
 
 
-def agreement(first: Seen, second: Seen) -> tuple[float, int]:
-    """How well two pictures agree: a correlation in [-1, 1], 0 where none is found, and how many corners fit its map.
+def agreement(first: Seen, second: Seen) -> float:
+    """How well two pictures agree: a correlation in [-1, 1], 0 where none is found.
 
     Corners that fit propose an affine map (RANSAC); it is refined on the outlines by enhanced correlation
     (Evangelidis and Psarakis, 2008), whose value is returned where the map is one of a crop.
@@ -81,21 +81,21 @@ def agreement(first: Seen, second: Seen) -> tuple[float, int]:
     pairs = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(first.corners, second.corners)
     pairs = [(pair.queryIdx, pair.trainIdx) for pair in pairs if pair.distance <= DISTANCE]
     pairs = [(i, j) for i, j in pairs if first.places[i, 0] != NONE and second.places[j, 0] != NONE]
-    affine, count = _map_of(pairs, first.places, second.places)
-    return _laid_on(first.outline, second.outline, affine), count
+    return _laid_on(first.outline, second.outline, _map_of(pairs, first.places, second.places))
 
 
-def _map_of(pairs: list[tuple[int, int]], at_one: np.ndarray, at_two: np.ndarray) -> tuple[np.ndarray, int]:
-    """The affine map (2, 3) from the second to the first that most pairs agree on; the identity where too few do; and how many do."""
+def _map_of(pairs: list[tuple[int, int]], at_one: np.ndarray, at_two: np.ndarray) -> np.ndarray:
+    """The affine map (2, 3) from the second to the first that most pairs agree on; the identity where too few do."""
     whole = np.eye(2, 3)
     if len(pairs) < INLIERS:
-        return whole, 0
-    source, target = (np.float32(places) for places in (at_one[[i for i, _ in pairs]], at_two[[j for _, j in pairs]]))
+        return whole
+    source = np.float32([at_one[i] for i, _ in pairs])
+    target = np.float32([at_two[j] for _, j in pairs])
     cv2.setRNGSeed(0)
     affine, inliers = cv2.estimateAffine2D(target, source, ransacReprojThreshold=3, maxIters=500)
     if affine is None or inliers.sum() < INLIERS or not _is_crop(affine):
-        return whole, 0
-    return affine, int(inliers.sum())
+        return whole
+    return affine
 
 
 def _laid_on(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> float:
@@ -107,7 +107,7 @@ def _laid_on(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> float
         )  # fmt: skip
     except cv2.error:  # it did not converge
         return 0.0
-    return float(found) if _is_crop(affine) else 0.0
+    return min(float(found), 1.0) if _is_crop(affine) else 0.0
 
 
 def _is_crop(affine: np.ndarray) -> bool:
