@@ -90,13 +90,14 @@ def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list
     """
     found, places = _all_corners(outlines)
     rows = candidates(found, places[..., 0] != NONE)
-    todo, pairs = set(map(tuple, rows.tolist())), []
+    alike, pairs = set(), []
     if hashes is not None:
-        todo |= {(int(j), i, 0) for i, j in enumerate(near_duplicates(hashes, HASH)) if j >= 0}
-    for earlier, later, mirror in sorted(todo):
+        alike = {(int(j), i, 0) for i, j in enumerate(near_duplicates(hashes, HASH)) if j >= 0}
+    for earlier, later, mirror in sorted({*map(tuple, rows.tolist()), *alike}):
         picture = outlines[earlier][:, ::-1] if mirror else outlines[earlier]
         one = Seen(picture, found[earlier, mirror], places[earlier, mirror])
-        value = agreement(one, Seen(outlines[later], found[later, 0], places[later, 0]))
+        two = Seen(outlines[later], found[later, 0], places[later, 0])
+        value = agreement(one, two, (earlier, later, mirror) in alike)
         if value >= least:
             pairs.append((earlier, later, bool(mirror), value))
     return pairs

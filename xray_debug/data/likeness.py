@@ -72,29 +72,32 @@ def corners(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return descriptors, places
 
 
-def agreement(first: Seen, second: Seen) -> float:
+def agreement(first: Seen, second: Seen, whole: bool = False) -> float:
     """How well two pictures agree: a correlation in [-1, 1], 0 where none is found.
 
     Corners that fit propose an affine map (RANSAC); it is refined on the outlines by enhanced correlation
-    (Evangelidis and Psarakis, 2008), whose value is returned where the map is one of a crop.
+    (Evangelidis and Psarakis, 2008), whose value is returned where the map is one of a crop. `whole`: where too few
+    corners fit, the pictures are laid on each other as they are.
     """
     pairs = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(first.corners, second.corners)
     pairs = [(pair.queryIdx, pair.trainIdx) for pair in pairs if pair.distance <= DISTANCE]
     pairs = [(i, j) for i, j in pairs if first.places[i, 0] != NONE and second.places[j, 0] != NONE]
-    return _laid_on(first.outline, second.outline, _map_of(pairs, first.places, second.places))
+    affine = _map_of(pairs, first.places, second.places)
+    if affine is None and whole:
+        affine = np.eye(2, 3)
+    return 0.0 if affine is None else _laid_on(first.outline, second.outline, affine)
 
 
-def _map_of(pairs: list[tuple[int, int]], at_one: np.ndarray, at_two: np.ndarray) -> np.ndarray:
-    """The affine map (2, 3) from the second to the first that most pairs agree on; the identity where too few do."""
-    whole = np.eye(2, 3)
+def _map_of(pairs: list[tuple[int, int]], at_one: np.ndarray, at_two: np.ndarray) -> np.ndarray | None:
+    """The affine map (2, 3) from the second to the first that most pairs fit; None for too few."""
     if len(pairs) < INLIERS:
-        return whole
+        return None
     source = np.float32([at_one[i] for i, _ in pairs])
     target = np.float32([at_two[j] for _, j in pairs])
     cv2.setRNGSeed(0)
     affine, inliers = cv2.estimateAffine2D(target, source, ransacReprojThreshold=3, maxIters=500)
     if affine is None or inliers.sum() < INLIERS or not _is_crop(affine):
-        return whole
+        return None
     return affine
 
 
