@@ -18,6 +18,7 @@ from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
 from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.unchanged import read_known
 from xray_debug.data.view import grey_window
 from xray_debug.run.engine import Engine, TableRows
 
@@ -50,6 +51,7 @@ def reads(monkeypatch):
     """Names of the files that are decoded."""
     names = []
     monkeypatch.setattr(module, "read_image", lambda path, *more: (names.append(str(path)), read_image(path, *more))[1])
+    monkeypatch.setattr(module, "read_known", lambda path, *more: (names.append(str(path)), read_known(path, *more))[1])
     return names
 
 
@@ -218,6 +220,7 @@ def test_an_image_that_cannot_be_done_is_named_and_in_no_label_file(tmp_path):
     root = tmp_path / "data"
     manifest, boxes = many(root, 10)
     (root / "train/02.png").write_bytes(b"not an image")
+    manifest["sha256"] = ""  # with it, the change itself would be what is named
     plan = plan_rows(manifest, root, split(boxes), SETTINGS)
     worker = CleanWorker(SETTINGS.model_dump(), 0, str(tmp_path / "out"))
     parts = Engine(EngineConfig(workers=1)).run(worker, TableRows(plan), tmp_path / "parts", "clean")

@@ -1,5 +1,6 @@
 """Power cut at every single step of changing places: a stage is what it was or what it became, never neither."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ from xray_debug.run.fingerprint import Fingerprint
 from xray_debug.run.folder import Run
 
 STAGES = ["prepare", "train"]
+CHANGES = [(os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"), (shutil, "rmtree"),
+           (Path, "unlink"), (Path, "mkdir"), (Path, "rename"), (Path, "replace")]  # fmt: skip
 
 
 class PowerCut(BaseException):
@@ -41,8 +44,7 @@ def cut_at(monkeypatch, number: int) -> list[int]:
 
         return stands_in
 
-    for owner, name in ((os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"), (shutil, "rmtree"),
-                        (Path, "unlink"), (Path, "mkdir"), (Path, "rename"), (Path, "replace")):  # fmt: skip
+    for owner, name in CHANGES:
         monkeypatch.setattr(owner, name, cut(getattr(owner, name)))
     return count
 
@@ -100,8 +102,8 @@ def test_a_power_cut_while_recovering_is_recovered_from(tmp_path, monkeypatch):
             with monkeypatch.context() as patched:
                 real = os.replace
 
-                def second(source, target, real=real):
-                    if Path(target) == run.path("train"):
+                def second(source, target, real=real, place=run.path("train")):
+                    if Path(target) == place:
                         raise PowerCut
                     return real(source, target)
 
@@ -111,10 +113,8 @@ def test_a_power_cut_while_recovering_is_recovered_from(tmp_path, monkeypatch):
             assert not run.path("train").exists()
             with monkeypatch.context() as patched:
                 cut_at(patched, number)
-                try:
+                with contextlib.suppress(PowerCut):
                     run.recover(STAGES)
-                except PowerCut:
-                    pass
             run.recover(STAGES)
             assert state(run) == "2"
 
@@ -127,8 +127,6 @@ def test_a_power_cut_while_writing_leaves_the_old_file_or_the_new(tmp_path, monk
         target.write_text("old")
         with monkeypatch.context() as patched:
             cut_at(patched, number)
-            try:
+            with contextlib.suppress(PowerCut):
                 files.write_text(target, "new") if writer == "text" else files.copy_file(source, target)
-            except PowerCut:
-                pass
         assert target.read_text() in ("old", "new") and source.read_text() == "new"
