@@ -14,7 +14,7 @@ from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.unchanged import read_known
 from xray_debug.models.inference import load_for_inference
-from xray_debug.models.predict import probabilities
+from xray_debug.models.predict import NotFinite, probabilities
 
 MAX_PASSES = 200
 Row = dict[str, Any]
@@ -33,7 +33,8 @@ class AuditWorker:
 
     boxes: (N, 4) of the image's text; saliency: (m, m) in [0, 1] or None. Rows out: image_id, the columns of
     cases.parquet that are measured, and `patch`, how the text was erased (b"" where none was). An image that cannot be
-    read, or whose sha256 is not the row's `sha256` (if any), is an ImageError.
+    read, or whose sha256 is not the row's `sha256` (if any), is an ImageError; one for which the model gives NaN, a
+    NotFinite.
 
     Args:
         model: the model's folder.
@@ -76,7 +77,10 @@ class AuditWorker:
             add_salient_frames(frames, case)
         kept = [check.frames(case, frames) if all(case.has(need) for need in check.needs) else None
                 for check in self.checks]
-        scores = probabilities(self.model, frames.stack(), self.options.batch_size)
+        try:
+            scores = probabilities(self.model, frames.stack(), self.options.batch_size)
+        except NotFinite as error:
+            raise NotFinite(error.rows, f"{case.image_id} (frame {frames.names[error.rows[0]]})") from error
         out = Outcomes(frames.names, scores, self.model.classes)
         found = {
             "image_id": case.image_id, "predicted": out.classes[out.predicted], "probability": out.p("image"),

@@ -64,7 +64,7 @@ class ExplainWorker:
         self.model = load(self.model_folder).to(self.device)
 
     def __call__(self, rows: list[dict]) -> list[dict]:
-        """ConfigError for a target that the model does not have."""
+        """ConfigError for a target that the model does not have, ValueError where the model gives NaN or infinity."""
         size = 1 if torch.device(self.device).type == "cpu" else self.batch_size
         return [row for i in range(0, len(rows), size) for row in self._explain(rows[i : i + size])]
 
@@ -76,9 +76,12 @@ class ExplainWorker:
             found = METHODS[self.method](
                 self.model, images, targets, mask_size=self.mask_size, seed=seeds, **self.options
             )  # fmt: skip
+            curves = deletion_insertion(self.model, images, found.saliency, targets)
         except TypeError as error:
             raise ConfigError(f"explain.options: {self.method} does not take them: {error}") from error
-        curves = deletion_insertion(self.model, images, found.saliency, targets)
+        except ValueError as error:
+            names = rows[0]["image_id"] if len(rows) == 1 else f"{len(rows)} images from {rows[0]['image_id']} on"
+            raise ValueError(f"{names}: {error}") from error
         return [
             {
                 "image_id": row["image_id"],

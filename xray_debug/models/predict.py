@@ -14,6 +14,33 @@ Progress = Callable[[int, int], None]
 CPU_CHUNK = 8
 
 
+class NotFinite(ValueError):
+    """A model's answers that are no numbers. `rows`: the images concerned, counted from 0."""
+
+    def __init__(self, rows: list[int], what: str = ""):
+        self.rows, self.what = rows, what
+        super().__init__(f"the model gives NaN or infinity for {what or f'image {rows[0]} of those it was asked for'}")
+
+    def __reduce__(self):
+        return NotFinite, (self.rows, self.what)
+
+
+def _logits(model: XrayClassifier, batch: Tensor) -> Tensor:
+    """(N, K) float32, checked for its shape."""
+    logits, wanted = model(batch), (len(batch), len(model.classes))
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"the model {model.name} should give logits of shape {wanted}, one for each class, got {got}")
+    return logits.float()
+
+
+def _finite(logits: Tensor, start: int) -> Tensor:
+    bad = (~torch.isfinite(logits).all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise NotFinite([start + i for i in bad])
+    return logits
+
+
 class Subset:
     """Rows of an image array (N, S, S) by index, without copying the array."""
 
@@ -50,6 +77,10 @@ def probabilities(
         images: uint8 (N, S, S) or float32 (N, 1, S, S) in [0, 1], an array or anything with `len` and slicing.
         batch_size: images sent through at once, where it is no CPU.
         progress: called with (images done, images).
+
+    Raises:
+        NotFinite: the model gives NaN or infinity for some of the images.
+        ValueError: it does not give one number for each class.
     """
     device = next(model.parameters()).device
     size = CPU_CHUNK if device.type == "cpu" else batch_size
@@ -61,7 +92,7 @@ def probabilities(
             count = len(batch)
             if count < size and device.type == "cpu":
                 batch = torch.cat([batch, batch[:1].expand(size - count, -1, -1, -1)])
-            parts.append(model(batch)[:count].float().softmax(1).cpu().numpy())
+            parts.append(_finite(_logits(model, batch)[:count], start).softmax(1).cpu().numpy())
             if progress:
                 progress(start + count, len(images))
     finally:

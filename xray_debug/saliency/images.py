@@ -83,8 +83,14 @@ def compose(images: torch.Tensor, baselines: torch.Tensor, mask: torch.Tensor) -
 
 
 def normalised(maps: torch.Tensor) -> torch.Tensor:
-    """Each map of (N, 1, m, m) stretched to [0, 1], float32; a constant map becomes 0."""
+    """Each map of (N, 1, m, m) stretched to [0, 1], float32; a constant map becomes 0.
+
+    ValueError for a map with NaN or infinity.
+    """
     flat = maps.flatten(1).double()
+    bad = (~torch.isfinite(flat).all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"saliency: the model's slopes give NaN or infinity for image {bad[0]} of {len(flat)}")
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     span = torch.where(high > low, high - low, torch.ones_like(high))
     return ((flat - low) / span).clamp(0, 1).view(maps.shape).float()

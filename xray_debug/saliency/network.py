@@ -74,6 +74,25 @@ def checked_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return logits
 
 
+def finite(values: torch.Tensor, what: str) -> torch.Tensor:
+    """`values` (V, ...); a ValueError that counts the rows with NaN or infinity, which would make a map of nothing."""
+    good = torch.isfinite(values).flatten(1).all(1)
+    if not bool(good.all()):
+        raise ValueError(f"model: {what} must be finite, got NaN or infinity for {int((~good).sum())} of {len(good)} "
+                         "inputs")  # fmt: skip
+    return values
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[nn.Module]:
+    """Every answer of the model is checked by `finite`, whoever asks."""
+    handle = model.register_forward_hook(lambda module, inputs, logits: finite(logits, "logits"))
+    try:
+        yield model
+    finally:
+        handle.remove()
+
+
 def target_scores(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Softmax probability of each row's target, (N, K) to (N,)."""
     return torch.softmax(logits, 1).gather(1, targets[:, None])[:, 0]
@@ -142,7 +161,7 @@ class Network:
             logits = self._logits(x, targets)
             scores, direction, length = score_slopes(logits, targets[rows])
             (gradient,) = torch.autograd.grad(logits, x, direction)
-            take(rows, gradient, length * weights[rows])
+            take(rows, finite(gradient, "the gradient by the image"), length * weights[rows])
             return scores
 
         parts = []
@@ -158,7 +177,7 @@ class Network:
         if not self._checked:
             checked_logits(logits, targets)
             self._checked = True
-        return logits
+        return finite(logits, "logits")
 
     def _slices(self, count: int) -> Iterator[slice]:
         start = 0

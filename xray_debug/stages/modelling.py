@@ -59,11 +59,15 @@ def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views,
               seed: int, without: str = "") -> pd.DataFrame:  # fmt: skip
     """Tall table of a model's probabilities of the test images; of those of the source `without`, if it is one."""
     from xray_debug.models.inference import load_for_inference
-    from xray_debug.models.predict import probabilities
+    from xray_debug.models.predict import NotFinite, probabilities
 
     model = load_for_inference(folder, context.device)
     rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == without) | (without == "")))
-    found = probabilities(model, views.rows(rows))
+    try:
+        found = probabilities(model, views.rows(rows))
+    except NotFinite as error:
+        names = frame["image_id"].iloc[rows[error.rows]]
+        raise NotFinite(error.rows, f"{names.iloc[0]}, tested {tested_on} ({folder})") from error
     table = frame.iloc[rows][["test_set", "image_id", "label", "source"]].reset_index(drop=True)
     table = table.assign(trained_on=trained_on, without=without, tested_on=tested_on, seed=seed)
     table["predicted"] = [model.classes[i] for i in found.argmax(1)]

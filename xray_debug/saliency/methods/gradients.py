@@ -6,6 +6,7 @@ captum is imported in the functions: it takes a second.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, normalised
-from xray_debug.saliency.network import borrowed, checked_logits, prepared
+from xray_debug.saliency.network import borrowed, checked_logits, prepared, watched
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
 
@@ -45,8 +46,9 @@ def gradient(
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
     maps = []
-    with borrowed(model), torch.enable_grad():
+    with borrowed(model), torch.enable_grad(), ExitStack() as stack:
         _check(model, images, targets)
+        stack.enter_context(watched(model))
         method = Saliency(_scores(model))
         for rows in range(0, len(images), internal_batch_size):
             part = images[rows : rows + internal_batch_size].clone().requires_grad_(True)
@@ -68,8 +70,9 @@ def integrated_gradients(
     images, targets = prepared(model, images, targets)
     baselines = checked_baselines(baselines, images)
     maps = []
-    with borrowed(model), torch.enable_grad():
+    with borrowed(model), torch.enable_grad(), ExitStack() as stack:
         _check(model, images, targets)
+        stack.enter_context(watched(model))
         method = IntegratedGradients(_scores(model))
         for row in range(len(images)):
             one = slice(row, row + 1)
@@ -105,8 +108,9 @@ def gradcam(
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
     maps = []
-    with borrowed(model), torch.enable_grad():
+    with borrowed(model), torch.enable_grad(), ExitStack() as stack:
         _check(model, images, targets)
+        stack.enter_context(watched(model))
         method = LayerGradCam(model, layer or last_convolution(model))
         for rows in range(0, len(images), internal_batch_size):
             part = images[rows : rows + internal_batch_size].clone().requires_grad_(True)

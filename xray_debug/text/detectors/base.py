@@ -73,7 +73,10 @@ class MapDetector:
         """`network` (as `maps`) over float32 (C, H, W), in tiles where a side is longer than `tile`."""
         def one(part: np.ndarray) -> np.ndarray:
             batch = torch.from_numpy(np.ascontiguousarray(part)).to(self.device)[None]
-            return network(batch)[0].float().cpu().numpy()
+            maps = network(batch)[0].float().cpu().numpy()
+            if not np.isfinite(maps).all():  # no word would be found in it, and the film would pass for free of text
+                raise ValueError(f"the detector {self.name} gives NaN or infinity")
+            return maps
 
         return in_tiles(values, one, self.tile, self.overlap) if max(values.shape[1:]) > self.tile else one(values)
 
