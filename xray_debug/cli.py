@@ -238,7 +238,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
     known_stage(only, "--only")
     config = load_config(pipeline, set_ or [])
     if data is not None:
-        config.data = str(data)
+        config.data = str(data.resolve())
     folder = out_dir or Path("runs") / config.name
     if dry_run:
         show_plan(folder, config, from_, only, force)

@@ -51,7 +51,9 @@ class PrepareConfig(Section):
     train_labels: str | None = Field(None, description="label file inside the dataset, where several would fit")
     test_labels: str | None = None
     val_fraction: float = Field(0.15, gt=0, lt=0.5)
-    near_duplicate_bits: int = Field(4, ge=0, le=32, description="Hamming distance of 64-bit perceptual hashes")
+    near_duplicate_agreement: float = Field(
+        0.8, gt=0, le=1, description="correlation of two aligned outlines from which images are the same picture"
+    )
     extra_tests: dict[str, str] = Field(
         default_factory=dict, description="name -> folder with test/ inside the dataset"
     )

@@ -1,5 +1,6 @@
 import dataclasses
 import pickle
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -88,3 +89,12 @@ def test_the_first_that_hold_markers_are_kept():
     rows = [{"image_id": i, "height": i % 3} for i in range(200)]
     kept = bank_of(rows)
     assert len(kept) == BANK and [r["image_id"] for r in kept][:4] == [1, 2, 4, 5]
+
+
+def test_a_file_that_changed_since_prepare_is_an_error(folder):
+    image, boxes = film()
+    known = row(folder, "a.png", boxes) | {"sha256": sha256((folder / "a.png").read_bytes()).hexdigest()}
+    assert worker()([known])[0]["height"] == 64
+    write_image(folder / "a.png", image.T.copy())
+    with pytest.raises(ImageError, match=r"a\.png: changed since stage prepare"):
+        worker()([known])

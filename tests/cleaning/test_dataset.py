@@ -14,6 +14,7 @@ from xray_debug.config import CleanConfig, PrepareConfig
 from xray_debug.data.formats import build_manifest
 from xray_debug.data.formats.covidx import read_labels
 from xray_debug.data.images import image_header, read_image, to_gray8, write_image
+from xray_debug.data.view import grey_window
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_names_never_collide(tmp_path):
 def test_bad_images_are_set_aside_named_and_never_fatal(data, tmp_path):
     root, manifest, boxes = data
     (root / "test/d.png").write_bytes((root / "test/d.png").read_bytes()[:200])
-    manifest.loc[1, "problem"] = "truncated"
+    manifest.loc[1, "problem"], manifest.loc[3, "sha256"] = "truncated", ""
     more = pd.DataFrame([("a.png", 0, 0, 90, 80)], columns=COLUMNS)  # the whole image
     changes = clean_dataset(manifest, root, pd.concat([boxes, more]), tmp_path / "out", SETTINGS)
     summary = json.loads((tmp_path / "out/cleaning.json").read_text())
@@ -282,7 +283,9 @@ def test_residual_counts_what_the_second_reader_still_finds(data, tmp_path):
     decisions = pd.DataFrame({"image_id": ["d.png"], "decision": ["edit"], "boxes": [[[60, 60, 70, 70]]]})
     changes = clean_dataset(manifest, root, boxes, tmp_path / "out", SETTINGS, decisions, reader=BrightSpots)
     out = {"a.png": "train/a.png", "c.jpg": "train/c.png", "d.png": "test/d.png", "f.tif": "reversed/test/f.tif"}
-    expected = {name: len(BrightSpots().detect([to_gray8(read_image(tmp_path / "out" / p))])[0])
+    windows = {row["image_id"]: grey_window(read_image(root / row["path"])) for row in manifest.to_dict("records")
+               if row["image_id"] in out}  # fmt: skip
+    expected = {name: len(BrightSpots().detect([to_gray8(read_image(tmp_path / "out" / p), windows[name])])[0])
                 for name, p in out.items()}  # fmt: skip
     assert changes.set_index("image_id")["residual"].to_dict() == expected and expected["d.png"] == 1
     assert changes["residual"].dtype == "Int64"
@@ -338,3 +341,17 @@ def test_sixteen_bit_in_a_jpeg_name_is_named_and_kept(tmp_path):
     changes = clean_dataset(manifest, tmp_path / "data", boxes, tmp_path / "out", CleanConfig(lossy="jpeg"))
     assert len(changes) == 0 and "JPEG holds 8 bits" in changes.attrs["summary"]["failed"]["a.jpg"]
     assert sha256(tmp_path / "out/train/a.jpg") == sha256(tmp_path / "data/train/a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.png"], ids=["with boxes", "without"])
+def test_an_image_that_changed_since_prepare_is_set_aside_and_never_copied(data, tmp_path, name):
+    """Old boxes come on no new picture, and no wrong sha256 into the log."""
+    root, manifest, boxes = data
+    write_image(root / "train" / name, film(77, np.uint16))
+    changes = clean_dataset(manifest, root, boxes, tmp_path / "out", SETTINGS, control=tmp_path / "control")
+    assert name not in set(changes["image_id"])
+    for folder in ("out", "control"):
+        assert not (tmp_path / folder / "train" / name).exists()
+        assert name not in set(read_labels(tmp_path / folder / "train_COVIDx.txt")["image_id"])
+    failed = json.loads((tmp_path / "out" / "cleaning.json").read_text())["failed"]
+    assert list(failed) == [name] and failed[name].endswith("changed since stage prepare; run prepare again")

@@ -18,6 +18,8 @@ from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
 from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.unchanged import read_known
+from xray_debug.data.view import grey_window
 from xray_debug.run.engine import Engine, TableRows
 
 VIEW = {"size": 24, "crop_top": 0.1}
@@ -49,6 +51,7 @@ def reads(monkeypatch):
     """Names of the files that are decoded."""
     names = []
     monkeypatch.setattr(module, "read_image", lambda path, *more: (names.append(str(path)), read_image(path, *more))[1])
+    monkeypatch.setattr(module, "read_known", lambda path, *more: (names.append(str(path)), read_known(path, *more))[1])
     return names
 
 
@@ -93,7 +96,7 @@ def test_files_and_views_hold_what_is_to_be_erased(data, tmp_path):
             found = read_image(file)
             assert (found.dtype, found.shape) == (image.dtype, image.shape)
             np.testing.assert_array_equal(found, expected)
-            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected))
+            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected, grey_window(image)))
         assert result["cleaned_sha256"] == sha256(tmp_path / "out" / row["folder"] / result["file"])
         assert json.loads(result["boxes"]) == [list(BOX)] and json.loads(result["control_boxes"]) == placed.tolist()
         assert (result["area_share"], result["control_area_share"]) == (region.mean(), moved.mean())
@@ -217,6 +220,7 @@ def test_an_image_that_cannot_be_done_is_named_and_in_no_label_file(tmp_path):
     root = tmp_path / "data"
     manifest, boxes = many(root, 10)
     (root / "train/02.png").write_bytes(b"not an image")
+    manifest["sha256"] = ""  # with it, the change itself would be what is named
     plan = plan_rows(manifest, root, split(boxes), SETTINGS)
     worker = CleanWorker(SETTINGS.model_dump(), 0, str(tmp_path / "out"))
     parts = Engine(EngineConfig(workers=1)).run(worker, TableRows(plan), tmp_path / "parts", "clean")
@@ -260,3 +264,20 @@ def test_a_reader_is_made_where_the_work_is_done(tmp_path):
     assert calls == []
     worker.open()
     assert calls == [1]
+
+
+def test_sixteen_bits_are_seen_through_the_window_of_the_original(tmp_path):
+    """Bright ink sets the film's window; without it a window of its own would show the same tissue brighter."""
+    rng, view = np.random.default_rng(4), {"size": 60}
+    image = (2000 + rng.normal(0, 200, (60, 60))).astype(np.uint16)
+    image[4:12, 40:56] = 60000
+    write_image(tmp_path / "a.png", image)
+    box = [(40, 4, 56, 12)]
+    row = {"image_id": "a.png", "file": "a.png", "folder": "test", "path": str(tmp_path / "a.png"), "boxes": box,
+           "origin": "detector", "sha256": "", "read_again": True, "probe": False, "untouched": ""}  # fmt: skip
+    (result,) = opened(tmp_path, reader=BrightSpots, view=view)([row])
+    original = ModelView(60).apply(image)
+    _, region = clean_image(image, box, SETTINGS)
+    assert np.array_equal(result["view"][~region], original[~region]) and result["residual"] == 0
+    control = read_image(tmp_path / "control" / "test" / "a.png")
+    assert np.array_equal(result["control_view"][control == image], original[control == image])

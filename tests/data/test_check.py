@@ -3,8 +3,9 @@
 from itertools import product
 
 import pandas as pd
+import pytest
 
-from xray_debug.data.check import Finding, manifest_findings
+from xray_debug.data.check import Finding, manifest_findings, unusable
 from xray_debug.data.manifest import ROW
 
 EMPTY = ROW | {"duplicate_of": "", "near_duplicate_of": "", "shared_patient": False, "label_file": "l.txt"}
@@ -51,7 +52,52 @@ def test_classes_that_are_absent_or_of_another_set():
     frame = _frame({"image_id": "a", "split": "train", "label": "COVID-19"})
     frame.loc[frame["image_id"] == "val-positive", "problem"] = "blank: x"
     assert [finding for finding in manifest_findings(frame) if finding.kind == "classes"] == [
-        Finding("classes", "", "classes of several label sets: COVID-19, negative, positive"),
-        Finding("classes", "val", "no usable image of class COVID-19 in val"),
-        Finding("classes", "val", "no usable image of class positive in val"),
-        Finding("classes", "test", "no usable image of class COVID-19 in test")]
+        Finding("classes", "", "the labels mix several sets of classes (COVID-19 beside negative, positive), expected "
+                "one; rename the classes of one set in the label files, or leave its images out")]
+
+
+def _usable(**splits):
+    """A frame with the classes of each split, one image and one patient of each."""
+    rows = [ROW | {"image_id": f"{split}-{label}-{i}", "split": split, "label": label, "patient_id": f"{split}{i}",
+                   "test_set": "test" if split == "test" else "", "label_file": "x" if split == "test" else "t"}
+            for split, labels in splits.items() for i, label in enumerate(labels)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+ALL = ["normal", "pneumonia"]
+
+
+@pytest.mark.parametrize(("splits", "sentence"), [
+    ({"train": ALL, "val": ALL, "test": []}, "no usable image in test, expected some of every class"),
+    ({"train": [], "test": ALL}, "no usable image in train, expected some of every class"),
+    ({"train": ["normal"], "val": ["normal"], "test": ["normal"]}, "only one class (normal) has usable images"),
+    ({"train": [*ALL, "COVID-19"], "val": [*ALL, "COVID-19"], "test": ALL},
+     "no usable image of class COVID-19 in test"),
+    ({"train": ALL, "val": ALL, "test": [*ALL, "COVID-19"]}, "no usable image of class COVID-19 in train"),
+    ({"train": ALL, "val": ["normal"], "test": ALL},
+     "no image of class pneumonia is left for val: train has 1 patient of it, and val is cut by whole patients"),
+    ({"train": ALL, "val": ["normal", "positive"], "test": ALL}, "mix several sets of classes (normal, pneumonia "),
+    ({"train": ["a", "b"], "val": ["a", "b"], "test": ["a", "B "]},
+     "the classes 'B ' and 'b' differ in case or spaces"),
+    ({"train": ["COVID-19", "x"], "val": ["ＣOVID-19", "x"], "test": ["x"]}, "differ in case or spaces alone"),
+], ids=["no test", "no train", "one class", "class without test", "class without train", "too few patients", "two sets",
+        "case", "width"])  # fmt: skip
+def test_what_no_classifier_can_be_trained_on(splits, sentence):
+    faults = unusable(_usable(**splits))
+    assert len(faults) == 1 and sentence in faults[0] and ("; " in faults[0]), faults
+
+
+def test_what_can_be_used_has_no_fault_and_nothing_usable_is_one():
+    frame = _usable(train=ALL, val=ALL, test=ALL)
+    assert unusable(frame) == []
+    extra = frame[frame["split"] == "test"].iloc[:1].assign(test_set="second", image_id="e")
+    assert unusable(pd.concat([frame, extra])) == []  # a further test set may lack a class, which is remarked
+    assert unusable(frame.assign(problem="blank: x")) == [
+        "none of the 6 listed images can be used; correct what xray-debug check names"]
+
+
+def test_a_dataset_with_its_own_val_is_told_what_val_lacks():
+    frame = _usable(train=ALL, val=["normal"], test=ALL)
+    frame.loc[frame["split"] == "val", "label_file"] = "v"
+    assert unusable(frame) == [
+        "no usable image of class pneumonia in val; add some, or leave the class out of the label files"]

@@ -9,11 +9,16 @@ import pytest
 from covidx_fixture import picture
 
 from xray_debug.config import ViewConfig
-from xray_debug.data.duplicates import perceptual_hash
-from xray_debug.data.images import DECODES, ModelView, file_content, read_image, write_image
+from xray_debug.data.hashes import perceptual_hash
+from xray_debug.data.images import DECODES, ModelView, file_content, read_image, to_gray8, write_image
+from xray_debug.data.likeness import outline, reduced
 from xray_debug.data.scan import FACTS, ScanWorker, scan_image
 
 VIEW = ViewConfig(size=16, crop_top=0.25)
+
+
+def _facts(path):
+    return {name: value for name, value in scan_image(path).items() if name != "outline"}
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def folder(tmp_path):
 
 def test_the_facts_of_a_file(folder):
     image, content = picture(1), (folder / "good.png").read_bytes()
-    assert scan_image(folder / "good.png") == {
+    assert _facts(folder / "good.png") == {
         "width": 44, "height": 40, "bit_depth": 8, "sha256": sha256(content).hexdigest(), "problem": "",
         "phash": f"{perceptual_hash(image):016x}"}
     assert scan_image(folder / "deep.tif")["bit_depth"] == 16
@@ -37,9 +42,10 @@ def test_the_facts_of_a_file(folder):
 def test_the_view_is_what_the_model_sees(folder):
     for name in ("good.png", "deep.tif"):
         facts = scan_image(folder / name, ModelView.from_config(VIEW))
+        np.testing.assert_array_equal(facts.pop("outline"), outline(reduced(to_gray8(read_image(folder / name)))))
         wanted = ModelView.from_config(VIEW).apply(read_image(folder / name))
         np.testing.assert_array_equal(facts.pop("view"), wanted)
-        assert facts == scan_image(folder / name)
+        assert facts == _facts(folder / name)
 
 
 def test_faults_are_named_without_the_folder_and_have_an_empty_view(folder):
@@ -50,7 +56,7 @@ def test_faults_are_named_without_the_folder_and_have_an_empty_view(folder):
         assert facts["view"].shape == (16, 16) and facts["view"].dtype == np.uint8 and not facts["view"].any()
         assert facts["phash"] == ""
     assert scan_image(folder / "black.png")["width"] == 20  # a blank image is known, a broken one is not
-    assert scan_image(folder / "text.png") == FACTS | {"problem": scan_image(folder / "text.png")["problem"]}
+    assert _facts(folder / "text.png") == FACTS | {"problem": scan_image(folder / "text.png")["problem"]}
 
 
 def test_a_file_is_read_once_and_decoded_once(folder, monkeypatch):
@@ -75,7 +81,8 @@ def test_the_worker_gives_what_single_files_give(folder):
     for name, facts in zip(names, found, strict=True):
         alone = scan_image(Path(folder, name), ModelView.from_config(VIEW))
         np.testing.assert_array_equal(facts.pop("view"), alone.pop("view"))
+        np.testing.assert_array_equal(facts.pop("outline"), alone.pop("outline"))
         assert facts == alone
     plain = ScanWorker(str(folder))
     plain.open()
-    assert set(plain([{"path": "good.png"}])[0]) == set(FACTS)
+    assert set(plain([{"path": "good.png"}])[0]) == {*FACTS, "outline"}

@@ -74,7 +74,7 @@ def test_options_of_the_machine_invalidate_nothing(finished, option, value):
 @pytest.mark.parametrize(("option", "value", "stages"), [
     ("train.epochs", 5, {"train", "retrain"}), ("detect.options", {"mirror": False}, {"detect"}),
     ("clean.radius", 4, {"audit", "clean"}), ("audit.controls", 2, {"audit"}), ("report.bootstrap", 100, {"report"}),
-    ("explain.mask_size", 14, {"explain"}), ("prepare.near_duplicate_bits", 2, {"prepare"}),
+    ("explain.mask_size", 14, {"explain"}), ("prepare.near_duplicate_agreement", 0.9, {"prepare"}),
     ("train.batch_size", 4, {"train", "retrain"}),
 ])  # fmt: skip
 def test_options_that_change_results_invalidate_their_stages(finished, option, value, stages):

@@ -143,3 +143,27 @@ def test_a_folder_behind_a_link_is_seen(tmp_path):
     before = folder_digest(root)
     (tmp_path / "away" / "y").write_text("1")
     assert folder_digest(root) != before
+
+
+def test_contents_behind_links_count_and_loops_end(tmp_path):
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "x").write_text("1")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "away")
+    (tmp_path / "away" / "circle").symlink_to(root)
+    before = contents_digest([root])
+    (tmp_path / "away" / "x").write_text("2")
+    changed = contents_digest([root])
+    assert changed != before
+    (root / "second").symlink_to(tmp_path / "away")  # another name of a folder that is known already
+    assert contents_digest([root]) != changed
+    (root / "second").unlink()
+    assert contents_digest([root]) == changed
+
+
+def test_a_second_link_to_a_known_folder_counts(tmp_path):
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    before = folder_digest(tmp_path / "root")
+    (tmp_path / "root" / "b").symlink_to(tmp_path / "root" / "a")
+    assert folder_digest(tmp_path / "root") != before

@@ -1,6 +1,8 @@
 """The engine's worker and the table of boxes: each file decoded once, rows in order, faults named."""
 
 import pickle
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,8 +47,8 @@ def test_rows_come_back_in_order_whatever_the_batches(rows):
 
 
 def test_each_file_is_decoded_once(rows, monkeypatch):
-    read, decoded = module.read_image, []
-    monkeypatch.setattr(module, "read_image", lambda path: decoded.append(path) or read(path))
+    read, decoded = module.read_known, []
+    monkeypatch.setattr(module, "read_known", lambda path, known: decoded.append(path) or read(path, known))
     DetectWorker("fixed", batch_size=2, reader=Fixed())(rows)
     assert decoded == [row["file"] for row in rows]
 
@@ -103,3 +105,12 @@ def test_an_image_that_was_set_aside_has_no_boxes():
     found = boxes_table([{"image_id": "a", "problem": "damaged", "boxes": None, "kinds": None},
                          {"image_id": "b", "problem": "", "boxes": [[1, 2, 3, 4, 0.5]], "kinds": ["text"]}], "x")
     assert found["image_id"].tolist() == ["b"]
+
+
+def test_an_image_that_changed_since_prepare_is_named_and_not_read(rows):
+    worker, known = DetectWorker("fixed", reader=Fixed()), sha256(Path(rows[0]["file"]).read_bytes()).hexdigest()
+    row = rows[0] | {"sha256": known}
+    assert worker([row]) == worker([rows[0]])
+    write_image(rows[0]["file"], np.full((40, 40), 9, np.uint8))
+    with pytest.raises(ValueError, match="changed since stage prepare; run prepare again"):
+        worker([row])

@@ -12,7 +12,7 @@ from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
 from xray_debug.audit.measures import Outcomes, salient_measures
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.images import read_image
+from xray_debug.data.unchanged import read_known
 from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import probabilities
 
@@ -33,7 +33,7 @@ class AuditWorker:
 
     boxes: (N, 4) of the image's text; saliency: (m, m) in [0, 1] or None. Rows out: image_id, the columns of
     cases.parquet that are measured, and `patch`, how the text was erased (b"" where none was). An image that cannot be
-    read is an ImageError.
+    read, or whose sha256 is not the row's `sha256` (if any), is an ImageError.
 
     Args:
         model: the model's folder.
@@ -64,10 +64,10 @@ class AuditWorker:
         """One image: its frames as one batch through the model, and what the checks make of the answers."""
         boxes = row.get("boxes")
         case = prepare_case(
-            row["image_id"], row["label"], read_image(row["file"]), () if boxes is None else boxes, self.model.view,
-            self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), bank=self.bank,
-            saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
-            insertion=_number(row.get("insertion")),
+            row["image_id"], row["label"], read_known(row["file"], row.get("sha256", "")),
+            () if boxes is None else boxes, self.model.view, self.options, self.cleaning, self.seed,
+            self.patches.get(row["image_id"]), bank=self.bank, saliency=row.get("saliency"),
+            deletion=_number(row.get("deletion")), insertion=_number(row.get("insertion")),
         )  # fmt: skip
         frames = Frames()
         frames.add("image", case.view)

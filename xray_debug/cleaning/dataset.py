@@ -57,7 +57,8 @@ def plan_rows(
 
     Columns: those of OF_IMAGE, path, folder (below the output folder), file (its name there), boxes (a list; empty:
     the image stays as it was), origin (detector or reviewer), sha256, rejected, read_again, probe, and untouched (path
-    of an image without boxes, of the same source where there is one, for the probe; "" for none).
+    of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
+    untouched_sha256.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
     decided = _decided(decisions)
@@ -106,14 +107,15 @@ def _chosen(plan: pd.DataFrame, seed: int, second_images: int | None, probe_imag
     read[to_change[np.linspace(0, len(to_change) - 1, count).round().astype(int)] if count else []] = True
     probed = rng_of("probe", seed).permutation(to_change)[:probe_images]
     kept = plan[plan["boxes"].map(len) == 0]
-    pools = {source: part["path"].to_numpy() for source, part in kept.groupby("source")}
-    untouched = np.full(len(plan), "", object)
+    pools = {source: part.index.to_numpy() for source, part in kept.groupby("source")}
+    untouched, digests = np.full(len(plan), "", object), np.full(len(plan), "", object)
     for i in probed if len(kept) else ():
-        pool = pools.get(plan["source"].iat[i], kept["path"].to_numpy())
-        untouched[i] = pool[rng_of("untouched", seed, plan["image_id"].iat[i]).integers(len(pool))]
+        pool = pools.get(plan["source"].iat[i], kept.index.to_numpy())
+        other = pool[rng_of("untouched", seed, plan["image_id"].iat[i]).integers(len(pool))]
+        untouched[i], digests[i] = plan["path"].iat[other], plan["sha256"].iat[other]
     probe = np.zeros(len(plan), bool)
     probe[probed] = True
-    return plan.assign(read_again=read, probe=probe, untouched=untouched)
+    return plan.assign(read_again=read, probe=probe, untouched=untouched, untouched_sha256=digests)
 
 
 # ------------------------------------------------------------------------------------------------- what was done

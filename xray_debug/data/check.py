@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,6 +16,59 @@ class Finding(NamedTuple):
     kind: str
     where: str
     message: str
+
+
+def unusable(frame: pd.DataFrame) -> list[str]:
+    """Why no classifier can be trained and tested on this dataset, one sentence each; none where it can.
+
+    Looked at: usable rows (problem ""), val as cut, the dataset's own test (test_set "test" or "").
+    """
+    good = frame[frame["problem"] == ""]
+    if not len(good):
+        return [f"none of the {len(frame)} listed images can be used; correct what xray-debug check names"]
+    alike: dict[str, set[str]] = {}
+    for label in good["label"]:
+        alike.setdefault("".join(unicodedata.normalize("NFKC", label).casefold().split()), set()).add(label)
+    faults = [f"the classes {' and '.join(map(repr, sorted(names)))} differ in case or spaces alone; write them alike "
+              "in the labels" for names in alike.values() if len(names) > 1]  # fmt: skip
+    classes = class_order(good["label"])
+    sets = [[name for name in classes if name in names] for names in CLASS_SETS]
+    if sum(map(bool, sets)) > 1:
+        mixed = " beside ".join(", ".join(names) for names in sets if names)
+        faults.append(f"the labels mix several sets of classes ({mixed}), expected one; rename the classes of one set "
+                      "in the label files, or leave its images out")  # fmt: skip
+    if faults:  # what follows would count the same class twice
+        return faults
+    return _split_faults(good, classes)
+
+
+def _split_faults(good: pd.DataFrame, classes: list[str]) -> list[str]:
+    """What a split lacks: images at all, or of a class."""
+    own = good["test_set"].isin(["", "test"]) | (good["split"] != "test")
+    place = {"train": good["split"].isin(["train", "val"]), "test": (good["split"] == "test") & own}
+    empty = [name for name, rows in place.items() if not rows.any()]
+    if empty:
+        return [f"no usable image in {name}, expected some of every class; add images and label lines to {name}"
+                for name in empty]  # fmt: skip
+    if len(classes) < 2:
+        return [f"only one class ({classes[0]}) has usable images, expected two or more; add images of another class"]
+    files = good.groupby("split")["label_file"].agg(set)
+    own_val = not files.get("val", set()) <= files.get("train", set())
+    faults = []
+    for label in classes:
+        of = good["label"] == label
+        lacking = [name for name, rows in place.items() if not (rows & of).any()]
+        without = [name for name in ("train", "val") if not ((good["split"] == name) & of).any()]
+        if without and "train" not in lacking and not own_val:
+            patients = good.loc[place["train"] & of, "patient_id"].nunique()
+            faults.append(f"no image of class {label} is left for {without[0]}: train has {patients} "
+                          f"patient{'s' * (patients != 1)} of it, and val is cut by whole patients; add patients of "
+                          "the class, or leave it out of the label files")  # fmt: skip
+        elif own_val:
+            lacking = list(dict.fromkeys([*without, *lacking]))
+        faults += [f"no usable image of class {label} in {name}; add some, or leave the class out of the label files"
+                   for name in lacking]  # fmt: skip
+    return faults
 
 
 def manifest_findings(frame: pd.DataFrame) -> list[Finding]:
@@ -65,13 +119,10 @@ def _patient_findings(frame: pd.DataFrame) -> list[Finding]:
 
 
 def _class_findings(frame: pd.DataFrame) -> list[Finding]:
-    """Classes of different label sets, and classes without usable images in a split."""
-    good, found = frame[frame["problem"] == ""], []
-    classes = class_order(frame["label"][frame["label"] != ""])
-    if len({names for names in CLASS_SETS for label in classes if label in names}) > 1:
-        found.append(Finding("classes", "", f"classes of several label sets: {', '.join(classes)}"))
-    present = set(zip(good["split"], good["label"], strict=True))
-    for split in ("train", "val", "test"):
-        found += [Finding("classes", split, f"no usable image of class {label} in {split}")
-                  for label in classes if (split, label) not in present]  # fmt: skip
+    """Why prepare will stop, and further tests that lack a class."""
+    good = frame[frame["problem"] == ""]
+    classes, found = class_order(good["label"]), [Finding("classes", "", why) for why in unusable(frame)]
+    for name, rows in good[~good["test_set"].isin(["", "test"])].groupby("test_set"):
+        found += [Finding("classes", name, f"no usable image of class {label} in {name}")
+                  for label in classes if label not in set(rows["label"])]  # fmt: skip
     return found

@@ -1,72 +1,135 @@
-"""Images that are the same or nearly so: perceptual hashes and a lookup that never builds all pairs."""
+"""Images that are the same or nearly so: also cropped, framed, mirrored, inverted or with other contrast.
+
+Candidates are images that share corners (likeness.py). They are found without all pairs: the corners of all images are
+sorted by a random choice of their bits, several times, and only neighbours in these orders are compared. Pictures with
+few corners are found by a hash of the whole (hashes.py). A candidate counts as the same picture where the outlines of
+both agree after one is laid on the other.
+"""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from xray_debug.data.view import to_gray8
+from xray_debug.data.hashes import near_duplicates
+from xray_debug.data.likeness import BYTES, CORNERS, NONE, Seen, agreement, corners
+from xray_debug.stats.seeds import rng_of
 
-HASH_BITS = 64
-_ONES = np.array([bin(value).count("1") for value in range(1 << 16)], np.uint8)
-_BLOCK = 1024
-
-
-def perceptual_hash(image: np.ndarray) -> int:
-    """64-bit pHash of a uint8 or uint16 image: signs of its 8 x 8 lowest cosine frequencies against their median."""
-    small = cv2.resize(to_gray8(image), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:8, :8].ravel()
-    bits = low > np.median(low[1:])  # without the mean brightness
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def hamming(first, second) -> np.ndarray:
-    """Number of differing bits of uint64 arrays (broadcast), uint8."""
-    differ = np.ascontiguousarray(np.bitwise_xor(np.asarray(first, np.uint64), np.asarray(second, np.uint64)))
-    return _ONES[differ[..., None].view(np.uint16)].sum(axis=-1, dtype=np.uint8)
+ORDERS = 16  # random orders of all corners
+AHEAD = 8  # neighbours in each that a corner is compared with
+FIT = 56  # bits of 256 that corners of candidates differ in at most
+VOTES = 2  # pairs of corners that make a pair of images a candidate
+MOST = 24  # candidates of an image that are looked at, those with most votes
+HASH = 4  # bits in which perceptual hashes of candidates differ at most
+_BLOCK = 1 << 18
+_READ = 1024
 
 
-def near_duplicates(hashes: np.ndarray, bits: int) -> np.ndarray:
-    """(N,) int64: the earliest other hash at most `bits` away from hash i and before it; -1 where there is none.
+def candidates(descriptors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(n, 3) int64 rows (earlier image, later image, mirrored) that may be the same picture, most likely first.
 
-    `bits + 1` disjoint groups of bits cannot all differ between hashes `bits` apart, so only hashes that agree in a
-    whole group are compared; memory stays below _BLOCK rows times the largest group.
+    Args:
+        descriptors: (N, 2, CORNERS, BYTES) uint8; known: (N, 2, CORNERS) bool, where there is one. Axis 1: mirrored.
+
+    Memory: about 60 bytes for each corner and 8 for each pair of corners that fit.
     """
-    hashes = np.asarray(hashes, np.uint64)
-    if not 0 <= bits < HASH_BITS:
-        raise ValueError(f"bits: expected 0 to {HASH_BITS - 1}, got {bits}")
-    earliest = np.arange(len(hashes))
-    for group in np.array_split(np.arange(HASH_BITS), bits + 1):
-        key = hashes & np.uint64(sum(1 << int(bit) for bit in group))
-        order = np.argsort(key, kind="stable")
-        edges = np.flatnonzero(np.diff(key[order])) + 1
-        for members in np.split(order, edges):
-            if len(members) > 1:
-                _compare(hashes, members, bits, earliest)
-    return np.where(earliest < np.arange(len(hashes)), earliest, -1)
+    entries = np.flatnonzero(known)
+    if not len(entries):
+        return np.zeros((0, 3), np.int64)
+    words = descriptors.reshape(-1, BYTES)[entries].view(np.uint64)
+    found = np.zeros(0, np.int64)
+    for turn in range(ORDERS):
+        order = np.argsort(_keys(words, turn), kind="stable")
+        pairs = [_near(words, entries, order, ahead, len(descriptors)) for ahead in range(1, AHEAD + 1)]
+        found = np.union1d(found, np.concatenate(pairs))
+    images, votes = np.unique(found // (CORNERS * CORNERS), return_counts=True)
+    images, votes = images[votes >= VOTES], votes[votes >= VOTES]
+    count = len(descriptors)
+    rows = np.stack([images // 2 // count, images // 2 % count, images % 2], axis=1)
+    rows = rows[np.argsort(-votes, kind="stable")]
+    rank = pd.Series(rows[:, 1]).groupby(rows[:, 1]).cumcount().to_numpy()
+    return rows[rank < MOST]
 
 
-def _compare(hashes: np.ndarray, members: np.ndarray, bits: int, earliest: np.ndarray) -> None:
-    """Lowers `earliest` for rows `members` (ascending) that have a near one before them among `members`."""
-    for start in range(0, len(members), _BLOCK):
-        rows = members[start:start + _BLOCK]
-        before = members[:start + _BLOCK]  # later ones cannot be the earliest
-        near = hamming(hashes[rows][:, None], hashes[before][None]) <= bits
-        earliest[rows] = np.minimum(earliest[rows], before[near.argmax(axis=1)])  # a row is near itself
+def _keys(words: np.ndarray, turn: int) -> np.ndarray:
+    """uint64 of each corner: 64 of its bits, whole bytes rotated by chance, drawn for this turn."""
+    rng = rng_of("order of corners", turn)
+    shifts = rng.integers(0, 64, words.shape[1], dtype=np.uint64)
+    masks = [sum(1 << int(bit) for bit in part) for part in np.array_split(rng.permutation(64), words.shape[1])]
+    keys = np.zeros(len(words), np.uint64)
+    for column, (shift, mask) in enumerate(zip(shifts, masks, strict=True)):
+        word = words[:, column]
+        keys |= ((word << shift) | (word >> (np.uint64(64) - shift) % np.uint64(64))) & np.uint64(mask)
+    return keys
 
 
-def mark_duplicates(frame: pd.DataFrame, bits: int) -> None:
+def _near(words: np.ndarray, entries: np.ndarray, order: np.ndarray, ahead: int, count: int) -> np.ndarray:
+    """Codes of pairs of corners `ahead` apart in `order` that differ in at most FIT bits, of different images.
+
+    The code: ((earlier image * images + later image) * 2 + mirrored) * CORNERS**2 + corner * CORNERS + other corner.
+    """
+    kept = []
+    for start in range(0, len(order) - ahead, _BLOCK):
+        one = order[start : min(start + _BLOCK, len(order) - ahead)]
+        two = order[start + ahead : start + ahead + len(one)]
+        near = np.bitwise_count(words[one] ^ words[two]).sum(axis=1, dtype=np.uint16) <= FIT
+        first, second = (entries[np.concatenate(pair)] for pair in ((one[near], two[near]), (two[near], one[near])))
+        image, other = first // (2 * CORNERS), second // (2 * CORNERS)
+        turned = first // CORNERS % 2
+        use = (image < other) & (second // CORNERS % 2 == 0)  # the later one is never the mirrored one
+        pair = (image * count + other) * 2 + turned
+        kept.append(((pair * CORNERS + first % CORNERS) * CORNERS + second % CORNERS)[use])
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+
+def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list[tuple[int, int, bool, float]]:
+    """(earlier, later, mirrored, agreement) of all pairs found that agree by at least `least`.
+
+    `outlines`: uint8 (N, *likeness.SHAPE), an array or Views, of which few are in memory at a time.
+    `hashes`: (N,) uint64, for pictures that have too few corners.
+    """
+    found, places = _all_corners(outlines)
+    rows = candidates(found, places[..., 0] != NONE)
+    alike, pairs = set(), []
+    if hashes is not None:
+        alike = {(int(j), i, 0) for i, j in enumerate(near_duplicates(hashes, HASH)) if j >= 0}
+    for earlier, later, mirror in sorted({*map(tuple, rows.tolist()), *alike}):
+        picture = outlines[earlier][:, ::-1] if mirror else outlines[earlier]
+        one = Seen(picture, found[earlier, mirror], places[earlier, mirror])
+        two = Seen(outlines[later], found[later, 0], places[later, 0])
+        value = agreement(one, two, (earlier, later, mirror) in alike)
+        if value >= least:
+            pairs.append((earlier, later, bool(mirror), value))
+    return pairs
+
+
+def _all_corners(outlines) -> tuple[np.ndarray, np.ndarray]:
+    """(descriptors (N, 2, CORNERS, BYTES), places (N, 2, CORNERS, 2)) of outlines; axis 1: as it is, mirrored."""
+    count = len(outlines)
+    found, places = np.zeros((count, 2, CORNERS, BYTES), np.uint8), np.zeros((count, 2, CORNERS, 2), np.uint8)
+    for start in range(0, count, _READ):
+        for i, picture in enumerate(outlines[start : start + _READ], start):
+            for mirror, seen in enumerate((picture, np.ascontiguousarray(picture[:, ::-1]))):
+                found[i, mirror], places[i, mirror] = corners(seen)
+    return found, places
+
+
+def mark_duplicates(frame: pd.DataFrame, outlines=None, least: float = 0.8) -> None:
     """Sets two columns of a manifest, "" for rows with a problem and for the first of its kind.
 
-    duplicate_of: the first image_id with the same bytes; near_duplicate_of: the first with nearly the same picture
-    (`bits` of the perceptual hash apart), of images that are no duplicates.
+    duplicate_of: the first image_id with the same bytes; near_duplicate_of: the first that is the same picture by
+    near_pairs, of images that are no duplicates; "" throughout without `outlines`.
+    `outlines`: uint8 (N, *likeness.SHAPE) Views, one for each row of `frame`.
     """
     frame["duplicate_of"] = frame["near_duplicate_of"] = pd.Series("", frame.index, dtype=object)
     good = frame.index[frame["problem"] == ""]
     first = frame.loc[good].groupby("sha256")["image_id"].transform("first")
     frame.loc[good, "duplicate_of"] = first.where(first != frame.loc[good, "image_id"], "")
+    if outlines is None:
+        return
     alone = good[frame.loc[good, "duplicate_of"] == ""]
-    near = near_duplicates(np.array([int(text, 16) for text in frame.loc[alone, "phash"]], np.uint64), bits)
-    names = frame.loc[alone, "image_id"].to_numpy()
-    frame.loc[alone[near >= 0], "near_duplicate_of"] = names[near[near >= 0]]
+    names = frame["image_id"].to_numpy()
+    hashes = np.array([int(text or "0", 16) for text in frame.loc[alone, "phash"]], np.uint64)
+    for earlier, later, _, _ in near_pairs(outlines.rows(alone.to_numpy()), least, hashes):
+        if not frame.at[alone[later], "near_duplicate_of"]:
+            frame.at[alone[later], "near_duplicate_of"] = names[alone[earlier]]

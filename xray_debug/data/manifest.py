@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xray_debug.config import PrepareConfig
 from xray_debug.data.duplicates import mark_duplicates
 from xray_debug.data.scan import FACTS
 from xray_debug.data.splits import cut_validation, shared_patients
+from xray_debug.data.views import Views
 
 MANIFEST_COLUMNS = [
     "image_id", "split", "patient_id", "label", "source", "path", "width", "height", "bit_depth", "sha256", "problem",
@@ -46,15 +48,17 @@ def mark_repeated(rows: list[dict]) -> list[dict]:
 
 
 def finish_manifest(
-    rows: list[dict], facts: Iterable[Mapping[str, Any]], config: PrepareConfig | None = None, seed: int = 0
-) -> pd.DataFrame:
+    rows: list[dict], facts: Iterable[Mapping[str, Any]], config: PrepareConfig | None = None, seed: int = 0,
+    outlines: Views | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """The manifest, columns MANIFEST_COLUMNS and then any attributes (`attr_...`), in the order of `rows`.
 
     Args:
         rows: what a format gave (ROW), image_id unique as mark_repeated makes it.
         facts: what was found out about the rows without a problem, each with its image_id (ScanWorker); other columns
             than FACTS and attributes are left out, absent values are those of a file not known.
-        config: the distance of near duplicates and the share of val, which is cut from train where there is no val.
+        outlines: one for each row without a problem, in their order; None: near-duplicates are not looked for.
+        config: the agreement of near-duplicates and the share of val, which is cut from train where there is no val.
 
     `image_id` is unique; split is train, val or test; `test_set` is "" for train and val, "test" for the dataset's
     own test, else the name in config.extra_tests; `path` is relative to the dataset's folder; `phash` is 16 hex
@@ -68,7 +72,10 @@ def finish_manifest(
     frame = pd.DataFrame([ROW | FACTS | row | found.get(row["image_id"], {}) for row in rows])
     frame = frame.reindex(columns=[*MANIFEST_COLUMNS, *(name for name in frame if name.startswith(ATTRIBUTE))])
     frame = frame.astype({name: "int64" if empty == 0 else object for name, empty in (ROW | FACTS).items()})
-    mark_duplicates(frame, config.near_duplicate_bits)
+    if outlines is not None:
+        place = np.cumsum([not row["problem"] for row in rows]) - 1
+        outlines = outlines.rows(np.maximum(place, 0))
+    mark_duplicates(frame, outlines, config.near_duplicate_agreement)
     frame["shared_patient"] = shared_patients(frame)
     usable = (frame["split"] == "train") & (frame["problem"] == "")
     if not (frame["split"] == "val").any() and usable.any():

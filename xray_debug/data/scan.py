@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from xray_debug.data.duplicates import perceptual_hash
-from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_image
+from xray_debug.data.hashes import perceptual_hash
+from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_image, to_gray8
+from xray_debug.data.likeness import SHAPE, outline, reduced
 
 FACTS = {"width": 0, "height": 0, "bit_depth": 0, "sha256": "", "phash": "", "problem": ""}
 """What is found out about a file, and what stands where nothing is known. `phash` is 16 hex digits."""
 
 
 def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any]:
-    """FACTS of one file, read once and decoded once, whole, so that damage shows.
+    """FACTS of one file and its `outline` (zeros where the image cannot be used), read once and decoded
+    once, whole, so that damage shows.
 
     `problem` is "unreadable: ..." (nothing else is known then) or "blank: ...". With `view` the key `view` holds what
     the model sees, uint8 (S, S), zeros where the image cannot be used.
     """
-    path, unseen = Path(path), {} if view is None else {"view": np.zeros((view.size, view.size), np.uint8)}
+    path, unseen = Path(path), {"outline": np.zeros(SHAPE, np.uint8)}
+    unseen |= {} if view is None else {"view": np.zeros((view.size, view.size), np.uint8)}
     try:
         content = file_content(path)
         header, pixels = image_header(path, content), read_image(path, content)
@@ -32,8 +35,9 @@ def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any
              "sha256": sha256(content).hexdigest()}  # fmt: skip
     if pixels.min() == pixels.max():
         return FACTS | unseen | known | {"problem": f"blank: every pixel is {pixels.min()}"}
-    seen = {} if view is None else {"view": view.apply(pixels)}
-    return FACTS | seen | known | {"phash": f"{perceptual_hash(pixels):016x}"}
+    small = reduced(to_gray8(pixels))
+    seen = {"outline": outline(small)} | ({} if view is None else {"view": view.apply(pixels)})
+    return FACTS | seen | known | {"phash": f"{perceptual_hash(small):016x}"}
 
 
 class ScanWorker:

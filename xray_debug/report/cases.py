@@ -17,7 +17,9 @@ import torch
 from xray_debug.audit.frames import composite, ranks, top_share
 from xray_debug.cleaning.erase import erase
 from xray_debug.data.boxes import as_boxes, clip_boxes
-from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
+from xray_debug.data.images import ImageError, ModelView, to_gray8
+from xray_debug.data.unchanged import read_known
+from xray_debug.data.view import grey_window
 from xray_debug.report.inputs import RunFiles
 from xray_debug.report.strips import case_figure
 from xray_debug.run.store import OUTPUTS
@@ -85,7 +87,7 @@ def _sentences(value) -> str:
 
 def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | None]], list]:
     """The pictures of one case with their probabilities, and its boxes in image pixels."""
-    image = read_image(_file_of(run, row["image_id"]))
+    image = read_known(*_file_of(run, row["image_id"]))
     height, width = image.shape[:2]
     boxes = clip_boxes(run.boxes.get(row["image_id"], as_boxes([])), height, width)
     view = ModelView.from_config(run.config.train.view)
@@ -113,7 +115,7 @@ def _text_panels(run: RunFiles, row: pd.Series, image, seen, base, boxes, view: 
         return []
     removed, region, _ = erase(image, visible, run.config.clean, known=run.patch(row["image_id"]))
     alone = composite(seen, base, view.mask_to_view(region))
-    cleaned = _panel(row, view.apply(removed), "cleaned", "p_text_inpainted")
+    cleaned = _panel(row, view.apply(removed, grey_window(image)), "cleaned", "p_text_inpainted")
     return [_panel(row, alone, "text only", "p_text_only"), cleaned]
 
 
@@ -125,14 +127,14 @@ def _panel(row: pd.Series, image: np.ndarray, title: str, column: str | None, bo
     return Panel(pixels, title, caption, boxes), value
 
 
-def _file_of(run: RunFiles, image_id: str) -> Path:
-    """The original file, which must lie inside the dataset."""
+def _file_of(run: RunFiles, image_id: str) -> tuple[Path, str]:
+    """The original file, which must lie inside the dataset, and the sha256 that prepare found."""
     if run.usable is None:
         raise ValueError(f"{image_id}: the manifest is not known")
     rows = run.usable[run.usable["image_id"] == image_id]
     if not len(rows):
         raise ValueError(f"{image_id}: not in the manifest")
-    return run.store.image_file(rows["path"].iloc[0])
+    return run.store.image_file(rows["path"].iloc[0]), str(rows["sha256"].iloc[0] or "") if "sha256" in rows else ""
 
 
 def _shrunk(gray: np.ndarray) -> tuple[np.ndarray, float]:

@@ -11,7 +11,7 @@ import ast
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -132,32 +132,46 @@ def file_digest(path: str | Path) -> str:
 
 
 def contents_digest(paths: Iterable[Path]) -> str:
-    """Names and bytes of files and of everything in folders; for results, which are read anyway."""
+    """Names and bytes of files and of everything in folders, links followed; for results, which are read anyway."""
     rows = []
     for path in paths:
-        found = path.rglob("*") if path.is_dir() else [path]
-        files = sorted(file for file in found if file.is_file() and not file.name.startswith(".tmp-"))
-        rows += [(file.relative_to(path.parent).as_posix(), file_digest(file)) for file in files]
+        for file, again in _files_below(path) if path.is_dir() else [(path, None)]:
+            name = file.relative_to(path.parent).as_posix()
+            if again is not None:
+                rows.append((name, f"same folder as {again.relative_to(path.parent).as_posix()}"))
+            elif file.is_file() and not file.name.startswith(".tmp-"):
+                rows.append((name, file_digest(file)))
     return digest(sorted(rows))
 
 
 def folder_digest(root: Path) -> str:
     """Names, sizes and times of all files below `root`, links followed: changes when a dataset does, unread."""
-    rows, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above
-            folders.clear()
+    rows = []
+    for path, again in _files_below(root):
+        name = path.relative_to(root).as_posix()
+        if again is not None:
+            rows.append((name, again.relative_to(root).as_posix(), 0))
             continue
-        seen.add(real)
-        for name in names:
-            path = Path(folder, name)
-            try:
-                facts = path.stat()
-            except OSError:
-                continue
-            rows.append((path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns))
-    return digest(sorted(rows))
+        try:
+            facts = path.stat()
+        except OSError:  # a link to nothing
+            continue
+        rows.append((name, facts.st_size, facts.st_mtime_ns))
+    return digest(sorted(rows, key=str))
+
+
+def _files_below(root: Path) -> Iterator[tuple[Path, Path | None]]:
+    """(file, None) of all files below `root` in a fixed order, links followed; (folder, where it was seen before) for
+    folders that are another name of one seen already, which are not entered again: links may form loops."""
+    seen: dict[str, Path] = {}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders.sort()
+        first = seen.setdefault(os.path.realpath(folder), Path(folder))
+        if first != Path(folder):
+            folders.clear()
+            yield Path(folder), first
+            continue
+        yield from ((Path(folder, name), None) for name in sorted(names))
 
 
 # ---------------------------------------------------------------------------------------------------- options

@@ -40,7 +40,7 @@ def run(context: Context) -> None:
 
     config, store = context.config.detect, context.store
     frame, root = store.manifest(), store.dataset_root()
-    table = frame[["image_id"]].assign(file=[str(root / path) for path in frame["path"]])
+    table = frame[["image_id", "sha256"]].assign(file=[str(root / path) for path in frame["path"]])
     decided = context.scratch / "options.json"  # what depends on the machine is decided once for all workers
     context.scratch.mkdir(parents=True, exist_ok=True)
     with FileLock(decided.with_suffix(".lock")):  # parts may begin at the same moment

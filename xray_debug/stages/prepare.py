@@ -48,9 +48,12 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
 
 
 def run(context: Context) -> None:
+    from xray_debug.data.check import unusable
     from xray_debug.data.formats import read_rows
+    from xray_debug.data.likeness import SHAPE
     from xray_debug.data.manifest import finish_manifest
     from xray_debug.data.scan import ScanWorker
+    from xray_debug.data.views import Views
 
     config, store = context.config, context.store
     settings = config.prepare.model_copy(deep=True)
@@ -68,14 +71,16 @@ def run(context: Context) -> None:
     table = pd.DataFrame(todo, columns=["image_id", "path"])
     parts = context.engine.run(
         worker, TableRows(table), store.path("views"), "read the dataset", most=MOST,
-        arrays={"view": ((size, size), np.uint8)},
+        arrays={"view": ((size, size), np.uint8), "outline": (SHAPE, np.uint8)},
     )  # fmt: skip
     facts = parts.table()
-    frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed)
+    outlines = Views(parts.arrays("outline")) if todo else None
+    frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed, outlines)
     place = {row["image_id"]: index for index, row in enumerate(todo)}
     frame["view_index"] = [place.get(name, -1) for name in frame["image_id"]]
-    if not (frame["problem"] == "").any():
-        raise RunError(f"{root}: none of the {len(frame)} listed images can be used; see xray-debug check {root}")
+    if faults := unusable(frame):
+        more = f" (and {len(faults) - 1} more; xray-debug check names all)" if len(faults) > 1 else ""
+        raise RunError(f"{root}: {faults[0]}{more}")
     store.write_table("manifest", frame)
     context.facts["images"] = len(frame)
     context.say(f"{len(frame)} images listed, {int((frame['problem'] != '').sum())} set aside")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from xray_debug.data.images import read_image
+from xray_debug.data.unchanged import read_known
 from xray_debug.text.detectors import Detector, load_detector
 
 COLUMNS = {"image_id": "object", "kind": "object", "x0": "int64", "y0": "int64", "x1": "int64", "y1": "int64",
@@ -23,7 +23,7 @@ class DetectWorker:
 
     `batch_size`: images decoded and handed to the detector at once, which bounds memory and changes no result.
     `options` should come from `resolved_options`, so that every worker of a run reads alike. A file that cannot be
-    read, or read in, raises ValueError naming it.
+    read, or read in, or whose bytes have another sha256 than the row's `sha256` (if any), raises ValueError naming it.
     """
 
     detector: str = "craft-lite"
@@ -44,7 +44,7 @@ class DetectWorker:
         return [result for start in starts for result in self._batch(rows[start:start + self.batch_size])]
 
     def _batch(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        images = [read_image(row["file"]) for row in rows]
+        images = [read_known(row["file"], row.get("sha256", "")) for row in rows]
         try:
             found = self.reader.detect(images)
         except (TypeError, ValueError) as error:

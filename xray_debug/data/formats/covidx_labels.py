@@ -12,6 +12,7 @@ what precedes it is split into patient and file:
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +72,10 @@ def unsafe_name(name: str) -> str:
     """What is wrong with a file name taken from a label file, "" for nothing."""
     if "/" in name or "\\" in name or name in (".", "..") or re.match(r"^[A-Za-z]:", name):
         return f"file name {name!r} leaves the image folder, expected a plain file name"
-    if re.search(r"[\x00-\x1f]", name):
+    if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name):
         return f"file name {name!r} holds a control character"
+    if len(name.encode("utf-8")) > 255:
+        return f"file name {name[:40]!r}... has {len(name.encode('utf-8'))} bytes, expected at most 255"
     return ""
 
 

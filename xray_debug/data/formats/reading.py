@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import pandas as pd
 
 from xray_debug.config import PrepareConfig
 from xray_debug.data.check import Finding, manifest_findings
 from xray_debug.data.formats.base import FORMATS, Format, LayoutError
+from xray_debug.data.likeness import SHAPE
 from xray_debug.data.manifest import ROW, finish_manifest, mark_repeated
 from xray_debug.data.scan import ScanWorker
+from xray_debug.data.views import Views
 
 BATCH = 16  # images between two calls of progress at most
 Progress = Callable[[int, int], None]
@@ -52,19 +57,27 @@ def build_manifest(root: str | Path, config: PrepareConfig | None = None, seed: 
                    progress: Progress | None = None) -> pd.DataFrame:  # fmt: skip
     """The manifest (see finish_manifest) of a dataset folder, all in this thread. LayoutError as read_rows."""
     rows = read_rows(root, config)
-    return finish_manifest(rows, _scan(Path(root), rows, progress), config, seed)
+    with tempfile.TemporaryFile() as file:
+        facts, outlines = _scan(Path(root), rows, progress, file)
+        return finish_manifest(rows, facts, config, seed, outlines)
 
 
-def _scan(root: Path, rows: list[dict], progress: Progress | None) -> list[dict]:
+def _scan(root: Path, rows: list[dict], progress: Progress | None, file: IO[bytes]) -> tuple[list[dict], Views | None]:
+    """The facts of the rows that can be used, and their outlines, which are kept in `file`."""
     todo, facts = [row for row in rows if not row["problem"]], []
+    if not todo:
+        return [], None
+    kept = np.memmap(file, np.uint8, "w+", shape=(len(todo), *SHAPE))
     worker = ScanWorker(root)
     worker.open()
     for start in range(0, len(todo), BATCH):
         batch = todo[start : start + BATCH]
-        facts += [{"image_id": row["image_id"]} | found for row, found in zip(batch, worker(batch), strict=True)]
+        for row, found in zip(batch, worker(batch), strict=True):
+            kept[len(facts)] = found.pop("outline")
+            facts.append({"image_id": row["image_id"]} | found)
         if progress:
             progress(len(facts), len(todo))
-    return facts
+    return facts, Views.of(kept)
 
 
 def check_dataset(root: str | Path, config: PrepareConfig | None = None,
