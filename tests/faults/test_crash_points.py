@@ -100,9 +100,9 @@ def test_a_power_cut_while_recovering_is_recovered_from(tmp_path, monkeypatch):
             for name in ("model", "history"):
                 files.write_text(folder / name, "2")
             with monkeypatch.context() as patched:
-                real = os.replace
+                real, place = os.replace, run.path("train")
 
-                def second(source, target, real=real, place=run.path("train")):
+                def second(source, target, real=real, place=place):
                     if Path(target) == place:
                         raise PowerCut
                     return real(source, target)
