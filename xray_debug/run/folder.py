@@ -142,20 +142,23 @@ class Run:
             return folder
         if folder.exists():
             self._check_alone(stage)
-        kept = [] if fresh else _matching(folder, adopts)
         aside = self.path(".work", f"{stage}.begun")
-        shutil.rmtree(aside, ignore_errors=True)
+        if (folder / KEY).exists():  # without it, what is aside is what a kill left of this very change
+            shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(self.scratch(stage), ignore_errors=True)
-        if folder.exists():
+        if aside.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        elif folder.exists():
             os.replace(folder, aside)
-        folder.mkdir(parents=True)
+        kept = [] if fresh else _matching(aside, adopts)
+        folder.mkdir(parents=True, exist_ok=True)
         if not fresh and self.record(stage) is not None:  # what is whole goes before what was begun
             for path in _matching(self.path(stage), adopts):
                 _adopt(path, folder / path.relative_to(self.path(stage)))
         for path in kept:
-            _adopt(aside / path.relative_to(folder), folder / path.relative_to(folder))
-        shutil.rmtree(aside, ignore_errors=True)
+            _adopt(path, folder / path.relative_to(aside))
         write_json(folder / KEY, {"fingerprint": fingerprint.key, "seconds": 0.0})
+        shutil.rmtree(aside, ignore_errors=True)
         return folder
 
     def _check_alone(self, stage: str) -> None:
