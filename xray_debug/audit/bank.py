@@ -16,7 +16,7 @@ import pandas as pd
 from xray_debug.audit.checks import all_checks
 from xray_debug.audit.swaps import Donor, Piece, make_donor
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.images import read_image
+from xray_debug.data.images import read_film
 from xray_debug.data.view import ModelView
 from xray_debug.stats.seeds import seed_of
 
@@ -62,8 +62,9 @@ class BankWorker:
         return [self._donor(row) for row in rows]
 
     def _donor(self, row: dict[str, Any]) -> dict[str, Any]:
-        donor = make_donor(row["image_id"], row["label"], read_image(row["file"]), row["boxes"], self.viewer,
-                           self.options, seed_of(self.seed, row["image_id"], "donor"))
+        image, window = read_film(row["file"])
+        donor = make_donor(row["image_id"], row["label"], image, row["boxes"], self.viewer, self.options,
+                           seed_of(self.seed, row["image_id"], "donor"), window)
         return {"image_id": row["image_id"], **(_EMPTY if donor is None else as_row(donor))}
 
 

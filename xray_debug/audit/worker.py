@@ -12,7 +12,7 @@ from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
 from xray_debug.audit.measures import Outcomes, salient_measures
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.images import read_image
+from xray_debug.data.images import read_film
 from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import probabilities
 
@@ -62,10 +62,10 @@ class AuditWorker:
 
     def audit(self, row: Row) -> Row:
         """One image: its frames as one batch through the model, and what the checks make of the answers."""
-        boxes = row.get("boxes")
+        boxes, (image, window) = row.get("boxes"), read_film(row["file"])
         case = prepare_case(
-            row["image_id"], row["label"], read_image(row["file"]), () if boxes is None else boxes, self.model.view,
-            self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), bank=self.bank,
+            row["image_id"], row["label"], image, () if boxes is None else boxes, self.model.view,
+            self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), window, bank=self.bank,
             saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
             insertion=_number(row.get("insertion")),
         )  # fmt: skip

@@ -18,12 +18,14 @@ from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.files import copy_file, file_sha256
 from xray_debug.data.images import (
+    Film,
+    GreyWindow,
     ImageError,
     ImageHeader,
     ModelView,
     file_content,
     image_header,
-    read_image,
+    read_film,
     to_gray8,
     write_image,
 )
@@ -72,23 +74,25 @@ class CleanWorker:
         if not len(row["boxes"]):
             return self._as_it_was(row)
         content = file_content(row["path"])
-        image, boxes = read_image(row["path"], content), as_boxes(row["boxes"])
+        film, boxes = read_film(row["path"], content), as_boxes(row["boxes"])
+        image = film.pixels
         try:
             cleaned, region = self._erased(image, boxes, row.get("patch"))
             if not region.any():
-                return self._as_it_was(row, image)
-            cleaned = self._write(self.out, row, cleaned)
+                return self._as_it_was(row, film)
+            cleaned = self._write(self.out, row, cleaned, film.window)
         except ValueError as error:  # a box over the whole image, or 16 bits under a name of JPEG: kept, and named
-            return self._as_it_was(row, image, f"{row['image_id']}: {error}")
+            return self._as_it_was(row, film, f"{row['image_id']}: {error}")
         note = _note(row, image_header(row["path"], content), image, cleaned, region)
-        return self._changed(row, image, boxes, cleaned, region, note)
+        return self._changed(row, film, boxes, cleaned, region, note)
 
     def _erased(self, image: np.ndarray, boxes: np.ndarray, patch: bytes | None) -> tuple[np.ndarray, np.ndarray]:
         return erase(image, boxes, self.config, patch)[:2] if patch else clean_image(image, boxes, self.config)
 
-    def _changed(self, row: dict, image, boxes, cleaned, region, note: str) -> dict:
+    def _changed(self, row: dict, film: Film, boxes, cleaned, region, note: str) -> dict:
+        image, window = film
         result = UNCHANGED | {
-            "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned),
+            "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned, window),
             "control_view": None, "boxes": json.dumps(boxes.tolist()), "origin": row["origin"],
             "original_sha256": row["sha256"] or file_sha256(row["path"]),
             "cleaned_sha256": file_sha256(self._target(self.out, row, row["file"])), "area_share": _share(region),
@@ -96,29 +100,31 @@ class CleanWorker:
         if self.control_out is not None or row["probe"]:
             placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
         if self.control_out is not None:
-            result |= self._control(row, image, placed, moved)
+            result |= self._control(row, film, placed, moved)
         if row["probe"]:
             elsewhere = _readable(row["untouched"])
             result["probe"] = probe_features(
-                cleaned, region, boxes, placed, moved, elsewhere, self.config, (self.seed, row["image_id"])
+                cleaned, region, boxes, placed, moved, None if elsewhere is None else elsewhere.pixels, self.config,
+                (self.seed, row["image_id"]), window, None if elsewhere is None else elsewhere.window,
             )
         if row["read_again"] and self.reader is not None:
-            result["residual"], failed = self._count(cleaned)
+            result["residual"], failed = self._count(cleaned, window)
             note = "; ".join(filter(None, (note, failed)))
         return result | {"note": note}
 
-    def _control(self, row: dict, image: np.ndarray, placed: np.ndarray, moved: np.ndarray) -> dict:
+    def _control(self, row: dict, film: Film, placed: np.ndarray, moved: np.ndarray) -> dict:
         """The same boxes erased in text-free places, under the cleaned image's name."""
+        image, window = film
         if moved.any() or row["file"] != row["image_id"]:
             control = inpaint_region(image, moved, self.config.radius, self.config.method, placed)
-            control = self._write(self.control_out, row, control)
+            control = self._write(self.control_out, row, control, window)
         else:  # no free place: the original is its own control
             control = image
             copy_file(row["path"], self._target(self.control_out, row, row["file"]))
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
-                "control_area_share": _share(moved), "control_view": self._seen(control)}  # fmt: skip
+                "control_area_share": _share(moved), "control_view": self._seen(control, window)}  # fmt: skip
 
-    def _as_it_was(self, row: dict, image: np.ndarray | None = None, failed: str = "") -> dict:
+    def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
         """A copy of the original under its own name, in both datasets; its view is the one that came with the row."""
         outs = [out for out in (self.out, self.control_out) if out is not None]
         for out in outs:
@@ -127,7 +133,7 @@ class CleanWorker:
         if self.view is not None:
             view = row.get("view")
             if view is None:
-                view = self.view.apply(read_image(row["path"]) if image is None else image)
+                view = self.view.apply(*(read_film(row["path"]) if film is None else film))
         control = self.control_out is not None
         return UNCHANGED | {
             "file": row["image_id"], "control_file": row["image_id"] if control else "", "failed": failed,
@@ -139,27 +145,27 @@ class CleanWorker:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
-    def _write(self, out: str, row: dict, pixels: np.ndarray) -> np.ndarray:
+    def _write(self, out: str, row: dict, pixels: np.ndarray, window: GreyWindow) -> np.ndarray:
         """Writes the file and returns the pixels that it holds: others than `pixels` where its format loses."""
         target = self._target(out, row, row["file"])
-        write_image(target, pixels)
-        return read_image(target) if target.suffix.lower() in JPEG_SUFFIXES else pixels
+        write_image(target, pixels, window)
+        return read_film(target).pixels if target.suffix.lower() in JPEG_SUFFIXES else pixels
 
-    def _seen(self, image: np.ndarray) -> np.ndarray | None:
-        return None if self.view is None else self.view.apply(image)
+    def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
+        return None if self.view is None else self.view.apply(image, window)
 
-    def _count(self, cleaned: np.ndarray) -> tuple[int | None, str]:
+    def _count(self, cleaned: np.ndarray, window: GreyWindow) -> tuple[int | None, str]:
         """How many boxes the second reader finds, or why it cannot say: the repair does not depend on it."""
         try:
-            (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned)])
+            (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)])
         except Exception as error:  # of whatever kind: another's reader may raise anything
             return None, f"not read again: {error or type(error).__name__}"
         return len(found), ""
 
 
-def _readable(path: str) -> np.ndarray | None:
+def _readable(path: str) -> Film | None:
     try:
-        return read_image(path) if path else None
+        return read_film(path) if path else None
     except ImageError:  # another image's fault is named where that image is dealt with
         return None
 

@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from xray_debug.data.view import to_gray8
+from xray_debug.data.view import GreyWindow, to_gray8
 
 HASH_BITS = 64
 _ONES = np.array([bin(value).count("1") for value in range(1 << 16)], np.uint8)
 _BLOCK = 1024
 
 
-def perceptual_hash(image: np.ndarray) -> int:
+def perceptual_hash(image: np.ndarray, window: GreyWindow | None = None) -> int:
     """64-bit pHash of a uint8 or uint16 image: signs of its 8 x 8 lowest cosine frequencies against their median."""
-    small = cv2.resize(to_gray8(image), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(to_gray8(image, window), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8].ravel()
     bits = low > np.median(low[1:])  # without the mean brightness
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

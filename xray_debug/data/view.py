@@ -10,28 +10,58 @@ import numpy as np
 from xray_debug.data.boxes import as_boxes
 
 
-def to_gray8(image: np.ndarray) -> np.ndarray:
-    """Any image as grey uint8 (H, W): colour by luma; 16 bits by the window from percentile 0.5 to 99.5.
+@dataclass(frozen=True)
+class GreyWindow:
+    """The pixel values shown as black (0) and white (255). 8-bit pixels are always shown as they are.
 
-    16-bit pixels that never exceed 255 are kept as they are, and so are 8-bit ones.
+    It is taken once, of the film as it came, and every frame made from that film (repaired, blurred, swapped) is seen
+    through it: a window of the frame's own would change the whole picture where a few bright pixels were erased.
     """
+
+    low: float = 0
+    high: float = 255
+
+    @classmethod
+    def of(cls, image: np.ndarray, counted: np.ndarray | None = None) -> GreyWindow:
+        """Of uint16 pixels, percentiles 0.5 and 99.5; 0 and 255 where none exceeds 255, and for uint8.
+
+        `counted`: bool (H, W), the pixels that are of the film (not padding); all without it.
+        """
+        grey = _luma(image)
+        if grey.dtype == np.uint8:
+            return cls()
+        values = grey.ravel() if counted is None or not counted.any() else grey[counted]
+        counts = np.bincount(values, minlength=256)
+        if len(counts) == 256:
+            return cls()
+        share = np.cumsum(counts) / values.size
+        low, high = (int(np.searchsorted(share, level)) for level in (0.005, 0.995))
+        return cls(low, high) if high > low else cls(int(values.min()), int(values.max()))
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 (H, W); TypeError or ValueError for what is no image."""
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"expected uint8 or uint16 pixels, got {image.dtype}")
-    if image.ndim == 3 and image.shape[2] == 3:
+    if image.ndim == 3 and image.shape[2] == 3 and image.size:
         image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"expected an image (H, W) or (H, W, 3), got shape {image.shape}")
+    return image
+
+
+def to_gray8(image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
+    """Any image as grey uint8 (H, W): colour by luma; 16 bits by `window`, the image's own (GreyWindow.of) without it.
+
+    Whoever has altered a film gives the window of the film as it came.
+    """
+    image = _luma(image)
     if image.dtype == np.uint8:
         return image
-    counts = np.bincount(image.ravel(), minlength=256)
-    if len(counts) == 256:
-        return image.astype(np.uint8)
-    share = np.cumsum(counts) / image.size
-    low, high = (int(np.searchsorted(share, level)) for level in (0.005, 0.995))
-    if high <= low:
-        low, high = int(image.min()), int(image.max())
-    table = (np.arange(65536, dtype=np.float64) - low) * (255.0 / max(high - low, 1))
+    window = GreyWindow.of(image) if window is None else window
+    span = window.high - window.low
+    table = (np.arange(65536, dtype=np.float64) - window.low) * (255.0 / (span if span > 0 else 1))
     return np.round(table.clip(0, 255)).astype(np.uint8)[image]
 
 
@@ -79,9 +109,12 @@ class ModelView:
                ((self.crop_left, width), (self.crop_top, height), (self.crop_right, width), (self.crop_bottom, height))]
         return cut[0], cut[1], width - cut[2], height - cut[3]
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """uint8 or uint16 (H, W) or (H, W, 3) -> uint8 (size, size); value / 255 is the model's input."""
-        gray = to_gray8(image)
+    def apply(self, image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
+        """uint8 or uint16 (H, W) or (H, W, 3) -> uint8 (size, size); value / 255 is the model's input.
+
+        `window`: of the film that `image` was made from, as in to_gray8.
+        """
+        gray = to_gray8(image, window)
         x0, y0, x1, y1 = self.window(*gray.shape)
         return np.ascontiguousarray(_resize(gray[y0:y1, x0:x1], self.size, self.size))
 

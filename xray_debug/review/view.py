@@ -14,7 +14,7 @@ import pandas as pd
 
 from xray_debug.config import ConfigError, load_config
 from xray_debug.data.boxes import clip_boxes
-from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
+from xray_debug.data.images import ImageError, ModelView, read_film
 from xray_debug.run.store import Store, StoreError
 
 HEAT_COLOURS = cv2.COLORMAP_TURBO
@@ -56,7 +56,7 @@ class RunView:
             file = self.store.image_file(self.manifest.loc[image_id, "path"])
         except StoreError as error:
             raise ViewError(f"{image_id}: {error}") from error
-        return to_gray8(read_image(file))
+        return read_film(file).gray
 
     def saliency(self, image_id: str) -> np.ndarray | None:
         """The case's saliency map (m, m), 1 = most salient; None where it was not explained or cannot be read."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from xray_debug.data.images import read_image
+from xray_debug.data.images import read_film
 from xray_debug.text.detectors import Detector, load_detector
 
 COLUMNS = {"image_id": "object", "kind": "object", "x0": "int64", "y0": "int64", "x1": "int64", "y1": "int64",
@@ -44,7 +45,8 @@ class DetectWorker:
         return [result for start in starts for result in self._batch(rows[start:start + self.batch_size])]
 
     def _batch(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        images = [read_image(row["file"]) for row in rows]
+        images = [film.pixels if film.pixels.dtype == np.uint8 else film.gray for film in
+                  (read_film(row["file"]) for row in rows)]  # a reader sees what the model sees
         try:
             found = self.reader.detect(images)
         except (TypeError, ValueError) as error:
