@@ -17,7 +17,7 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
-from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_film, read_image, write_image
 from xray_debug.run.engine import Engine, TableRows
 
 VIEW = {"size": 24, "crop_top": 0.1}
@@ -48,7 +48,7 @@ def planned(data, config=SETTINGS, **options) -> list[dict]:
 def reads(monkeypatch):
     """Names of the files that are decoded."""
     names = []
-    monkeypatch.setattr(module, "read_image", lambda path, *more: (names.append(str(path)), read_image(path, *more))[1])
+    monkeypatch.setattr(module, "read_film", lambda path, *more: (names.append(str(path)), read_film(path, *more))[1])
     return names
 
 
@@ -84,16 +84,17 @@ def test_files_and_views_hold_what_is_to_be_erased(data, tmp_path):
         if not result["changed"]:
             assert row["image_id"] in ("b.png", "e.png")
             continue
-        image = read_image(row["path"])
+        image, window = read_film(row["path"])
         cleaned, region = clean_image(image, [BOX], SETTINGS)
         placed, moved = moved_region(image, [BOX], SETTINGS, image_seed(3, row["image_id"]))
         control = inpaint_region(image, moved, SETTINGS.radius, SETTINGS.method)
         for folder, key, expected in (("out", "", cleaned), ("control", "control_", control)):
             file = tmp_path / folder / row["folder"] / result[f"{key}file"]
-            found = read_image(file)
+            found, kept = read_film(file)
+            assert kept == window  # whoever reads the file sees it as it is seen here
             assert (found.dtype, found.shape) == (image.dtype, image.shape)
             np.testing.assert_array_equal(found, expected)
-            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected))
+            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected, window))
         assert result["cleaned_sha256"] == sha256(tmp_path / "out" / row["folder"] / result["file"])
         assert json.loads(result["boxes"]) == [list(BOX)] and json.loads(result["control_boxes"]) == placed.tolist()
         assert (result["area_share"], result["control_area_share"]) == (region.mean(), moved.mean())
@@ -236,11 +237,11 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     by_engine(1, root, manifest, boxes, tmp_path / "whole")
     written = []
 
-    def dies(path, image):
+    def dies(path, image, window=None):
         if len(written) == 12:
             raise MemoryError
         written.append(path)
-        write_image(path, image)
+        write_image(path, image, window)
 
     monkeypatch.setattr(module, "write_image", dies)
     with pytest.raises(MemoryError):

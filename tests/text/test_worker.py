@@ -45,8 +45,8 @@ def test_rows_come_back_in_order_whatever_the_batches(rows):
 
 
 def test_each_file_is_decoded_once(rows, monkeypatch):
-    read, decoded = module.read_image, []
-    monkeypatch.setattr(module, "read_image", lambda path: decoded.append(path) or read(path))
+    read, decoded = module.read_film, []
+    monkeypatch.setattr(module, "read_film", lambda path: decoded.append(path) or read(path))
     DetectWorker("fixed", batch_size=2, reader=Fixed())(rows)
     assert decoded == [row["file"] for row in rows]
 

@@ -60,6 +60,8 @@ def _lies_on_its_side(path: Path, image: Image.Image, content: bytes) -> bool:
 
     In a PNG it may come after the pixels, and Pillow decodes them to get there: only where there is a sign of it.
     """
+    if image.format == "TIFF":
+        return False  # Pillow gives the size as shown
     if image.format == "PNG" and not any(sign in content for sign in _EXIF_IN_PNG):
         return False
     try:

@@ -39,6 +39,8 @@ def dicom_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | Non
         stored = data.pixel_array
         if data.PhotometricInterpretation == "PALETTE COLOR":
             stored = apply_color_lut(stored, data)
+        if stored.ndim == 3 and stored.itemsize > 2:
+            raise ImageError(f"{path}: {8 * stored.itemsize}-bit colour, expected 8 or 16 bits")
         if stored.ndim == 3:  # colour: pydicom has made it RGB already
             return stored.astype(np.uint8 if stored.itemsize == 1 else np.uint16), None
         return _grey(path, data, stored)
