@@ -248,7 +248,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         by_engine(1, root, manifest, boxes, tmp_path / "out")
     assert not (tmp_path / "out/dataset/train_COVIDx.txt").exists()
     again = []
-    monkeypatch.setattr(module, "write_image", lambda path, image: (again.append(path), write_image(path, image)))
+    monkeypatch.setattr(module, "write_image",
+                        lambda path, *more: (again.append(path), write_image(path, *more)))
     by_engine(1, root, manifest, boxes, tmp_path / "out")
     whole, found = files(tmp_path / "whole"), files(tmp_path / "out")
     assert len(again) < 24 and len(again) + len(written) >= 24  # the parts that were finished stay

@@ -75,7 +75,8 @@ def read_image(path: str | Path, content: bytes | None = None) -> np.ndarray:
 
     PNG, JPEG, TIFF, DICOM and what else Pillow decodes. 1-bit becomes 0/255; a grey palette becomes grey; transparency
     is laid on black; CMYK becomes RGB; EXIF rotation is applied; float pixels are scaled to 16 bits over their range;
-    of several pages the first is read. DICOM: as a radiologist sees it (dicom_film). ImageError: missing, empty, truncated, not an image, or more than 100 million pixels.
+    of several pages the first is read. DICOM: as a radiologist sees it (dicom_film).
+    ImageError: missing, empty, truncated, not an image, or more than 100 million pixels.
     """
     return read_film(path, content).pixels
 
