@@ -18,6 +18,7 @@ from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
 from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.view import grey_window
 from xray_debug.run.engine import Engine, TableRows
 
 VIEW = {"size": 24, "crop_top": 0.1}
@@ -93,7 +94,7 @@ def test_files_and_views_hold_what_is_to_be_erased(data, tmp_path):
             found = read_image(file)
             assert (found.dtype, found.shape) == (image.dtype, image.shape)
             np.testing.assert_array_equal(found, expected)
-            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected))
+            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected, grey_window(image)))
         assert result["cleaned_sha256"] == sha256(tmp_path / "out" / row["folder"] / result["file"])
         assert json.loads(result["boxes"]) == [list(BOX)] and json.loads(result["control_boxes"]) == placed.tolist()
         assert (result["area_share"], result["control_area_share"]) == (region.mean(), moved.mean())
@@ -260,3 +261,20 @@ def test_a_reader_is_made_where_the_work_is_done(tmp_path):
     assert calls == []
     worker.open()
     assert calls == [1]
+
+
+def test_sixteen_bits_are_seen_through_the_window_of_the_original(tmp_path):
+    """Bright ink sets the film's window; without it a window of its own would show the same tissue brighter."""
+    rng, view = np.random.default_rng(4), {"size": 60}
+    image = (2000 + rng.normal(0, 200, (60, 60))).astype(np.uint16)
+    image[4:12, 40:56] = 60000
+    write_image(tmp_path / "a.png", image)
+    box = [(40, 4, 56, 12)]
+    row = {"image_id": "a.png", "file": "a.png", "folder": "test", "path": str(tmp_path / "a.png"), "boxes": box,
+           "origin": "detector", "sha256": "", "read_again": True, "probe": False, "untouched": ""}  # fmt: skip
+    (result,) = opened(tmp_path, reader=BrightSpots, view=view)([row])
+    original = ModelView(60).apply(image)
+    _, region = clean_image(image, box, SETTINGS)
+    assert np.array_equal(result["view"][~region], original[~region]) and result["residual"] == 0
+    control = read_image(tmp_path / "control" / "test" / "a.png")
+    assert np.array_equal(result["control_view"][control == image], original[control == image])

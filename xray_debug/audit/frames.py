@@ -76,7 +76,7 @@ class Case:
     @cached_property
     def text_free_gray(self) -> np.ndarray:
         """The whole image without its text, uint8 (H, W)."""
-        return to_gray8(self.text.original)
+        return to_gray8(self.text.original, self.remover.window)
 
     def seed_for(self, *what) -> int:
         """A seed for one use in this case, whatever its neighbours."""

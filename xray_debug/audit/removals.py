@@ -13,7 +13,7 @@ import numpy as np
 from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.fills import FILLS, Fills
 from xray_debug.config import CleanConfig
-from xray_debug.data.view import ModelView
+from xray_debug.data.view import ModelView, grey_window
 
 REMOVALS = ("inpainted", *FILLS)  # ways in which text and its controls are taken away
 
@@ -40,10 +40,14 @@ class Removed:
 
 
 class Remover:
-    """Removes boxes from one image, first its text, then controls; `view`: (S, S) float32, what the model sees."""
+    """Removes boxes from one image, first its text, then controls; `view`: (S, S) float32, what the model sees.
+
+    `window`: the image's grey window, through which it is seen also without its boxes.
+    """
 
     def __init__(self, original: np.ndarray, view: np.ndarray, viewer: ModelView, clean: CleanConfig):
         self.original, self.view, self.viewer, self.clean = original, view, viewer, clean
+        self.window = grey_window(original)
         self.fills = Fills(view, np.zeros_like(view))
 
     def text(self, boxes: np.ndarray, known: bytes | None = None) -> Removed:
@@ -60,4 +64,4 @@ class Remover:
         return Removed(mask, inpainted, self._views(inpainted, mask))
 
     def _views(self, inpainted: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-        return {"inpainted": as_input(self.viewer.apply(inpainted)), **self.fills.of(mask)}
+        return {"inpainted": as_input(self.viewer.apply(inpainted, self.window)), **self.fills.of(mask)}

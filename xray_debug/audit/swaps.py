@@ -17,7 +17,7 @@ from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.inpainting import growth
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import clip_boxes, dilate_boxes
-from xray_debug.data.view import ModelView, to_gray8
+from xray_debug.data.view import ModelView, grey_window, to_gray8
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,16 @@ def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: Mode
     places = [p for p in place_controls(visible, text, viewer, height, width, seed, 1) if len(p) == len(visible)]
     if not places:
         return None
-    gray = to_gray8(image).astype(np.float32)
+    window = grey_window(image)
+    gray = to_gray8(image, window).astype(np.float32)
     erased, _, patch = erase(image, text, clean)
     elsewhere, _ = clean_image(image, places[0], clean)
-    return Donor(image_id, label, height, width, _pieces(gray - to_gray8(erased), visible, visible, clean),
-                 _pieces(gray - to_gray8(elsewhere), places[0], visible, clean), patch)
+    return Donor(image_id, label, height, width, _pieces(gray - to_gray8(erased, window), visible, visible, clean),
+                 _pieces(gray - to_gray8(elsewhere, window), places[0], visible, clean), patch)
 
 
-def paste(image: np.ndarray, donor: Donor, pieces: Sequence[Piece]) -> np.ndarray:
-    """`image` in grey 8 bits with the pieces added at their places, scaled as the image's height is to the donor's."""
-    gray = to_gray8(image)
+def paste(gray: np.ndarray, donor: Donor, pieces: Sequence[Piece]) -> np.ndarray:
+    """`gray`, uint8 (H, W), with the pieces added at their places, scaled as its height is to the donor's."""
     height, width = gray.shape
     scale, patches = height / donor.height, []
     for piece in pieces:

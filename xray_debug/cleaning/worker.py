@@ -27,6 +27,7 @@ from xray_debug.data.images import (
     to_gray8,
     write_image,
 )
+from xray_debug.data.view import GreyWindow, grey_window
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
              "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "residual": None,
@@ -87,8 +88,9 @@ class CleanWorker:
         return erase(image, boxes, self.config, patch)[:2] if patch else clean_image(image, boxes, self.config)
 
     def _changed(self, row: dict, image, boxes, cleaned, region, note: str) -> dict:
+        window = grey_window(image)  # what is made of the film is seen through the film's own
         result = UNCHANGED | {
-            "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned),
+            "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned, window),
             "control_view": None, "boxes": json.dumps(boxes.tolist()), "origin": row["origin"],
             "original_sha256": row["sha256"] or file_sha256(row["path"]),
             "cleaned_sha256": file_sha256(self._target(self.out, row, row["file"])), "area_share": _share(region),
@@ -96,18 +98,20 @@ class CleanWorker:
         if self.control_out is not None or row["probe"]:
             placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
         if self.control_out is not None:
-            result |= self._control(row, image, placed, moved)
+            result |= self._control(row, image, placed, moved, window)
         if row["probe"]:
             elsewhere = _readable(row["untouched"])
             result["probe"] = probe_features(
-                cleaned, region, boxes, placed, moved, elsewhere, self.config, (self.seed, row["image_id"])
+                cleaned, region, boxes, placed, moved, elsewhere, self.config, (self.seed, row["image_id"]),
+                window,
             )
         if row["read_again"] and self.reader is not None:
-            result["residual"], failed = self._count(cleaned)
+            shown = cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)
+            result["residual"], failed = self._count(shown)
             note = "; ".join(filter(None, (note, failed)))
         return result | {"note": note}
 
-    def _control(self, row: dict, image: np.ndarray, placed: np.ndarray, moved: np.ndarray) -> dict:
+    def _control(self, row: dict, image: np.ndarray, placed: np.ndarray, moved: np.ndarray, window: GreyWindow) -> dict:
         """The same boxes erased in text-free places, under the cleaned image's name."""
         if moved.any() or row["file"] != row["image_id"]:
             control = inpaint_region(image, moved, self.config.radius, self.config.method, placed)
@@ -116,7 +120,7 @@ class CleanWorker:
             control = image
             copy_file(row["path"], self._target(self.control_out, row, row["file"]))
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
-                "control_area_share": _share(moved), "control_view": self._seen(control)}  # fmt: skip
+                "control_area_share": _share(moved), "control_view": self._seen(control, window)}  # fmt: skip
 
     def _as_it_was(self, row: dict, image: np.ndarray | None = None, failed: str = "") -> dict:
         """A copy of the original under its own name, in both datasets; its view is the one that came with the row."""
@@ -145,13 +149,13 @@ class CleanWorker:
         write_image(target, pixels)
         return read_image(target) if target.suffix.lower() in JPEG_SUFFIXES else pixels
 
-    def _seen(self, image: np.ndarray) -> np.ndarray | None:
-        return None if self.view is None else self.view.apply(image)
+    def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
+        return None if self.view is None else self.view.apply(image, window)
 
     def _count(self, cleaned: np.ndarray) -> tuple[int | None, str]:
         """How many boxes the second reader finds, or why it cannot say: the repair does not depend on it."""
         try:
-            (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned)])
+            (found,) = self.reader.detect([cleaned])
         except Exception as error:  # of whatever kind: another's reader may raise anything
             return None, f"not read again: {error or type(error).__name__}"
         return len(found), ""

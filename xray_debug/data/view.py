@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,11 +11,42 @@ import numpy as np
 from xray_debug.data.boxes import as_boxes
 
 
-def to_gray8(image: np.ndarray) -> np.ndarray:
-    """Any image as grey uint8 (H, W): colour by luma; 16 bits by the window from percentile 0.5 to 99.5.
+class GreyWindow(NamedTuple):
+    """Stored values of 16 bits that are shown as black (and all below) and as white (and all above)."""
 
-    16-bit pixels that never exceed 255 are kept as they are, and so are 8-bit ones.
+    low: int
+    high: int
+
+
+IDENTITY = GreyWindow(0, 255)  # values shown as they are
+
+
+def grey_window(image: np.ndarray) -> GreyWindow:
+    """The window an image is seen through: percentiles 0.5 to 99.5 of 16 bits, IDENTITY where none exceeds 255.
+
+    It belongs to the film. Whatever is made of the film (repaired, blurred, with a marker pasted in) is seen through
+    the film's own window: in one of its own, erasing bright ink would brighten the lungs.
     """
+    return _window(_grey(image))
+
+
+def to_gray8(image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
+    """Any image as grey uint8 (H, W): colour by luma, 8 bits as they are, 16 bits through `window`.
+
+    `window`: of the film that the image was made of; None for a film as it was read, which has its own.
+    """
+    image = _grey(image)
+    if image.dtype == np.uint8:
+        return image
+    low, high = _window(image) if window is None else window
+    if (low, high) == IDENTITY:
+        return np.minimum(image, 255).astype(np.uint8)
+    table = (np.arange(65536, dtype=np.float64) - low) * (255.0 / max(high - low, 1))
+    return np.round(table.clip(0, 255)).astype(np.uint8)[image]
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W), uint8 or uint16."""
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"expected uint8 or uint16 pixels, got {image.dtype}")
@@ -22,17 +54,18 @@ def to_gray8(image: np.ndarray) -> np.ndarray:
         image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"expected an image (H, W) or (H, W, 3), got shape {image.shape}")
-    if image.dtype == np.uint8:
-        return image
-    counts = np.bincount(image.ravel(), minlength=256)
+    return image
+
+
+def _window(gray: np.ndarray) -> GreyWindow:
+    if gray.dtype == np.uint8:
+        return IDENTITY
+    counts = np.bincount(gray.ravel(), minlength=256)
     if len(counts) == 256:
-        return image.astype(np.uint8)
-    share = np.cumsum(counts) / image.size
+        return IDENTITY
+    share = np.cumsum(counts) / gray.size
     low, high = (int(np.searchsorted(share, level)) for level in (0.005, 0.995))
-    if high <= low:
-        low, high = int(image.min()), int(image.max())
-    table = (np.arange(65536, dtype=np.float64) - low) * (255.0 / max(high - low, 1))
-    return np.round(table.clip(0, 255)).astype(np.uint8)[image]
+    return GreyWindow(low, high) if high > low else GreyWindow(int(gray.min()), int(gray.max()))
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -79,9 +112,12 @@ class ModelView:
                ((self.crop_left, width), (self.crop_top, height), (self.crop_right, width), (self.crop_bottom, height))]
         return cut[0], cut[1], width - cut[2], height - cut[3]
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """uint8 or uint16 (H, W) or (H, W, 3) -> uint8 (size, size); value / 255 is the model's input."""
-        gray = to_gray8(image)
+    def apply(self, image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
+        """uint8 or uint16 (H, W) or (H, W, 3) -> uint8 (size, size); value / 255 is the model's input.
+
+        `window`: as in `to_gray8`.
+        """
+        gray = to_gray8(image, window)
         x0, y0, x1, y1 = self.window(*gray.shape)
         return np.ascontiguousarray(_resize(gray[y0:y1, x0:x1], self.size, self.size))
 

@@ -18,6 +18,7 @@ from xray_debug.audit.frames import composite, ranks, top_share
 from xray_debug.cleaning.erase import erase
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.images import ImageError, ModelView, read_image, to_gray8
+from xray_debug.data.view import grey_window
 from xray_debug.report.inputs import RunFiles
 from xray_debug.report.strips import case_figure
 from xray_debug.run.store import OUTPUTS
@@ -113,7 +114,7 @@ def _text_panels(run: RunFiles, row: pd.Series, image, seen, base, boxes, view: 
         return []
     removed, region, _ = erase(image, visible, run.config.clean, known=run.patch(row["image_id"]))
     alone = composite(seen, base, view.mask_to_view(region))
-    cleaned = _panel(row, view.apply(removed), "cleaned", "p_text_inpainted")
+    cleaned = _panel(row, view.apply(removed, grey_window(image)), "cleaned", "p_text_inpainted")
     return [_panel(row, alone, "text only", "p_text_only"), cleaned]
 
 
