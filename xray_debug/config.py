@@ -53,7 +53,9 @@ class PhantomConfig(Section):
     plant: Literal["marker", "absence", "artifact", "none"] = "marker"
     style: Literal["mixed", "bright", "faint", "rotated"] = "mixed"
     placement: Literal["class", "shared"] = Field("class", description="corners of its class, or the same for all")
-    difficulty: float = Field(1.0, ge=0, le=100, description="0 easy, 1 an honest classifier reaches about 85 to 92 percent")
+    difficulty: float = Field(
+        1.0, ge=0, le=100, description="0 easy, 1 an honest classifier reaches about 85 to 92 percent"
+    )
 
 
 class PrepareConfig(Section):
@@ -101,9 +103,9 @@ class TrainConfig(Section):
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     devices: int | Literal["auto"] = free(1, description="GPUs (or processes on CPUs) that share one training")
     nodes: int = free(1, ge=1, description="machines that share one training; more than one inside a SLURM allocation")
-    accelerator: str = free("auto")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = free("auto")
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
-    precision: str = Field("auto", description="auto: what the machine does fast; 32-true, bf16-mixed, 16-mixed")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field("auto", description="auto: the fast one")
     workers: int = free(0, ge=0, description="trainings side by side on CPUs; 0: what is done soonest")
 
 
@@ -142,7 +144,9 @@ class AuditConfig(Section):
 class CleanConfig(Section):
     method: Literal["telea", "ns"] = "telea"
     radius: int = Field(10, ge=1, le=1000)
-    dilation: float = Field(0.1, ge=0, le=10, description="growth of each box, fraction of its shorter side; docs/cleaning.md")
+    dilation: float = Field(
+        0.1, ge=0, le=10, description="growth of each box, fraction of its shorter side; docs/cleaning.md"
+    )
     min_dilation: int = Field(2, ge=0, le=1000, description="pixels")
     shape: Literal["box", "letters"] = "box"
     lossy: Literal["png", "jpeg"] = Field("png", description="what a changed lossy image becomes")
@@ -157,7 +161,7 @@ class RetrainConfig(Section):
 
 class ReportConfig(Section):
     max_flagged: int = Field(24, ge=1, description="flagged cases shown with pictures")
-    bootstrap: int = Field(2000, ge=100, le=1_000_000, description="resamples behind the intervals of scores, in metrics.json too")
+    bootstrap: int = Field(2000, ge=100, le=1_000_000, description="resamples behind intervals of scores")
 
 
 class PipelineConfig(Section):
@@ -236,6 +240,13 @@ def _plain_number(loader: Loader, node: yaml.ScalarNode) -> int | str:
     return int(text) if len(text) < 400 else text  # a longer one is told of as the text it is
 
 
+def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+Dumper.add_representer(str, _text)
+
+
 def _number_rules() -> None:
     numbers = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"}
     rules = {first: [(tag, pattern) for tag, pattern in found if tag not in numbers]
@@ -261,7 +272,7 @@ def read_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader)  # noqa: S506  a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{where}{line}: not a YAML file of options: {error.problem or error.context}") from error
+        raise ConfigError(f"{where}: not a YAML file of options{line}: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not a YAML file of options: {str(error).splitlines()[0]}") from error
 
@@ -275,17 +286,21 @@ def _short(value: Any) -> str:
 
 
 def _faults(error: ValidationError, where: str) -> list[str]:
-    """One sentence for each option; of the choices of a union only the last is told."""
-    told: dict[str, str] = {}
+    """One sentence for each option; the choices of a union are told together."""
+    told: dict[str, tuple[str, Any]] = {}
     for found in error.errors():
         loc = [str(part) for part in found["loc"]]
         if found["type"] != "extra_forbidden" and loc and loc[-1] in ("int", "float", "str", "bool", "literal['auto']"):
             loc = loc[:-1]
         option = ".".join(loc) or "the file"
         message = found["msg"].removeprefix("Value error, ")
-        told[option] = (f"{where}: unknown option {option}" if found["type"] == "extra_forbidden" else
-                        f"{where}: {option}: {message}, got {_short(found['input'])}")
-    return list(told.values())
+        if found["type"] == "extra_forbidden":
+            message = "unknown option"
+        elif option in told:
+            message = f"{told[option][0]} or {message.removeprefix('Input should be ')}"
+        told[option] = message, found["input"]
+    return [f"{where}: {message} {option}" if message == "unknown option" else
+            f"{where}: {option}: {message}, got {_short(value)}" for option, (message, value) in told.items()]
 
 
 def _walk(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -311,7 +326,7 @@ def _odd_values(values: dict, where: str) -> list[str]:
 
 
 def parse_config(values: dict, where: str = "pipeline") -> PipelineConfig:
-    """A checked configuration, or a ConfigError with a line for each fault: the option, what was expected, what came."""
+    """The configuration, or a ConfigError: a line for each fault with its option, what was expected, what came."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected a mapping of options, got {type(values).__name__}")
     faults = _odd_values(values, where)
