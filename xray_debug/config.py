@@ -25,7 +25,6 @@ class ConfigError(ValueError):
 
 class Section(BaseModel):
     """Types are taken as they are: neither `yes` nor "1" is a number, and no number is infinite."""
-
     model_config = ConfigDict(extra="forbid", validate_assignment=True, strict=True, allow_inf_nan=False)
 
 

@@ -51,9 +51,8 @@ def _links(root: Path) -> Iterator[Path]:
 
 
 def _folders(root: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        with os.scandir(root) as found:
-            return [Path(entry.path) for entry in found if entry.is_dir()]
+    with contextlib.suppress(OSError), os.scandir(root) as found:
+        return [Path(entry.path) for entry in found if entry.is_dir()]
     return []
 
 

@@ -45,10 +45,10 @@ class Context:
 
 def check_device(config: PipelineConfig) -> None:
     """ConfigError for a device that torch does not know or this machine does not have."""
-    import torch
-
     if config.device == "auto":
         return
+    import torch
+
     try:
         torch.empty(0, device=config.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -21,8 +21,10 @@ MOST = 64
 
 def check(config: PipelineConfig) -> None:
     from xray_debug.text import DETECTORS
+    from xray_debug.text.detectors.registry import check_options
 
     DETECTORS.check(config.detect.detector, "detect.detector")
+    check_options(config.detect.detector, config.detect.options, "detect.options")
     if config.detect.second is not None:
         DETECTORS.check(config.detect.second, "detect.second")
     weights = config.detect.weights

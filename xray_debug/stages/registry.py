@@ -89,6 +89,14 @@ def plan(run: Run, config: PipelineConfig, first: str | None = None, only: str |
     return rows
 
 
+def why_stale(run: Run, config: PipelineConfig, stage: str) -> str:
+    """Why what there is of a stage no longer holds, it and what it reads; "" where it does."""
+    wanted = {stage}
+    for name in reversed(STAGES):
+        wanted |= set(stages_before(STAGES[name])) if name in wanted else set()
+    return "; ".join(f"{found.name}: {why}" for found, why in plan(run, config) if why and found.name in wanted)
+
+
 @dataclass
 class Job:
     """A request to run stages: see cli.run for the options."""
