@@ -332,18 +332,18 @@ def status(run: RunOption):
     out.print(table)
 
 
-def command() -> None:
-    """Typer's own way to end a program takes Ctrl-C and SIGTERM for the same."""
+def command() -> int:
+    """Runs what sys.argv asks for; the exit status."""
     import click
 
     try:
         status = app(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
-    except click.exceptions.Abort as error:  # made of the KeyboardInterrupt
-        raise error.__context__ or KeyboardInterrupt from None
-    sys.exit(status if isinstance(status, int) else 0)
+        return error.exit_code
+    except click.exceptions.Abort as error:  # made of a KeyboardInterrupt
+        raise KeyboardInterrupt from error
+    return status if isinstance(status, int) else 0
 
 
 def main() -> None:

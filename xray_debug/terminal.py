@@ -69,8 +69,12 @@ class Stopped(Exception):  # noqa: N818  asked for, no error
         self.status = status
 
 
-def _terminate(number, frame) -> None:
-    raise Terminated
+_signals: list[int] = []  # that came, the first of which decides the exit status
+
+
+def _stop(number: int, frame: object) -> None:
+    _signals.append(number)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def bad_request(error: BaseException) -> bool:
@@ -101,24 +105,28 @@ def leave(status: int) -> None:
     sys.exit(status)
 
 
-def run_command(command: Callable[[], object]) -> None:
+def run_command(command: Callable[[], int]) -> None:
     """Runs a command to its end: one sentence on stderr instead of a traceback, unless --debug, and an exit status."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
-        command()
+        status = command()
+        if _signals:  # Typer makes an exit status of it
+            raise KeyboardInterrupt
     except (Stopped, KeyboardInterrupt) as error:
+        status = error.status if isinstance(error, Stopped) else 128 + (_signals or [signal.SIGINT])[0]
         _ignore_signals()
         say_aside(str(error) if isinstance(error, Stopped) else "stopped")
-        leave(error.status if isinstance(error, Stopped) else stop_status(error))
+        leave(status)
     except Exception as error:
         if debug:
             traceback.print_exc()
         else:
             say_aside(f"xray-debug: {one_sentence(error)}")
-        sys.exit(2 if bad_request(error) else 1)
+        status = 2 if bad_request(error) else 1
+    sys.exit(status)
 
 
 def stop_status(error: BaseException) -> int:

@@ -45,10 +45,17 @@ def load_detector(name: str = "craft-lite", weights: str | Path | None = None, *
 
 def check_options(name: str, options: dict[str, Any], option: str = "options") -> None:
     """ValueError naming an option that the detector's class does not take; one that takes any is not asked."""
-    taken = inspect.signature(DETECTORS[name]).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+    made, names = DETECTORS[name], set()
+    for cls in made.__mro__ if inspect.isclass(made) else (made,):
+        if inspect.isclass(made) and "__init__" not in vars(cls):
+            continue
+        taken = inspect.signature(cls.__init__ if inspect.isclass(made) else cls).parameters.values()
+        names |= {parameter.name for parameter in taken if parameter.kind is not parameter.VAR_KEYWORD}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            break
+    else:
         return
-    names = sorted({parameter.name for parameter in taken} - {"weights"})
+    names = sorted(names - {"self", "weights"})
     unknown = sorted(set(options) - set(names))
     if unknown:
         raise ValueError(f"{option}: {name} does not take {unknown[0]}; it takes {', '.join(names) or 'none'}")
