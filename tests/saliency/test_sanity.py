@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from xray_debug.saliency import adversarial_alarm, gradient, igos_pp, integrated_gradients, mi_fgsm
+from xray_debug.saliency import adversarial_alarm, gradient, integrated_gradients, mi_fgsm
 from xray_debug.saliency.measure import mean_error, objective_of
 from xray_debug.saliency.sanity import layers_from_output, randomise_labels, randomise_model, rank_correlation
 
