@@ -352,8 +352,7 @@ def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local 
 
 
 @app.command()
-def status(run: RunOption,
-           lineage: Annotated[bool, typer.Option("--lineage", help="also what each was made from")] = False):  # fmt: skip
+def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what each stage is made from")] = False):
     """What of a run is complete, why the rest is not, with times and memory."""
     from xray_debug.config import load_config
     from xray_debug.run.folder import Run
