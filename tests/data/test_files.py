@@ -26,7 +26,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Quota"),
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "Full"), OSError(errno.EDQUOT, "Quota"),
                                    OSError("100 requested and 30 written")], ids=["disk", "quota", "NumPy"])  # fmt: skip
 def test_a_full_disk_is_told_with_the_file_and_how_to_go_on(tmp_path, error):
     def fail(file):

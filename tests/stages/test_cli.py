@@ -172,7 +172,8 @@ def test_explain_image_writes_one_picture(tiny):
     picture = tiny / "one.png"
     said = call("explain-image", image, "--model", tiny / "run" / "train", "--mask-size", 8, "--out", picture, check=0)
     assert picture.read_bytes().startswith(b"\x89PNG") and "insertion" in said.stdout
-    call("explain-image", image, "--model", tiny / "run" / "train", "--mask-size", 8, "--out", picture, check=0)  # its own
+    model = tiny / "run" / "train"
+    call("explain-image", image, "--model", model, "--mask-size", 8, "--out", picture, check=0)  # its own picture
 
 
 @pytest.mark.parametrize(
