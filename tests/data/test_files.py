@@ -27,7 +27,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "Full"), OSError(errno.EDQUOT, "Quota"),
-                                   OSError("100 requested and 30 written")], ids=["disk", "quota", "NumPy"])  # fmt: skip
+    OSError("100 requested and 30 written")], ids=["disk", "quota", "NumPy"])  # fmt: skip
 def test_a_full_disk_is_told_with_the_file_and_how_to_go_on(tmp_path, error):
     def fail(file):
         file.write(b"half")
