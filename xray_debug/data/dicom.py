@@ -17,8 +17,9 @@ def is_dicom(content: bytes) -> bool:
 def dicom_header(path: Path, content: bytes) -> ImageHeader:
     """Mode is the photometric interpretation, bit_depth the bits stored. ImageError for what is no radiograph."""
     data = _dataset(path, content, stop_before_pixels=True)
+    said = tuple(str(data[name].value) for name in ("Modality", "ViewPosition") if data.get(name))
     return ImageHeader(int(data.Columns), int(data.Rows), int(data.BitsStored),
-                       str(data.PhotometricInterpretation), "DICOM")  # fmt: skip
+                       str(data.PhotometricInterpretation), "DICOM", said)  # fmt: skip
 
 
 def dicom_pixels(path: Path, content: bytes) -> np.ndarray:
