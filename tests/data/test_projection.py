@@ -38,7 +38,7 @@ def _body(shape=(256, 256), centre=(128, 128), axes=(115, 80), air=0, bright=Fal
     cv2.ellipse(image, centre, axes, 0, 0, 360, 20 if bright else 180, -1)
     for side in (-1, 1):
         place = (centre[0] + side * axes[0] // 2, centre[1])
-        cv2.ellipse(image, place, (axes[0] // 4, axes[1] // 2), 0, 0, 360, air, -1)
+        cv2.ellipse(image, place, (axes[0] // 4, axes[1] // 3), 0, 0, 360, air, -1)
     return image
 
 
@@ -46,19 +46,20 @@ def _body(shape=(256, 256), centre=(128, 128), axes=(115, 80), air=0, bright=Fal
     (_body(), True), (_body(air=60), True), (_body(centre=(128, 165)), True), (_body((256, 320), (160, 128)), True),
     (_body(axes=(80, 115)), False),  # higher than wide
     (_body(axes=(190, 170)), False),  # reaches the edges
-    (_body(centre=(128, 235)), False),  # reaches the lower edge, as an abdomen does
+    (_body(centre=(128, 200), axes=(115, 120)), False),  # reaches the lower edge, as an abdomen does
     (_body(air=255, bright=True), False),  # no dark air: not judged
     (np.pad(np.full((120, 200), 180, np.uint8), 30), False),  # a film in a black frame
     (np.full((100, 100), 9, np.uint8), False),
-], ids=["slice", "grey air", "low", "wide image", "upright", "whole", "abdomen", "white", "framed", "flat"])  # fmt: skip
+], ids=["slice", "grey air", "low", "wide image", "upright", "whole", "abdomen", "white", "framed",
+        "flat"])  # fmt: skip
 def test_a_slice_is_a_wide_body_with_air_around(image, wanted):
     assert is_slice(image) is wanted
 
 
 def test_phantom_films_are_no_slices(tmp_path):
-    root = write_phantom(tmp_path / "p", PhantomConfig(), 0) or tmp_path / "p"
-    films = sorted(path for path in Path(root).rglob("*.png"))[:40]
-    assert len(films) == 40 and not [path for path in films if scan_image(path)["looks_like"]]
+    root = write_phantom(tmp_path / "p", PhantomConfig(train=12, test=6))
+    films = [path for folder in ("train", "test") for path in (root / folder).iterdir()]
+    assert len(films) == 18 and not [path for path in films if scan_image(path)["looks_like"]]
 
 
 @pytest.mark.skipif(not FILMS.is_dir(), reason="no covidx-mini beside the checkout")
