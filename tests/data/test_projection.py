@@ -14,7 +14,7 @@ from xray_debug.data.scan import scan_image
 from xray_debug.phantom.dataset import write_phantom
 
 FILMS = Path(__file__).parents[3] / "shared/covidx-mini"
-FALSE_ALARMS = {"cxnet-066.jpg", "nih-00001401_001.jpg", "nih-00003497_000.jpg"}  # framed, or far from the detector
+FALSE_ALARMS = {"cxnet-066.jpg", "nih-00001401_001.jpg", "nih-00003497_000.jpg"}  # black strips above and below
 
 
 @pytest.mark.parametrize(("text", "kind"), [
