@@ -79,3 +79,12 @@ def test_dicom_tags_tell_modality_and_view(name, looks_like):
     data = pytest.importorskip("pydicom.data")
     facts = scan_image(Path(data.__file__).parent / "test_files" / name)
     assert (facts["problem"], facts["looks_like"]) == ("", looks_like)
+
+
+def test_a_tag_that_cannot_be_read_says_nothing(tmp_path):
+    data = pytest.importorskip("pydicom.data")
+    content = (Path(data.__file__).parent / "test_files/CT_small.dcm").read_bytes()
+    assert content.count(b"\x08\0\x60\0CS\2\0CT") == 1
+    (tmp_path / "a.dcm").write_bytes(content.replace(b"\x08\0\x60\0CS\2\0CT", b"\x08\0\x60\0FD\2\0CT"))
+    facts = scan_image(tmp_path / "a.dcm")
+    assert (facts["problem"], facts["looks_like"]) == ("", "")  # and no slice by its outline: it fills the image

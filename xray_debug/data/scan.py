@@ -10,7 +10,7 @@ import numpy as np
 
 from xray_debug.data.decode import ImageHeader
 from xray_debug.data.hashes import perceptual_hash
-from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_image, to_gray8
+from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_film, to_gray8
 from xray_debug.data.likeness import SHAPE, outline, reduced
 from xray_debug.data.projection import OUTLINE, SLICE, is_slice, said_together
 
@@ -31,7 +31,7 @@ def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any
     unseen |= {} if view is None else {"view": np.zeros((view.size, view.size), np.uint8)}
     try:
         content = file_content(path)
-        header, pixels = image_header(path, content), read_image(path, content)
+        header, (pixels, window) = image_header(path, content), read_film(path, content)
     except ImageError as error:
         what = str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
         return FACTS | unseen | {"problem": f"unreadable: {what}"}
@@ -39,9 +39,9 @@ def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any
              "sha256": sha256(content).hexdigest()}  # fmt: skip
     if pixels.min() == pixels.max():
         return FACTS | unseen | known | {"problem": f"blank: every pixel is {pixels.min()}"}
-    small = reduced(to_gray8(pixels))
+    small = reduced(to_gray8(pixels, window))
     known["looks_like"] = _looks_like(header, small)
-    seen = {"outline": outline(small)} | ({} if view is None else {"view": view.apply(pixels)})
+    seen = {"outline": outline(small)} | ({} if view is None else {"view": view.apply(pixels, window)})
     return FACTS | seen | known | {"phash": f"{perceptual_hash(small):016x}"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import pickle
 import sys
@@ -146,8 +147,19 @@ def opened(packed: bytes) -> Worker:
     return _here.worker
 
 
+def _end_with_the_parent(parent) -> None:
+    parent.join()  # waits on a pipe or, on Windows, a handle, so that a parent that was killed is noticed as well
+    os._exit(1)
+
+
 def start_process() -> None:
-    """One thread for what is computed in this process; torch, seconds to import, is left to workers that need it."""
+    """One thread for what is computed in this process, which ends when its parent does, however that ended.
+
+    torch, seconds to import, is left to workers that need it.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with_the_parent, args=(parent,), daemon=True).start()
     import cv2
 
     cv2.setNumThreads(1)

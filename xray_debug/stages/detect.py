@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -11,6 +12,7 @@ from xray_debug.config import PipelineConfig
 from xray_debug.data.files import write_json
 from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import file_digest, plugin_digest
+from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
 
@@ -19,10 +21,15 @@ MOST = 64
 
 def check(config: PipelineConfig) -> None:
     from xray_debug.text import DETECTORS
+    from xray_debug.text.detectors.registry import check_options
 
     DETECTORS.check(config.detect.detector, "detect.detector")
+    check_options(config.detect.detector, config.detect.options, "detect.options")
     if config.detect.second is not None:
         DETECTORS.check(config.detect.second, "detect.second")
+    weights = config.detect.weights
+    if weights is not None and not Path(weights).is_file():
+        raise RunError(f"detect.weights: {weights}: no such file")
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
@@ -51,8 +58,12 @@ def run(context: Context) -> None:
     parts = context.engine.run(worker, TableRows(table), context.scratch / "boxes", "detect text", most=MOST)
     boxes = boxes_table(parts.rows(), config.detector)
     store.write_table("regions", boxes)
+    unread = {row["image_id"]: row["problem"] for row in parts.rows(["image_id", "problem"]) if row["problem"]}
+    store.write_json("unread", unread)  # an image that could not be read is not one without text
     context.facts["images"] = len(frame)
     context.say(f"{len(boxes)} text boxes in {boxes['image_id'].nunique()} of {len(frame)} images")
+    if unread:
+        context.say(f"no text could be looked for in {len(unread)} images, the first: {next(iter(unread.values()))}")
 
 
 STAGE = Stage(
@@ -60,7 +71,7 @@ STAGE = Stage(
     help="Find burned-in text.",
     needs=("manifest",),
     options=("detect.detector", "detect.weights", "detect.options"),
-    outputs=("regions",),
+    outputs=("regions", "unread"),
     work=run,
     inputs=inputs,
     parts=True,
