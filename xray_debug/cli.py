@@ -265,7 +265,7 @@ def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: Set
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + 1
-        say(f"{finding.kind}: {finding.where}: {finding.message}")
+        say(": ".join(filter(None, finding)))
     summary = ", ".join(f"{n} {kind}" for kind, n in counts.items()) or "no faults found"
     say(f"{data}: {summary}")
     raise typer.Exit(1 if findings else 0)
