@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 Box = tuple[int, int, int, int]
+FARTHEST = 1 << 31  # pixels: far beyond any image, and what is computed with boxes stays within 64 bits
 
 
 class TextBox(NamedTuple):
@@ -37,6 +38,8 @@ def as_boxes(boxes: Iterable[Sequence[float]] | np.ndarray) -> np.ndarray:
     array = np.asarray(rows, dtype=np.float64).reshape(-1, 4)
     if not np.isfinite(array).all():
         raise ValueError("boxes must be finite numbers")
+    if (np.abs(array) > FARTHEST).any():
+        raise ValueError(f"boxes lie within {FARTHEST} pixels, got {array[np.abs(array) > FARTHEST][0]:g}")
     return np.concatenate([np.floor(array[:, :2]), np.ceil(array[:, 2:])], axis=1).astype(np.int64)
 
 

@@ -53,7 +53,7 @@ def _lies_on_its_side(path: Path, image: Image.Image, content: bytes) -> bool:
     if image.format == "PNG" and not any(sign in content for sign in _EXIF_IN_PNG):
         return False
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except Exception as error:
         raise ImageError(f"{path}: damaged or truncated image ({short(error)})") from error
 
@@ -104,6 +104,8 @@ def _bit_depth(image: Image.Image, content: bytes) -> int:
 
 def _grey_palette(image: Image.Image) -> bool:
     colours = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    if not len(colours):
+        raise ValueError("its palette is missing")
     return bool((colours == colours[:, :1]).all())
 
 

@@ -94,11 +94,16 @@ class ReviewDB:
         with self._connection("DEFERRED") as connection:
             rows = connection.execute(query, values).fetchall()
         records = [
-            (r["image_id"], r["decision"], None if r["boxes"] is None else json.loads(r["boxes"]), r["reviewer"],
-             r["note"], r["decided_at"])
+            (r["image_id"], r["decision"], self._boxes(r), r["reviewer"], r["note"], r["decided_at"])
             for r in rows
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(records, columns=COLUMNS, dtype=object)
+
+    def _boxes(self, row: sqlite3.Row) -> list[list[int]] | None:
+        try:
+            return None if row["boxes"] is None else _checked(row["image_id"], json.loads(row["boxes"]))
+        except (ValueError, TypeError) as error:
+            raise ReviewError(f"{self.path}: decision {row['id']} cannot be used: {error}") from error
 
     @contextlib.contextmanager
     def _connection(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
