@@ -14,7 +14,7 @@ import pandas as pd
 
 from xray_debug.config import ConfigError, load_config
 from xray_debug.data.boxes import clip_boxes
-from xray_debug.data.images import ImageError, ModelView, to_gray8
+from xray_debug.data.images import ImageError, ModelView
 from xray_debug.data.unchanged import read_known
 from xray_debug.run.store import Store, StoreError
 
@@ -57,7 +57,7 @@ class RunView:
             file = self.store.image_file(self.manifest.loc[image_id, "path"])
         except StoreError as error:
             raise ViewError(f"{image_id}: {error}") from error
-        return to_gray8(read_known(file, str(self.manifest.loc[image_id].get("sha256") or "")))
+        return read_known(file, str(self.manifest.loc[image_id].get("sha256") or "")).gray
 
     def saliency(self, image_id: str) -> np.ndarray | None:
         """The case's saliency map (m, m), 1 = most salient; None where it was not explained or cannot be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xray_debug.data.boxes import TextBox
+from xray_debug.data.files import file_sha256
 from xray_debug.data.images import to_gray8
 from xray_debug.data.registry import Registry
 
@@ -42,6 +44,24 @@ def load_detector(name: str = "craft-lite", weights: str | Path | None = None, *
         raise
 
 
+def check_options(name: str, options: dict[str, Any], option: str = "options") -> None:
+    """ValueError naming an option that the detector's class does not take; one that takes any is not asked."""
+    made, names = DETECTORS[name], set()
+    for cls in made.__mro__ if inspect.isclass(made) else (made,):
+        if inspect.isclass(made) and "__init__" not in vars(cls):
+            continue
+        taken = inspect.signature(cls.__init__ if inspect.isclass(made) else cls).parameters.values()
+        names |= {parameter.name for parameter in taken if parameter.kind is not parameter.VAR_KEYWORD}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            break
+    else:
+        return
+    names = sorted(names - {"self", "weights"})
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise ValueError(f"{option}: {name} does not take {unknown[0]}; it takes {', '.join(names) or 'none'}")
+
+
 def resolved_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """`options` with what depends on the machine settled (craft-lite: `precision` measured where it is auto).
 
@@ -49,6 +69,15 @@ def resolved_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """
     resolve = getattr(DETECTORS[name], "resolve", None)
     return resolve(dict(options)) if resolve else dict(options)
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """ValueError where a file is missing or is not the one that is meant."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such weight file; install the package again")
+    found = file_sha256(path)
+    if found != expected:
+        raise ValueError(f"{path}: expected sha256 {expected}, found {found}; install the package again")
 
 
 def checked_image(image: np.ndarray, index: int) -> np.ndarray:
