@@ -83,6 +83,21 @@ def jpeg_says(width: int, height: int) -> bytes:
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4:]
 
 
+def taller_gif() -> bytes:
+    content = bytearray(GIF)
+    at = content.index(b",\0\0\0\0" + struct.pack("<HH", 40, 24))
+    content[8:10] = content[at + 7:at + 9] = struct.pack("<H", 400)
+    return bytes(content)
+
+
+def taller_tiff(**options) -> bytes:
+    content = bytearray(encoded(GREY, "TIFF", **options))
+    for tag in (257, 278):  # the height, and the rows of a strip
+        at = content.index(struct.pack("<HH", tag, content[content.index(struct.pack("<H", tag)) + 2]))
+        content[at + 8:at + 12] = struct.pack("<I", 400)
+    return bytes(content)
+
+
 def without_segment(marker: bytes) -> bytes:
     content = encoded(FLAT, "JPEG")
     at = content.index(marker)
@@ -151,6 +166,11 @@ def damaged() -> list[tuple]:
         ("PNG of 3 bits", "a.png", png(40, 24, 3, 0, row), "a.png: "),
         ("PNG of an unknown colour type", "a.png", png(40, 24, 8, 5, row), "a.png: "),
         ("PNG with fewer rows than it says", "a.png", png(40, 400, 8, 0, row), DAMAGED),
+        ("PNG with 1 row too few", "a.png", png(40, 25, 8, 0, row), DAMAGED),
+        ("interlaced PNG without its last pass", "a.png", png(2, 2, 8, 0, b"\0\x2a\0\x2b", interlaced=1), DAMAGED),
+        ("GIF with fewer rows than it says", "a.gif", taller_gif(), DAMAGED),
+        ("TIFF with fewer rows than it says", "a.tif", taller_tiff(), "a.tif: "),
+        ("LZW TIFF with fewer rows than it says", "a.tif", taller_tiff(compression="tiff_lzw"), "a.tif: "),
         ("PNG whose palette is missing", "a.png", png(40, 24, 8, 3, row), "a.png: "),
         ("PNG with an unknown filter", "a.png", png(40, 24, 8, 0, b"\x09" + row[1:]), DAMAGED),
         ("JPEG with bits changed in its middle", "a.jpg", bits_changed(JPEG, .5, .8), DAMAGED),
@@ -218,6 +238,13 @@ def odd() -> list[tuple]:
         ("PNG of 2 bits", "a.png", png(4, 2, 2, 0, packed(SMALL, 2)), SMALL * 85),
         ("PNG of 4 bits", "a.png", png(4, 2, 4, 0, packed(SMALL * 5, 4)), SMALL * 85),
         ("PNG of 16 bits", "a.png", encoded(DEEP), DEEP),
+        ("PNG of four pixels, interlaced", "a.png", png(2, 2, 8, 0, b"\0\0\0\1\0\2\3", interlaced=1),
+         np.array([[0, 1], [2, 3]], np.uint8)),
+        ("PNG whose last row is black", "a.png", encoded(GREY * (np.arange(24) < 20)[:, None].astype(np.uint8)),
+         GREY * (np.arange(24) < 20)[:, None].astype(np.uint8)),
+        ("colour PNG that is black", "a.png", encoded(COLOUR * 0), COLOUR * 0),
+        ("16-bit PNG that is black", "a.png", encoded(DEEP * 0), DEEP * 0),
+        ("1-bit PNG that is black", "a.png", png(4, 2, 1, 0, packed(SMALL * 0, 1)), SMALL * 0),
         ("PNG of one pixel, interlaced", "a.png", png(1, 1, 8, 0, b"\0\x2a", interlaced=1), np.array([[42]], np.uint8)),
         ("PNG with a wrong checksum around whole pixels", "a.png", png(4, 2, 8, 0, packed(SMALL, 8), check=1), SMALL),
         ("PNG of one pixel", "a.png", png(1, 1, 8, 0, b"\0\x2a"), np.array([[42]], np.uint8)),

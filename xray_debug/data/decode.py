@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from xray_debug.data.png import is_interlaced, rows_are_missing
 from xray_debug.data.view import GreyWindow
 
 MAX_PIXELS = 100_000_000
@@ -94,6 +95,8 @@ def _decoded(path: Path, content: bytes, image: Image.Image, depth: int) -> tupl
             grey = image.mode == "L"
             return (pixels[..., 0] if grey else pixels), image.getexif().get(ExifTags.Base.Orientation, 1)
     image.load()
+    if image.format == "PNG" and _last_row_may_be_missing(image, content) and rows_are_missing(content):
+        raise ImageError(f"{path}: damaged or truncated image (it holds fewer rows than its header says)")
     if depth == 16 and len(image.getbands()) > 1:
         pixels = _deep_colour(path, content, image)
     else:
@@ -101,6 +104,12 @@ def _decoded(path: Path, content: bytes, image: Image.Image, depth: int) -> tupl
         if turned and image.tag_v2.get(_PHOTOMETRIC) == 0 and pixels.dtype == np.uint16:
             pixels = _white_is_zero(pixels, image)
     return pixels, 1 if turned else image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _last_row_may_be_missing(image: Image.Image, content: bytes) -> bool:
+    """Cheap: rows that are missing are black."""
+    width, height = image.size
+    return is_interlaced(content) or not np.asarray(image.crop((0, height - 1, width, height))).any()
 
 
 def _white_is_zero(pixels: np.ndarray, image: Image.Image) -> np.ndarray:

@@ -105,7 +105,7 @@ class ReviewDB:
     def _boxes(self, row: sqlite3.Row) -> list[list[int]] | None:
         try:
             return None if row["boxes"] is None else _checked(row["image_id"], json.loads(row["boxes"]))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ReviewError(f"{self.path}: decision {row['id']} cannot be used: {error}") from error
 
     @contextlib.contextmanager
@@ -115,7 +115,7 @@ class ReviewDB:
         try:
             connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
             connection.row_factory = sqlite3.Row
-            if kind == "EXCLUSIVE":
+            if kind == "EXCLUSIVE" and not self._foreign(connection):  # what is not ours is not touched
                 with contextlib.suppress(sqlite3.OperationalError):  # another program is just switching it
                     connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"BEGIN {kind}")
@@ -127,14 +127,21 @@ class ReviewDB:
             if connection is not None:
                 connection.close()  # rolls back what was not committed
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _foreign(self, connection: sqlite3.Connection) -> str:
+        """What the file is, where it is neither new nor a review file of this version."""
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version != 0 or tables:
-            found = f"version {version}" if version else "another program's tables"
+        if version not in (0, SCHEMA_VERSION):
+            return f"version {version}"
+        columns = [row["name"] for row in connection.execute("PRAGMA table_info(decisions)")]
+        ours = columns == ["id", *COLUMNS] and version == SCHEMA_VERSION
+        new = version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return "" if ours or new else "another program's tables"
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if found := self._foreign(connection):
             raise ReviewError(f"{self.path}: expected a review file of version {SCHEMA_VERSION}, found {found}")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            return
         for statement in _statements(_SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
