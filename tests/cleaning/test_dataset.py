@@ -352,3 +352,16 @@ def test_an_image_that_changed_since_prepare_is_set_aside_and_never_copied(data,
         assert name not in set(read_labels(tmp_path / folder / "train_COVIDx.txt")["image_id"])
     failed = json.loads((tmp_path / "out" / "cleaning.json").read_text())["failed"]
     assert list(failed) == [name] and failed[name].endswith("changed since stage prepare; run prepare again")
+
+
+def test_an_image_that_no_detector_could_read_is_named_and_not_called_clean(data, tmp_path):
+    root, manifest, boxes = data
+    own = {name: part[["x0", "y0", "x1", "y1"]].to_numpy() for name, part in boxes.groupby("image_id")}
+    unread = {"b.png": "b.png: the detector gave NaN", "e.png": "e.png: out of reach"}
+    decisions = pd.DataFrame({"image_id": ["e.png"], "decision": ["edit"], "boxes": [[[10, 10, 20, 20]]]})
+    usable = manifest[manifest["problem"] == ""]
+    plan = plan_rows(usable, root, own, SETTINGS, decisions, unread=unread)
+    assert "b.png" not in {Path(path).name for path in plan["untouched"] if path}  # nobody knows what is in it
+    results = [{"file": row["file"], "boxes": "" if not row["boxes"] else "[]"} for row in plan.to_dict("records")]
+    summary = finish(plan, results, tmp_path / "out").attrs["summary"]
+    assert summary["failed"] == {"b.png": "b.png: the detector gave NaN"}  # a person has decided on the other

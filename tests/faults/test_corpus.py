@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from faults import corpus_folders as folders
 from faults import corpus_images as images
+from faults import corpus_places as places
 from faults import corpus_texts as texts
 
 from xray_debug.audit.regions import load_regions
@@ -186,3 +187,17 @@ def test_a_decision_on_any_name_is_kept(tmp_path, name):
 def test_a_review_file_of_0_bytes_is_a_new_one(tmp_path):
     (tmp_path / "review.sqlite").touch()
     assert ReviewDB(tmp_path / "review.sqlite").decisions().empty
+
+
+READ = {"image": read_image, "label file": read_labels, "regions": load_regions, "pipeline": load_config,
+        "model": load_checkpoint, "review file": lambda path: ReviewDB(path).decisions()}  # fmt: skip
+
+
+@cases(places.REFUSED, "reader", "make")
+def test_a_place_is_refused(tmp_path, reader, make):
+    path = make(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError) as error:
+        READ[reader](path)
+    told(error, path, "")
+    assert sorted(tmp_path.iterdir()) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,10 @@ def load_regions(path: str | Path | None) -> UserRegions:
     if path is None:
         return UserRegions()
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # never raises, as Path.is_dir does for a name too long
         groups = [p for p in sorted(path.iterdir()) if p.is_dir()] or [path]
         return UserRegions(folders={group.name: _mask_files(group) for group in groups})
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"{path}: no such folder of masks or table of boxes")
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"{path}: expected a folder, a .csv or a .parquet table, got {path.suffix or 'no suffix'}")

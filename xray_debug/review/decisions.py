@@ -48,7 +48,9 @@ class ReviewDB:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not self.path.parent.is_dir():
+        if "\0" in str(self.path):
+            raise ReviewError(f"{self.path}: no file can have a NUL in its name")
+        if not os.path.isdir(self.path.parent):
             raise ReviewError(f"{self.path}: its folder does not exist")
         with contextlib.suppress(OSError):  # private from its first byte; SQLite's further files follow it
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
