@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from xray_debug.data.png import is_interlaced, rows_are_missing
 from xray_debug.data.view import GreyWindow
 
 MAX_PIXELS = 100_000_000
@@ -69,7 +70,7 @@ def _lies_on_its_side(path: Path, image: Image.Image, content: bytes) -> bool:
     if image.format == "PNG" and not any(sign in content for sign in _EXIF_IN_PNG):
         return False
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except Exception as error:
         raise ImageError(f"{path}: damaged or truncated image ({short(error)})") from error
 
@@ -98,6 +99,8 @@ def _decoded(path: Path, content: bytes, image: Image.Image, depth: int) -> tupl
             grey = image.mode == "L"
             return (pixels[..., 0] if grey else pixels), image.getexif().get(ExifTags.Base.Orientation, 1)
     image.load()
+    if image.format == "PNG" and _last_row_may_be_missing(image, content) and rows_are_missing(content):
+        raise ImageError(f"{path}: damaged or truncated image (it holds fewer rows than its header says)")
     if depth == 16 and len(image.getbands()) > 1:
         pixels = _deep_colour(path, content, image)
     else:
@@ -105,6 +108,12 @@ def _decoded(path: Path, content: bytes, image: Image.Image, depth: int) -> tupl
         if turned and image.tag_v2.get(_PHOTOMETRIC) == 0 and pixels.dtype == np.uint16:
             pixels = _white_is_zero(pixels, image)
     return pixels, 1 if turned else image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _last_row_may_be_missing(image: Image.Image, content: bytes) -> bool:
+    """Cheap: rows that are missing are black."""
+    width, height = image.size
+    return is_interlaced(content) or not np.asarray(image.crop((0, height - 1, width, height))).any()
 
 
 def _white_is_zero(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
@@ -181,6 +190,8 @@ def _bit_depth(image: Image.Image, content: bytes) -> int:
 
 def _grey_palette(image: Image.Image) -> bool:
     colours = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    if not len(colours):
+        raise ValueError("its palette is missing")
     return bool((colours == colours[:, :1]).all())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 
 from safetensors.torch import save
@@ -53,9 +54,9 @@ def load_checkpoint(path: str | Path) -> XrayClassifier:
         ValueError: naming the file that is missing, damaged or does not fit.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
+    folder = path if os.path.isdir(path) else path.parent
     file, weights = folder / DESCRIPTION, folder / WEIGHTS
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ValueError(f"{path}: expected a model folder with {WEIGHTS} and {DESCRIPTION}, found no {DESCRIPTION}")
     found = read_description(file)
     state = read_state(weights)

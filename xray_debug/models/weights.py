@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -20,7 +21,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         ValueError: naming the file: it is missing, damaged or holds something else.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":

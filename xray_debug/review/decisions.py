@@ -48,7 +48,9 @@ class ReviewDB:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not self.path.parent.is_dir():
+        if "\0" in str(self.path):
+            raise ReviewError(f"{self.path}: no file can have a NUL in its name")
+        if not os.path.isdir(self.path.parent):
             raise ReviewError(f"{self.path}: its folder does not exist")
         with contextlib.suppress(OSError):  # private from its first byte; SQLite's further files follow it
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -97,11 +99,16 @@ class ReviewDB:
         with self._connection("DEFERRED") as connection:
             rows = connection.execute(query, values).fetchall()
         records = [
-            (r["image_id"], r["decision"], None if r["boxes"] is None else json.loads(r["boxes"]), r["reviewer"],
-             r["note"], r["decided_at"])
+            (r["image_id"], r["decision"], self._boxes(r), r["reviewer"], r["note"], r["decided_at"])
             for r in rows
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(records, columns=COLUMNS, dtype=object)
+
+    def _boxes(self, row: sqlite3.Row) -> list[list[int]] | None:
+        try:
+            return None if row["boxes"] is None else _checked(row["image_id"], json.loads(row["boxes"]))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ReviewError(f"{self.path}: decision {row['id']} cannot be used: {error}") from error
 
     @contextlib.contextmanager
     def _connection(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
@@ -110,7 +117,7 @@ class ReviewDB:
         try:
             connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
             connection.row_factory = sqlite3.Row
-            if kind == "EXCLUSIVE":
+            if kind == "EXCLUSIVE" and not self._foreign(connection):  # what is not ours is not touched
                 with contextlib.suppress(sqlite3.OperationalError):  # another program is just switching it
                     connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"BEGIN {kind}")
@@ -122,14 +129,21 @@ class ReviewDB:
             if connection is not None:
                 connection.close()  # rolls back what was not committed
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _foreign(self, connection: sqlite3.Connection) -> str:
+        """What the file is, where it is neither new nor a review file of this version."""
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version != 0 or tables:
-            found = f"version {version}" if version else "another program's tables"
+        if version not in (0, SCHEMA_VERSION):
+            return f"version {version}"
+        columns = [row["name"] for row in connection.execute("PRAGMA table_info(decisions)")]
+        ours = columns == ["id", *COLUMNS] and version == SCHEMA_VERSION
+        new = version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return "" if ours or new else "another program's tables"
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if found := self._foreign(connection):
             raise ReviewError(f"{self.path}: expected a review file of version {SCHEMA_VERSION}, found {found}")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            return
         for statement in _statements(_SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

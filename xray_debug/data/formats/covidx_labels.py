@@ -48,8 +48,8 @@ class ParsedLabels:
 def _decoded(path: Path) -> str:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:
+        raise LabelError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)
