@@ -1,22 +1,20 @@
-"""Typer commands. Only this module and app.py talk to a person; the work is done elsewhere."""
+"""Typer commands; the work is done elsewhere, and terminal.py does the talking."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from xray_debug.data.shown import shown
+from xray_debug.terminal import Stopped, one_sentence, out, progress_bars, run_command, say, say_aside, stop_status
 
 app = typer.Typer(
     add_completion=False,
@@ -25,8 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Is a chest X-ray classifier right for the wrong reason? Find out, prove it, repair the data.",
 )
-out, err = Console(), Console(stderr=True)
-
 RunOption = Annotated[Path, typer.Option("--run", help="run folder")]
 SetOption = Annotated[Optional[list[str]], typer.Option("--set", help="option of the pipeline, a.b=value")]
 ForceOption = Annotated[bool, typer.Option("--force", help="run also what is up to date")]
@@ -40,51 +36,6 @@ def package_folder(name: str) -> Path:
     """`pipelines` or `app.py`: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).parent
     return here / name if (here / name).exists() else here.parent / name
-
-
-@contextlib.contextmanager
-def progress_bars() -> Iterator[Callable]:
-    """Gives `start(description) -> callback(done, total)`; bars go to stderr."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True) as bars:
-
-        def start(description: str) -> Callable[[int, int], None]:
-            task = None
-
-            def report(done: int, total: int) -> None:
-                nonlocal task
-                if task is None:
-                    task = bars.add_task(description, total=total)
-                bars.update(task, completed=done, total=total)
-                if done >= total:
-                    bars.remove_task(task)
-                    task = None
-
-            return report
-
-        yield start
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: as Ctrl-C, with another exit status."""
-
-
-class Stopped(Exception):  # noqa: N818  asked for, no error
-    """Work was stopped by Ctrl-C or SIGTERM; `status` is what a shell expects."""
-
-    def __init__(self, status: int):
-        super().__init__("stopped; what is done is kept, and the same command goes on where it was")
-        self.status = status
-
-
-def _terminate(number, frame) -> None:
-    raise Terminated
 
 
 @dataclass
@@ -121,17 +72,18 @@ def _share(text: str | None) -> tuple[int, int] | None:
 
 def execute(folder: Path, config, first=None, only=None, force=False, work: Work | None = None) -> None:
     """Runs what must run in the run folder, and prints what it took."""
-    from xray_debug.config import save_config
+    from xray_debug.config import ConfigError, save_config
     from xray_debug.run.folder import Run
     from xray_debug.run.store import Store
-    from xray_debug.stages.registry import Job, check_options
+    from xray_debug.stages.registry import Job, why_stale
 
     run, work = Run(folder), work or Work()
     part = _share(work.part)
-    if part is not None and only is None:
+    if (part is not None or work.merge) and only is None:
         only_one(part)
-    check_options(config, only)
-    run.check_free(list_of_stages())
+    if part is not None and work.merge:
+        raise ConfigError("--part with --merge: expected one of the two")
+    prepared(folder, config, only)
     with run.locked(part), progress_bars() as progress:
         store = Store(folder)
         before = store.pipeline_file.read_bytes() if store.pipeline_file.exists() else None
@@ -141,31 +93,47 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
         try:
             ran = job()
         except KeyboardInterrupt as error:
-            raise Stopped(143 if isinstance(error, Terminated) else 130) from error
-        except Exception:
+            raise Stopped(stop_status(error)) from error
+        except Exception as error:
+            run.log(one_sentence(error), "ERROR")
             if before is not None:  # an option that failed does not stay
                 store.pipeline_file.write_bytes(before)
             raise
     if part is None:
         show_costs(run, ran)
         if store.has("page"):
-            out.print(f"report: {store.path('page')}", markup=False, highlight=False, soft_wrap=True)
+            stale = why_stale(run, config, "report")
+            say(f"report: {store.path('page')}" if not stale else f"the report is of an earlier state ({stale}); "
+                f"xray-debug report --run {folder} makes it anew")
 
 
-def only_one(part: tuple[int, int]) -> None:
+def prepared(folder: Path, config, only: str | None) -> None:
+    """Makes the paths of `config` absolute; ValueError for a name, option or place that cannot be; touches nothing."""
+    from xray_debug.run.folder import Run
+    from xray_debug.run.places import check_place
+    from xray_debug.run.store import Store
+    from xray_debug.stages.registry import check_options
+
+    config.data, config.audit.regions, config.detect.weights = (
+        path and os.path.abspath(path) for path in (config.data, config.audit.regions, config.detect.weights))
+    Run(folder).check_free(list_of_stages())
+    read = {"audit.regions": config.audit.regions, "detect.weights": config.detect.weights}
+    check_place(folder, config.data and Path(config.data), list_of_stages(),
+                {option: Path(path) for option, path in read.items() if path})
+    check_options(config, only, Store(folder))
+
+
+def only_one(part: tuple[int, int] | None) -> None:
     from xray_debug.config import ConfigError
 
-    raise ConfigError(f"--part {part[0]}/{part[1]}: expected one stage, with --only STAGE or a stage's own command")
+    given = "--merge" if part is None else f"--part {part[0]}/{part[1]}"
+    raise ConfigError(f"{given}: expected one stage, with --only STAGE or a stage's own command")
 
 
 def list_of_stages() -> list[str]:
     from xray_debug.stages.registry import STAGES
 
     return list(STAGES)
-
-
-def say_aside(text: str) -> None:
-    err.print(text, markup=False, highlight=False)
 
 
 COSTS = ("stage", "seconds", "images", "images/s", "peak MiB")
@@ -196,12 +164,11 @@ def show_costs(run, ran: list[str]) -> None:
 
 def show_plan(folder: Path, config, first, only, force) -> None:
     from xray_debug.run.folder import Run
-    from xray_debug.stages.registry import check_options, plan
+    from xray_debug.stages.registry import plan
 
-    check_options(config, only)
-    Run(folder).check_free(list_of_stages())
+    prepared(folder, config, only)
     for stage, why in plan(Run(folder), config, first, only, force):
-        out.print(f"{stage.name:8} {'run: ' + why if why else 'skip: up to date'}", markup=False, highlight=False)
+        say(f"{stage.name:8} {'run: ' + why if why else 'skip: up to date'}")
 
 
 def known_stage(name: str | None, option: str) -> None:
@@ -232,8 +199,10 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
         engine: EngineOption = None, workers: WorkersOption = None, part: PartOption = None, merge: MergeOption = False,
         set_: SetOption = None):  # fmt: skip
     """Runs the stages of a pipeline; what is up to date is skipped."""
-    from xray_debug.config import load_config
+    from xray_debug.config import ConfigError, load_config
 
+    if from_ is not None and only is not None:
+        raise ConfigError(f"--from {from_} with --only {only}: expected one of the two")
     known_stage(from_, "--from")
     known_stage(only, "--only")
     config = load_config(pipeline, set_ or [])
@@ -292,9 +261,9 @@ def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: Set
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + 1
-        out.print(f"{finding.kind}: {finding.where}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
+        say(f"{finding.kind}: {finding.where}: {finding.message}")
     summary = ", ".join(f"{n} {kind}" for kind, n in counts.items()) or "no faults found"
-    out.print(f"{data}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{data}: {summary}")
     raise typer.Exit(1 if findings else 0)
 
 
@@ -310,8 +279,25 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
     from xray_debug.models.explainer import explain_one
 
     picture = out_file or image.with_name(image.stem + ".explained.png")
+    own_picture(picture, image)
     facts = explain_one(image, model, ExplainConfig(method=method, mask_size=mask_size), target, picture)
-    out.print(f"{picture}: {facts}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{picture}: {facts}")
+
+
+def own_picture(picture: Path, image: Path) -> None:
+    """ConfigError where a file that this command has not made would be replaced."""
+    from PIL import Image
+
+    from xray_debug.config import ConfigError
+    from xray_debug.saliency.plots import EXPLAINED
+
+    if not picture.is_symlink() and not picture.exists():
+        return
+    with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(picture) as found:
+        same = image.exists() and os.path.samefile(picture, image)
+        if found.format == "PNG" and found.info.get("Creator") == EXPLAINED and not same and not picture.is_symlink():
+            return
+    raise ConfigError(f"--out {picture}: is there already and was not made by explain-image; choose another name")
 
 
 @app.command()
@@ -342,48 +328,23 @@ def status(run: RunOption):
     for stage, why in plan(folder, load_config(file)):
         found = folder.record(stage.name)
         cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
-        table.add_row(stage.name, why or "up to date", *cells)
+        table.add_row(stage.name, Text(shown(why or "up to date")), *cells)
     out.print(table)
 
 
-def bad_request(error: BaseException) -> bool:
-    """Whether the user asked for something impossible (exit status 2) rather than a run having failed (1)."""
-    return isinstance(error, (ValueError, ImportError, FileNotFoundError))
+def command() -> int:
+    """Runs what sys.argv asks for; the exit status."""
+    import click
 
-
-def one_sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return (
-        text
-        if isinstance(error, (ValueError, RuntimeError, TypeError, ImportError))
-        else f"{type(error).__name__}: {text}"
-    )
-
-
-def leave(status: int) -> None:
-    """Ends the process without waiting for threads that are still at an image."""
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    try:
+        status = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort as error:  # made of a KeyboardInterrupt
+        raise KeyboardInterrupt from error
+    return status if isinstance(status, int) else 0
 
 
 def main() -> None:
-    """Entry point: one sentence on stderr instead of a traceback, unless --debug."""
-    debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app()
-    except Stopped as error:
-        err.print(str(error), markup=False)
-        leave(error.status)
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        else:
-            err.print(f"xray-debug: {one_sentence(error)}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2 if bad_request(error) else 1)
+    run_command(command)

@@ -9,23 +9,70 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = "no space left on this disk; make room and give the same command again, what is done is kept"
 
-def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Lets `write` fill a temporary binary file beside `path`, then renames it; nothing is left on failure."""
+
+def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any], sync: bool = False) -> None:
+    """Lets `write` fill a temporary binary file beside `path`, then renames it; nothing is left on failure.
+
+    `sync`: it is on the disk, name and all, when this returns. Many small files are better synced together (sync_all).
+    OSError with the sentence NO_ROOM where the disk, or a quota, is full.
+    """
     path = Path(path)
     temporary = path.with_name(f".tmp-{uuid.uuid4().hex[:16]}")  # short: `path` may have the longest name there is
     try:
         with temporary.open("wb") as file:
             write(file)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
+        if sync:
+            sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in FULL or (error.errno is None and "written" in str(error)):  # as NumPy says it
+            raise OSError(error.errno or errno.ENOSPC, NO_ROOM, str(path)) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Renames in `folder` are on the disk when this returns, where the system can do that (not on Windows)."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def sync_all(folder: str | Path) -> None:
+    """Everything below `folder` is on the disk when this returns: one sync where there is one, else file by file."""
+    if hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in Path(folder).rglob("*"):
+        with contextlib.suppress(OSError), path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """What this process and its children make meanwhile is their user's alone to read (no matter on Windows)."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -35,12 +82,13 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Strict JSON (no NaN); what JSON does not know is written as its str."""
-    write_text(path, json.dumps(value, indent=1, default=str, allow_nan=False))
+    content = json.dumps(value, indent=1, default=str, allow_nan=False).encode()
+    atomic_write(path, lambda file: file.write(content), sync=True)
 
 
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     """Parquet without the index."""
-    atomic_write(path, lambda file: frame.to_parquet(file, index=False))
+    atomic_write(path, lambda file: frame.to_parquet(file, index=False), sync=True)
 
 
 def file_sha256(path: str | Path) -> str:

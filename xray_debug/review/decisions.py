@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -49,6 +50,8 @@ class ReviewDB:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise ReviewError(f"{self.path}: its folder does not exist")
+        with contextlib.suppress(OSError):  # private from its first byte; SQLite's further files follow it
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         with self._connection("EXCLUSIVE") as connection:
             self._prepare(connection)
 

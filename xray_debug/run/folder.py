@@ -21,7 +21,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from xray_debug.data.files import copy_file, write_json
+from xray_debug.data.files import copy_file, private, sync_all, sync_folder, write_json
+from xray_debug.data.shown import shown
 from xray_debug.run.fingerprint import Fingerprint
 
 PACKAGES = ("xray-debug", "torch", "torchvision", "opencv-python", "lightning", "numpy", "pandas", "scikit-learn")
@@ -71,8 +72,13 @@ class Run:
     def locked(self, part: tuple[int, int] | None = None) -> Iterator[None]:
         """One writer at a time; several where each does another `part` (i, n) of the same stage.
 
-        The lock goes with the process, also when it is killed.
+        The lock goes with the process, also when it is killed. What is made meanwhile is private: tables of patients.
         """
+        with private(), self._locked(part):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, part: tuple[int, int] | None) -> Iterator[None]:
         try:
             self.path(".work").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -203,6 +209,7 @@ class Run:
         }  # fmt: skip
         for stray in work.rglob(".tmp-*"):  # of a write that was killed
             stray.unlink(missing_ok=True)
+        sync_all(work)  # before the record that vouches for it
         write_json(work / RECORD, record)
         (work / KEY).unlink(missing_ok=True)
         self._swap(stage)
@@ -214,6 +221,7 @@ class Run:
             self.check_free([stage])
             os.replace(place, old)
         os.replace(work, place)
+        sync_folder(self.folder)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(self.scratch(stage), ignore_errors=True)
 
@@ -226,10 +234,10 @@ class Run:
             if old.exists():
                 shutil.rmtree(old, ignore_errors=True)
 
-    def log(self, text: str) -> None:
-        """One line in log.txt."""
+    def log(self, text: str, level: str = "INFO") -> None:
+        """An entry in log.txt: the time, a level (INFO, WARNING, ERROR), the text; a traceback keeps its lines."""
         with contextlib.suppress(OSError), self.path("log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {level:7} {shown(text, keep=chr(10))}\n")
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -64,7 +64,7 @@ def write_part(folder: Path, index: int, rows: Sequence[Row], key: str, arrays: 
     names = list(dict.fromkeys(name for row in rows for name in row if name not in arrays))
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     table = table.replace_schema_metadata({KEY: key.encode()})
-    atomic_write(part_file(folder, index), lambda file: pq.write_table(table, file, compression="zstd"))
+    atomic_write(part_file(folder, index), lambda file: pq.write_table(table, file, compression="zstd"), sync=True)
 
 
 def has_part(folder: Path, index: int, key: str) -> bool:

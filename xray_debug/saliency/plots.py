@@ -22,6 +22,7 @@ from xray_debug.data.files import atomic_write
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442"
 INK, FAINT = "#1f2933", "#9aa5b1"
 HEAT = "inferno"
+EXPLAINED = "xray-debug explain-image"  # noted in the picture of one image, so that it may be replaced
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ def empty_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
-    """Writes a PNG, whole or not at all; its folder is made."""
+def save_figure(figure: Figure, path: str | Path, dpi: int = 110, creator: str | None = None) -> Path:
+    """Writes a PNG, whole or not at all; its folder is made. `creator` is noted in it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"format": "png", "dpi": dpi, "facecolor": "white", "metadata": {"Software": None}}
+    options = {"format": "png", "dpi": dpi, "facecolor": "white", "metadata": {"Software": None, "Creator": creator}}
     atomic_write(path, lambda file: figure.savefig(file, **options))
     return path
 
@@ -126,7 +127,7 @@ def explain_figure(image, saliency, deletion_curve, insertion_curve, deletion: f
         show_panel(place, panel)
     _curves(axes[3], deletion_curve, insertion_curve, deletion, insertion)
     figure.suptitle(literal(title), fontsize=10, color=INK)
-    return save_figure(figure, path, 130)
+    return save_figure(figure, path, 130, EXPLAINED)
 
 
 def _curves(axes, deletion_curve, insertion_curve, deletion: float, insertion: float) -> None:

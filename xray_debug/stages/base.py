@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xray_debug.config import PipelineConfig
+from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.run.engine import Engine
 from xray_debug.run.store import Store
 
@@ -41,6 +41,19 @@ class Context:
         if self.config.device != "auto":
             return self.config.device
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(config: PipelineConfig) -> None:
+    """ConfigError for a device that torch does not know or this machine does not have."""
+    if config.device == "auto":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=config.device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device: expected auto, cpu, cuda, mps ..., got {config.device!r}: {reason}") from error
 
 
 def _nothing(*_: Any) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -11,6 +12,7 @@ from xray_debug.config import PipelineConfig
 from xray_debug.data.files import write_json
 from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import file_digest, plugin_digest
+from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
 
@@ -19,10 +21,15 @@ MOST = 64
 
 def check(config: PipelineConfig) -> None:
     from xray_debug.text import DETECTORS
+    from xray_debug.text.detectors.registry import check_options
 
     DETECTORS.check(config.detect.detector, "detect.detector")
+    check_options(config.detect.detector, config.detect.options, "detect.options")
     if config.detect.second is not None:
         DETECTORS.check(config.detect.second, "detect.second")
+    weights = config.detect.weights
+    if weights is not None and not Path(weights).is_file():
+        raise RunError(f"detect.weights: {weights}: no such file")
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:

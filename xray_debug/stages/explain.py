@@ -9,22 +9,23 @@ from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import plugin_digest
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
-from xray_debug.stages.selection import selected_cases
+from xray_debug.stages.selection import check_select, selected_cases
 
 MOST = 64
 COLUMNS = ["image_id", "target", "method", "mask_size", "probability", "deletion", "insertion"]
 
 
 def check(config: PipelineConfig) -> None:
-    from xray_debug.saliency import METHODS
+    from xray_debug.models.explainer import checked_method
 
-    METHODS.check(config.explain.method, "explain.method")
+    check_select(config.explain.select)
+    checked_method(config.explain.method, config.explain.options)
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
     from xray_debug.saliency import METHODS
 
-    check(config)
+    METHODS.check(config.explain.method, "explain.method")
     return {"method": plugin_digest(METHODS, config.explain.method)}
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from xray_debug.config import PipelineConfig
+from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.run.engine import Engine, PartDone
 from xray_debug.run.fingerprint import Fingerprint, chosen_options, code_digest, contents_digest
 from xray_debug.run.folder import Run, RunError
 from xray_debug.run.memory import MemoryWatch
 from xray_debug.run.store import OUTPUTS, Store
 from xray_debug.stages import audit, clean, detect, explain, prepare, report, retrain, train
-from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.base import Context, Stage, check_device
+from xray_debug.stages.selection import selected_cases
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -36,11 +38,21 @@ CHECKS = {"prepare": prepare.check, "train": train.check, "explain": explain.che
           "audit": audit.check, "clean": clean.check, "retrain": train.check}  # fmt: skip
 
 
-def check_options(config: PipelineConfig, only: str | None = None) -> None:
-    """ValueError for a name that nothing answers to, before anything is touched; of one stage alone with `only`."""
-    for name, check in CHECKS.items():
-        if only in (None, name):
+def check_options(config: PipelineConfig, only: str | None = None, store: Store | None = None) -> None:
+    """ConfigError with a line for each name or option that nothing answers to, before anything is touched.
+
+    `only`: of one stage alone; where `store` has what it reads, the names in it are looked at, too.
+    """
+    faults = []
+    for check in (check_device, *(CHECKS[name] for name in CHECKS if only in (None, name))):
+        try:
             check(config)
+        except ValueError as error:
+            faults.append(str(error))
+    if only == "explain" and store is not None and store.has("predictions") and not faults:
+        selected_cases(config, store.table("predictions"))
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
 
 
 def fingerprint(stage: Stage, run: Run, config: PipelineConfig) -> Fingerprint:
@@ -75,6 +87,14 @@ def plan(run: Run, config: PipelineConfig, first: str | None = None, only: str |
             changed.add(stage.name)
         rows.append((stage, why))
     return rows
+
+
+def why_stale(run: Run, config: PipelineConfig, stage: str) -> str:
+    """Why what there is of a stage no longer holds, it and what it reads; "" where it does."""
+    wanted = {stage}
+    for name in reversed(STAGES):
+        wanted |= set(stages_before(STAGES[name])) if name in wanted else set()
+    return "; ".join(f"{found.name}: {why}" for found, why in plan(run, config) if why and found.name in wanted)
 
 
 @dataclass
@@ -133,16 +153,23 @@ class Job:
             self._tell(f"{stage.name}: part {self.engine.part[0]} of {self.engine.part[1]} is done")
             return True
         except BaseException:
-            self.run.log(traceback.format_exc().rstrip())
+            self.run.log(traceback.format_exc().rstrip(), "ERROR")
             raise
         finally:
             self.run.spent(stage.name, time.perf_counter() - start)
         facts: dict[str, Any] = {
             "seed": self.config.seed, "device": context.device, "peak_memory_mb": memory.peak_mb,
-            "processor_seconds": round(_processor_seconds() - before, 2),
+            "processor_seconds": round(_processor_seconds() - before, 2), "workers": self.engine.workers,
+            "threads": _threads(),
         }  # fmt: skip
         self.run.complete(stage.name, mark, {**facts, **context.facts, "outputs": _digests(stage, store)})
         return True
+
+
+def _threads() -> int:
+    """Of torch in this process, which the last digits of a network's results can depend on; 0 where it is not used."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else 0
 
 
 def _processor_seconds() -> float:

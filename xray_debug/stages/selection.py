@@ -9,8 +9,16 @@ from xray_debug.config import PipelineConfig
 from xray_debug.run.folder import RunError
 
 
+def check_select(select: str) -> None:
+    """RunError for a choice that is none, whatever the classes."""
+    kind, sign, name = select.partition(":")
+    if not (kind in ("predicted", "label") and name) and not (kind in ("wrong", "all") and not sign):
+        raise RunError(f"explain.select: expected predicted:CLASS, label:CLASS, wrong or all, got {select!r}")
+
+
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
     """The test images to explain, as `explain.select` says: predictions of the first seed's model."""
+    check_select(config.explain.select)
     kind, _, name = config.explain.select.partition(":")
     first = predictions[predictions["seed"] == config.all_seeds[0]]
     if kind in ("predicted", "label"):
@@ -20,12 +28,8 @@ def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.Data
         chosen = first[first[kind] == name]
     elif kind == "wrong":
         chosen = first[first["predicted"] != first["label"]]
-    elif kind == "all":
-        chosen = first
     else:
-        raise RunError(
-            f"explain.select: expected predicted:CLASS, label:CLASS, wrong or all, got {config.explain.select!r}"
-        )
+        chosen = first
     if config.explain.max_cases is None or len(chosen) <= config.explain.max_cases:
         return chosen
     spread = np.linspace(0, len(chosen) - 1, config.explain.max_cases)  # evenly, so that no test set is left out

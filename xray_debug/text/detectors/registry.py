@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,24 @@ def load_detector(name: str = "craft-lite", weights: str | Path | None = None, *
             option = str(error).rsplit("'", 2)[1]
             raise ValueError(f"detector {name} has no option {option!r}") from error
         raise
+
+
+def check_options(name: str, options: dict[str, Any], option: str = "options") -> None:
+    """ValueError naming an option that the detector's class does not take; one that takes any is not asked."""
+    made, names = DETECTORS[name], set()
+    for cls in made.__mro__ if inspect.isclass(made) else (made,):
+        if inspect.isclass(made) and "__init__" not in vars(cls):
+            continue
+        taken = inspect.signature(cls.__init__ if inspect.isclass(made) else cls).parameters.values()
+        names |= {parameter.name for parameter in taken if parameter.kind is not parameter.VAR_KEYWORD}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            break
+    else:
+        return
+    names = sorted(names - {"self", "weights"})
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise ValueError(f"{option}: {name} does not take {unknown[0]}; it takes {', '.join(names) or 'none'}")
 
 
 def resolved_options(name: str, options: dict[str, Any]) -> dict[str, Any]:

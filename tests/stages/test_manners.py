@@ -1,0 +1,130 @@
+"""What the command line refuses before it touches anything, how it ends, and what it says."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xray_debug.data.images import write_image
+from xray_debug.stages.registry import STAGES
+
+ROOT = str(Path(__file__).parents[2])
+PROGRAM = [sys.executable, "-m", "xray_debug"]
+
+
+def call(*arguments: object, **options) -> subprocess.CompletedProcess:
+    environment = os.environ | {"COLUMNS": "200", "PYTHONWARNINGS": "ignore", "PYTHONPATH": ROOT}
+    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, env=environment,
+                          timeout=120, **options)  # fmt: skip
+
+
+def contents(folder: Path) -> dict:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def finished(tmp_path) -> Path:
+    """A run folder whose stages are complete, by their records at least."""
+    run = tmp_path / "run"
+    for stage in STAGES:
+        (run / stage).mkdir(parents=True)
+        (run / stage / "stage.json").write_text('{"made_by": "xray-debug"}')
+    (run / "pipeline.yaml").write_text("phantom: {train: 60, test: 18, size: 128}\n")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("stage", "option", "words"),
+    [
+        ("train", "train.model=resnet1800", "got 'resnet1800'"), ("explain", "explain.method=igospp", "'igospp'"),
+        ("explain", "explain.options.lambda=3", "igos_pp does not take lambda"),
+        ("explain", "explain.select=predicted", "expected predicted:CLASS"),
+        ("detect", "detect.detector=crafty", "unknown detector 'crafty'"),
+        ("detect", "detect.options.scale=3", "craft-lite does not take scale"),
+        ("detect", "detect.weights=nowhere.pth", "no such file"),
+        ("audit", "audit.regions=nowhere", "no such folder of masks"), ("audit", "device=cudaa", "got 'cudaa'"),
+        ("train", "train.precision=64", "train.precision"), ("train", "train.accelerator=gpuu", "train.accelerator"),
+        ("clean", "detect.second=craft-lite", "expected another detector"),
+    ],
+)  # fmt: skip
+def test_a_wrong_name_touches_nothing(finished, stage, option, words):
+    before = contents(finished)
+    done = call(stage, "--run", finished, "--set", option)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert contents(finished) == before
+
+
+def test_every_wrong_name_is_told(tmp_path):
+    (tmp_path / "p.yaml").write_text("phantom: {}\ndevice: cudaa\ntrain: {model: resnet1800}\nexplain: {method: x}\n")
+    done = call("run", tmp_path / "p.yaml", "--out", tmp_path / "run")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 3
+    assert all(word in done.stderr for word in ("cudaa", "resnet1800", "'x'")) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", ["data", "data/run", ".", "data/train", "link"])
+def test_a_run_on_its_data_touches_nothing(tmp_path, place):
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        (tmp_path / "data" / split / "film.png").write_bytes(b"film")
+    (tmp_path / "link").symlink_to(tmp_path / "data", target_is_directory=True)
+    (tmp_path / "p.yaml").write_text("train: {epochs: 1}\n")
+    before = contents(tmp_path)
+    done = call("run", tmp_path / "p.yaml", "--data", tmp_path / "data", "--out", tmp_path / place)
+    assert done.returncode == 2 and ("dataset" in done.stderr or "not made by xray-debug" in done.stderr)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("target", ["film.png", "other.png", "link.png", "hard.png"])
+def test_explain_image_replaces_no_file_that_it_did_not_make(tmp_path, target):
+    write_image(tmp_path / "film.png", np.zeros((64, 64), np.uint8))
+    write_image(tmp_path / "other.png", np.ones((64, 64), np.uint8))
+    (tmp_path / "link.png").symlink_to(tmp_path / "film.png")
+    os.link(tmp_path / "film.png", tmp_path / "hard.png")
+    before = contents(tmp_path)
+    done = call("explain-image", tmp_path / "film.png", "--model", tmp_path, "--out", tmp_path / target)
+    assert done.returncode == 2 and "is there already and was not made by explain-image" in done.stderr
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--from", "train", "--only", "clean"], "--from train with --only clean: expected one of the two"),
+        (["--part", "1/2"], "--part 1/2: expected one stage"), (["--merge"], "--merge: expected one stage"),
+        (["--only", "detect", "--part", "1/2", "--merge"], "--part with --merge: expected one of the two"),
+        (["--set", "name=../../evil"], "name: expected one plain folder name"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_go_together(tmp_path, arguments, words):
+    (tmp_path / "p.yaml").write_text("phantom: {}\n")
+    done = call("run", "p.yaml", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("wait", [0.05, 0.2, 0.4, 0.8])
+def test_a_stop_at_any_early_instant_is_one_sentence(tmp_path, number, status, wait):
+    (tmp_path / "p.yaml").write_text("phantom: {train: 600, test: 60}\n")
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" \
+           "from xray_debug.__main__ import main\nprint(flush=True)\nmain()"  # fmt: skip
+    arguments = ["run", str(tmp_path / "p.yaml"), "--out", str(tmp_path / "r")]
+    child = subprocess.Popen([sys.executable, "-c", code, *arguments],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    child.stdout.readline()  # main is about to be called: only Python itself was loaded before
+    time.sleep(wait)
+    child.send_signal(number)
+    words = child.communicate(timeout=60)[1]
+    assert child.returncode == status, words
+    assert "Traceback" not in words and words.strip().splitlines()[-1].startswith("stopped")
+
+
+def test_markup_and_escapes_in_names_are_shown(tmp_path):
+    name = "[/x]\x1b[31m\u202e.yaml"
+    done = call("run", tmp_path / name)
+    assert done.returncode == 2 and r"[/x]\x1b[31m\u202e.yaml: no such pipeline file" in done.stderr
+    assert "\x1b" not in done.stderr and "\u202e" not in done.stderr

@@ -1,0 +1,66 @@
+"""Where results may be written: never on, in or around what is read, and nowhere that holds something else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from xray_debug.run.folder import RECORD, RunError
+
+
+def check_place(out: Path, data: Path | None, stages: Sequence[str], others: Mapping[str, Path] | None = None) -> None:
+    """RunError where `out` cannot be a run folder without harm to something; nothing is touched.
+
+    It must be new, empty or a run folder; `data` and `out` lie apart, links followed; `others` (option -> file or
+    folder that is read) lie in no folder of a stage, since that is replaced.
+    """
+    if data is not None:
+        for inner in (data, *_links(data)):
+            if _inside(out, inner) or _inside(inner, out):
+                raise RunError(f"--out {out}: lies on, in or around the dataset {inner}; choose a folder apart from it")
+    for option, path in (others or {}).items():
+        for stage in (*stages, ".work"):
+            if _inside(path, out / stage):
+                raise RunError(f"{option}: {path} lies in a folder that a stage of {out} replaces; copy it elsewhere")
+    if out.exists() and not out.is_dir():
+        raise RunError(f"--out {out}: expected a folder, found a file")
+    if out.is_dir() and not is_run(out, stages) and any(out.iterdir()):
+        raise RunError(f"--out {out}: is neither empty nor a run folder; choose another --out")
+
+
+def is_run(folder: Path, stages: Sequence[str]) -> bool:
+    """Whether xray-debug has worked in this folder before."""
+    if (folder / ".work").is_dir():
+        return True
+    for stage in stages:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if json.loads((folder / stage / RECORD).read_text(encoding="utf-8")).get("made_by") == "xray-debug":
+                return True
+    return False
+
+
+def _links(root: Path) -> Iterator[Path]:
+    """Where links to folders lead, of those in `root` and one folder below."""
+    for folder in (root, *_folders(root)):
+        for path in _folders(folder):
+            if path.is_symlink():
+                yield path
+
+
+def _folders(root: Path) -> list[Path]:
+    with contextlib.suppress(OSError), os.scandir(root) as found:
+        return [Path(entry.path) for entry in found if entry.is_dir()]
+    return []
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or lies in it, links followed, also where the file system knows no capitals."""
+    path, folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    if folder in (path, *path.parents):
+        return True
+    if not folder.exists():
+        return False
+    return any(os.path.samefile(above, folder) for above in (path, *path.parents) if above.exists())

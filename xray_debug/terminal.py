@@ -1,0 +1,139 @@
+"""What a person sees of a command: sentences, progress, how it ends. Only this, cli.py and app.py talk to one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from xray_debug.data.files import FULL, NO_ROOM
+from xray_debug.data.shown import shown
+
+out, err = Console(), Console(stderr=True)
+INTERRUPTED, TERMINATED = 130, 143  # what a shell expects of a program ended by SIGINT, SIGTERM
+
+
+def say(text: str) -> None:
+    out.print(shown(text, keep="\n"), markup=False, highlight=False, soft_wrap=True)
+
+
+def say_aside(text: str) -> None:
+    err.print(shown(text, keep="\n"), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable]:
+    """Gives `start(description) -> callback(done, total)`; bars go to stderr."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bars:
+
+        def start(description: str) -> Callable[[int, int], None]:
+            task, description = None, shown(description)
+
+            def report(done: int, total: int) -> None:
+                nonlocal task
+                if task is None:
+                    task = bars.add_task(description, total=total)
+                bars.update(task, completed=done, total=total)
+                if done >= total:
+                    bars.remove_task(task)
+                    task = None
+
+            return report
+
+        yield start
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, with another exit status."""
+
+
+class Stopped(Exception):  # noqa: N818  asked for, no error
+    """Work was stopped by Ctrl-C or SIGTERM; `status` is what a shell expects."""
+
+    def __init__(self, status: int):
+        super().__init__("stopped; what is done is kept, and the same command goes on where it was")
+        self.status = status
+
+
+_signals: list[int] = []  # that came, the first of which decides the exit status
+
+
+def _stop(number: int, frame: object) -> None:
+    _signals.append(number)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def bad_request(error: BaseException) -> bool:
+    """Whether the user asked for something impossible (exit status 2) rather than a run having failed (1)."""
+    return isinstance(error, (ValueError, ImportError, FileNotFoundError))
+
+
+def one_sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    text = ("\n" if type(error).__name__ == "ConfigError" else " ").join(filter(None, lines)) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in FULL or "disk is full" in text:
+        return f"{text}: {NO_ROOM}"
+    return (
+        text
+        if isinstance(error, (ValueError, RuntimeError, TypeError, ImportError))
+        else f"{type(error).__name__}: {text}"
+    )
+
+
+def leave(status: int) -> None:
+    """Ends the process without waiting for threads that are still at an image."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def run_command(command: Callable[[], int]) -> None:
+    """Runs a command to its end: one sentence on stderr instead of a traceback, unless --debug, and an exit status."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        status = command()
+        if _signals:  # Typer makes an exit status of it
+            raise KeyboardInterrupt
+    except (Stopped, KeyboardInterrupt) as error:
+        status = error.status if isinstance(error, Stopped) else 128 + (_signals or [signal.SIGINT])[0]
+        _ignore_signals()
+        say_aside(str(error) if isinstance(error, Stopped) else "stopped")
+        leave(status)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            say_aside(f"xray-debug: {one_sentence(error)}")
+        status = 2 if bad_request(error) else 1
+    sys.exit(status)
+
+
+def stop_status(error: BaseException) -> int:
+    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+
+
+def _ignore_signals() -> None:
+    """While the sentence is printed: a second Ctrl-C would print a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
