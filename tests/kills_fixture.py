@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -52,13 +54,20 @@ class Tiny:
         finally:
             child.kill()
 
+    def before(self, stage: str, run: Path) -> tuple[str, str]:
+        """Makes a run folder that has done everything before a stage; the arguments that do that stage alone."""
+        for name in list(STAGES)[: list(STAGES).index(stage)]:
+            shutil.copytree(self.whole / name, run / name)
+        return "--only", stage
+
     def seconds(self, stage: str) -> float:
         return json.loads((self.whole / stage / "stage.json").read_text())["seconds"]
 
     def different(self, run: Path) -> list[str]:
-        """The files, or results, of a finished run that are not as in the undisturbed one."""
-        found = contents(run)
-        return sorted(name for name in {*found, *self.contents} if found.get(name) != self.contents.get(name))
+        """The files, or results, of a run's complete stages that are not as in the undisturbed one."""
+        found, stages = contents(run), complete(run)
+        wanted = {name: value for name, value in self.contents.items() if re.split("[/:]", name)[0] in stages}
+        return sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
 
 
 def complete(run: Path) -> list[str]:
@@ -68,7 +77,7 @@ def complete(run: Path) -> list[str]:
 def contents(run: Path) -> dict[str, object]:
     """File -> sha256 of all stages' files, the results' digests, and the report's figures without times."""
     found: dict[str, object] = {}
-    for name in STAGES:
+    for name in complete(run):
         for file in sorted((run / name).rglob("*")):
             place = file.relative_to(run).as_posix()
             if file.name == "history.csv":
@@ -76,6 +85,8 @@ def contents(run: Path) -> dict[str, object]:
             elif file.is_file() and file.name not in TIMED:
                 found[place] = file_sha256(file)
         found[name] = json.loads((run / name / "stage.json").read_text())["outputs"]
+    if "report" not in complete(run):
+        return found
     report = json.loads((run / "report" / "report.json").read_text())
     report["explanations"].pop("seconds")
     return found | {f"report: {key}": value for key, value in report.items() if key != "timings"}

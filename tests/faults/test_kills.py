@@ -1,6 +1,6 @@
-"""Runs that are killed, stopped or doubled: nothing is lost, and the results are those of a run left in peace.
+"""Runs that are killed end with the results of a run left in peace.
 
-A short form; with XRAY_DEBUG_FAULTS=long in the environment, 32 kills over all stages, half an hour on two cores.
+A short form; with XRAY_DEBUG_FAULTS=long in the environment, 32 kills over all stages.
 """
 
 import json
@@ -18,11 +18,6 @@ CHAINS = [  # in which stages a run is killed, how far in them, further argument
     pytest.param(EVERY, 0.15, (), id="early"), pytest.param(EVERY, 0.5, (), id="middle"),
     pytest.param(EVERY, 0.85, (), id="late"), pytest.param(EVERY, 0.5, PROCESSES, id="processes"),
 ] if LONG else [pytest.param(("prepare", "train", "clean"), 0.5, (), id="short")]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Tiny:
-    return Tiny(tmp_path_factory.mktemp("kills"))
 
 
 def kill(tiny: Tiny, run, stage: str, fraction: float, more) -> tuple[int, str]:
