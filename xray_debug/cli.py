@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from xray_debug.data.files import atomic_write
 from xray_debug.data.shown import shown
 from xray_debug.terminal import Stopped, one_sentence, out, progress_bars, run_command, say, say_aside, stop_status
 
@@ -97,7 +98,8 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
         except Exception as error:
             run.log(one_sentence(error), "ERROR")
             if before is not None:  # an option that failed does not stay
-                store.pipeline_file.write_bytes(before)
+                with contextlib.suppress(OSError):  # the disk may be full: the error that is told is the first
+                    atomic_write(store.pipeline_file, lambda file: file.write(before))
             raise
     if part is None:
         show_costs(run, ran)
