@@ -27,10 +27,12 @@ def rows(text: str) -> list[tuple[str, str, str]]:
 def collected(files: list[str]) -> set[str]:
     """Every test of the files, with and without its id. Those of optional packages count where they are installed."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=--import-mode=importlib", *files]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300,
-                           env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})  # fmt: skip
-    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
-    full = {line for line in found.stdout.splitlines() if "::" in line}
+    full = set()
+    for form in ("short", "long"):  # their parameters differ
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "XRAY_DEBUG_FAULTS": form}
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+        assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
+        full |= {line for line in found.stdout.splitlines() if "::" in line}
     return full | {line.partition("[")[0] for line in full}
 
 
