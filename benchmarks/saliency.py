@@ -89,7 +89,7 @@ def measure(row: Row, model, images, targets, baselines, mask_size: int, steps: 
         seconds.append(found.seconds)
         forward.append(found.evaluations.forward)
         backward.append(found.evaluations.backward)
-        objective.append(objective_of(model, images[one], targets[one], baselines[one], found))
+        objective.append(objective_of(model, images[one], targets[one], baselines[one], found).item())
     return {
         "name": row.name, "method": row.method, "options": row.options, "mask_size": mask_size,
         "deletion": deletion, "insertion": insertion, "objective": objective, "seconds": seconds,

@@ -55,13 +55,10 @@ SPEED = _rows(
     ("warm line search", "igos_pp", PAPER | {"optimiser": "warm_line_search"}),
     ("warm, 5 stratified points", "igos_pp",
      PAPER | {"optimiser": "warm_line_search", "integration_steps": 5, "points": "stratified"}),
-    ("Adam, 2 points, 15 iterations", "igos_pp", {"integration_steps": 2, "iterations": 15}),
-    ("Adam, 2 points, 6 iterations", "igos_pp", {"integration_steps": 2, "iterations": 6}),
-    ("Adam, 4 points, 3 iterations", "igos_pp", {"integration_steps": 4, "iterations": 3}),
-    ("Adam, 6 points, plain gradient first", "igos_pp", {"coarse_share": 0.0}),
-    ("Adam, 12 points, 1 iteration", "igos_pp", {"integration_steps": 12, "iterations": 1}),
-    ("last iterate, not the mean", "igos_pp", {"average": False}),
-    ("no noise", "igos_pp", {"noise": 0.0}),
+    ("paths only, 3 points, 15 iterations", "igos_pp",
+     {"integration_steps": 3, "iterations": 15, "end_iterations": 0}),
+    ("ends only, 22 iterations", "igos_pp", {"iterations": 22, "end_iterations": 22}),
+    ("quick", "igos_pp", {"preset": "quick"}),
     ("default", "igos_pp"),
 )  # fmt: skip
 

@@ -274,6 +274,7 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
                   model: Annotated[Path, typer.Option(help="model folder or model.safetensors")],
                   target: Annotated[Optional[str], typer.Option(help="class; the predicted one without it")] = None,
                   method: Annotated[str, typer.Option(help="saliency method")] = "igos_pp",
+                  preset: Annotated[Optional[str], typer.Option(help="default, paper or quick (igos_pp, igos)")] = None,
                   mask_size: Annotated[int, typer.Option(help="side of the mask")] = 28,
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One image, one picture: the film, its map and the deletion and insertion curves."""
@@ -282,7 +283,9 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
 
     picture = out_file or image.with_name(image.stem + ".explained.png")
     own_picture(picture, image)
-    facts = explain_one(image, model, ExplainConfig(method=method, mask_size=mask_size), target, picture)
+    options = {} if preset is None else {"preset": preset}
+    config = ExplainConfig(method=method, mask_size=mask_size, options=options)
+    facts = explain_one(image, model, config, target, picture)
     say(f"{picture}: {facts}")
 
 

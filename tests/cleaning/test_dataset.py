@@ -13,8 +13,7 @@ from xray_debug.cleaning.files import target_name
 from xray_debug.config import CleanConfig, PrepareConfig
 from xray_debug.data.formats import build_manifest
 from xray_debug.data.formats.covidx import read_labels
-from xray_debug.data.images import image_header, read_image, to_gray8, write_image
-from xray_debug.data.view import grey_window
+from xray_debug.data.images import image_header, read_film, read_image, write_image
 
 
 @pytest.fixture
@@ -283,9 +282,7 @@ def test_residual_counts_what_the_second_reader_still_finds(data, tmp_path):
     decisions = pd.DataFrame({"image_id": ["d.png"], "decision": ["edit"], "boxes": [[[60, 60, 70, 70]]]})
     changes = clean_dataset(manifest, root, boxes, tmp_path / "out", SETTINGS, decisions, reader=BrightSpots)
     out = {"a.png": "train/a.png", "c.jpg": "train/c.png", "d.png": "test/d.png", "f.tif": "reversed/test/f.tif"}
-    windows = {row["image_id"]: grey_window(read_image(root / row["path"])) for row in manifest.to_dict("records")
-               if row["image_id"] in out}  # fmt: skip
-    expected = {name: len(BrightSpots().detect([to_gray8(read_image(tmp_path / "out" / p), windows[name])])[0])
+    expected = {name: len(BrightSpots().detect([read_film(tmp_path / "out" / p).gray])[0])
                 for name, p in out.items()}  # fmt: skip
     assert changes.set_index("image_id")["residual"].to_dict() == expected and expected["d.png"] == 1
     assert changes["residual"].dtype == "Int64"
@@ -355,3 +352,16 @@ def test_an_image_that_changed_since_prepare_is_set_aside_and_never_copied(data,
         assert name not in set(read_labels(tmp_path / folder / "train_COVIDx.txt")["image_id"])
     failed = json.loads((tmp_path / "out" / "cleaning.json").read_text())["failed"]
     assert list(failed) == [name] and failed[name].endswith("changed since stage prepare; run prepare again")
+
+
+def test_an_image_that_no_detector_could_read_is_named_and_not_called_clean(data, tmp_path):
+    root, manifest, boxes = data
+    own = {name: part[["x0", "y0", "x1", "y1"]].to_numpy() for name, part in boxes.groupby("image_id")}
+    unread = {"b.png": "b.png: the detector gave NaN", "e.png": "e.png: out of reach"}
+    decisions = pd.DataFrame({"image_id": ["e.png"], "decision": ["edit"], "boxes": [[[10, 10, 20, 20]]]})
+    usable = manifest[manifest["problem"] == ""]
+    plan = plan_rows(usable, root, own, SETTINGS, decisions, unread=unread)
+    assert "b.png" not in {Path(path).name for path in plan["untouched"] if path}  # nobody knows what is in it
+    results = [{"file": row["file"], "boxes": "" if not row["boxes"] else "[]"} for row in plan.to_dict("records")]
+    summary = finish(plan, results, tmp_path / "out").attrs["summary"]
+    assert summary["failed"] == {"b.png": "b.png: the detector gave NaN"}  # a person has decided on the other

@@ -17,9 +17,8 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
-from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_image, write_image
+from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_film, read_image, write_image
 from xray_debug.data.unchanged import read_known
-from xray_debug.data.view import grey_window
 from xray_debug.run.engine import Engine, TableRows
 
 VIEW = {"size": 24, "crop_top": 0.1}
@@ -50,7 +49,7 @@ def planned(data, config=SETTINGS, **options) -> list[dict]:
 def reads(monkeypatch):
     """Names of the files that are decoded."""
     names = []
-    monkeypatch.setattr(module, "read_image", lambda path, *more: (names.append(str(path)), read_image(path, *more))[1])
+    monkeypatch.setattr(module, "read_film", lambda path, *more: (names.append(str(path)), read_film(path, *more))[1])
     monkeypatch.setattr(module, "read_known", lambda path, *more: (names.append(str(path)), read_known(path, *more))[1])
     return names
 
@@ -87,16 +86,17 @@ def test_files_and_views_hold_what_is_to_be_erased(data, tmp_path):
         if not result["changed"]:
             assert row["image_id"] in ("b.png", "e.png")
             continue
-        image = read_image(row["path"])
+        image, window = read_film(row["path"])
         cleaned, region = clean_image(image, [BOX], SETTINGS)
         placed, moved = moved_region(image, [BOX], SETTINGS, image_seed(3, row["image_id"]))
         control = inpaint_region(image, moved, SETTINGS.radius, SETTINGS.method)
         for folder, key, expected in (("out", "", cleaned), ("control", "control_", control)):
             file = tmp_path / folder / row["folder"] / result[f"{key}file"]
-            found = read_image(file)
+            found, kept = read_film(file)
+            assert kept == window  # whoever reads the file sees it as it is seen here
             assert (found.dtype, found.shape) == (image.dtype, image.shape)
             np.testing.assert_array_equal(found, expected)
-            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected, grey_window(image)))
+            np.testing.assert_array_equal(result[f"{key}view"], view.apply(expected, window))
         assert result["cleaned_sha256"] == sha256(tmp_path / "out" / row["folder"] / result["file"])
         assert json.loads(result["boxes"]) == [list(BOX)] and json.loads(result["control_boxes"]) == placed.tolist()
         assert (result["area_share"], result["control_area_share"]) == (region.mean(), moved.mean())
@@ -240,18 +240,19 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     by_engine(1, root, manifest, boxes, tmp_path / "whole")
     written = []
 
-    def dies(path, image):
+    def dies(path, image, window=None):
         if len(written) == 12:
             raise MemoryError
         written.append(path)
-        write_image(path, image)
+        write_image(path, image, window)
 
     monkeypatch.setattr(module, "write_image", dies)
     with pytest.raises(MemoryError):
         by_engine(1, root, manifest, boxes, tmp_path / "out")
     assert not (tmp_path / "out/dataset/train_COVIDx.txt").exists()
     again = []
-    monkeypatch.setattr(module, "write_image", lambda path, image: (again.append(path), write_image(path, image)))
+    monkeypatch.setattr(module, "write_image",
+                        lambda path, *more: (again.append(path), write_image(path, *more)))
     by_engine(1, root, manifest, boxes, tmp_path / "out")
     whole, found = files(tmp_path / "whole"), files(tmp_path / "out")
     assert len(again) < 24 and len(again) + len(written) >= 24  # the parts that were finished stay

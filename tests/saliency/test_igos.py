@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from xray_debug.saliency import METHODS, blurred, igos_pp
-from xray_debug.saliency.coarse import SHARES, TOP, chosen_shares, with_coarse
-from xray_debug.saliency.methods.igos import igos
-from xray_debug.saliency.network import Network, borrowed
+from xray_debug.saliency.measure import objective_of
+from xray_debug.saliency.methods.igos import TIE, igos
 
 SIDE = 16
 PATCH = slice(4, 8), slice(8, 12)
@@ -74,11 +73,12 @@ def slow_igos_pp(weight, image, baseline, target, size, iterations, steps, area,
             for s in range(steps):
                 share = (s + 1) / steps * large
                 total = total + sign * score(near * share + far * (1 - share)) / steps
-        large, variation = enlarge(both), 0.0
+        large, variation, spread = enlarge(both), 0.0, image.std(correction=0)
         for axis in (0, 1):
             n, m = image.shape[axis], size
             step = (large.narrow(axis, 1, n - 1) - large.narrow(axis, 0, n - 1)) ** 2
-            edge = torch.exp(-((image.narrow(axis, 1, n - 1) - image.narrow(axis, 0, n - 1)) ** 2) / 0.01)
+            change = (image.narrow(axis, 1, n - 1) - image.narrow(axis, 0, n - 1)) / spread
+            edge = torch.exp(-(change**2) / 0.01**2)
             plain = (both.narrow(axis, 1, m - 1) - both.narrow(axis, 0, m - 1)) ** 2
             variation = variation + ((edge * step).mean() + plain.mean()) / 2
         return total + area * (1 - both).abs().mean() + smooth * variation
@@ -135,7 +135,7 @@ def test_a_network_that_looks_at_one_patch_gets_that_patch(method):
 def test_variants_find_the_patch(variant):
     image, baseline = bright_patch()
     found = igos_pp(Patch(), image, [1], baseline, mask_size=8, variant=variant)
-    assert found.saliency[0, 0, 2:4, 4:6].mean() > 3 * found.saliency.mean()
+    assert found.saliency[0, 0, 2:4, 4:6].mean() > 2 * found.saliency.mean()
     assert (found.insertion_mask is None) == (variant not in ("full", "naive"))
 
 
@@ -145,7 +145,7 @@ def test_optimisers_lower_the_objective(optimiser):
     options = {"rate": 0.1} if optimiser in ("nesterov", "fixed") else {}
     found = igos_pp(
         Patch(), image, [1], baseline, mask_size=8, optimiser=optimiser, iterations=6, points="even", noise=0.0,
-        integration_steps=4, trace=True, **options,
+        integration_steps=4, end_iterations=0, trace=True, **options,
     )  # fmt: skip
     assert found.trace[-1].objective.item() < found.trace[0].objective.item() - 0.02
     assert len(found.trace) == 6
@@ -202,13 +202,15 @@ def test_model_is_left_as_found(method):
 
 def test_passes_are_counted():
     images = pictures(2)
-    options = {"mask_size": 4, "iterations": 3, "integration_steps": 5, "optimiser": "fixed"}
+    options = {"mask_size": 4, "iterations": 3, "integration_steps": 5, "optimiser": "fixed", "end_iterations": 0}
     found = igos_pp(Small(), images, [0, 1], noise=0.1, **options)
-    assert found.evaluations == (2 * 3 * 4 * 5, 2 * 3 * 4 * 5)
+    assert found.evaluations == (2 * (3 * 4 * 5 + 4), 2 * 3 * 4 * 5)
     # without noise the product's terms are the single masks' as long as all masks are 1: the first iteration
     found = igos_pp(Small(), images, [0, 1], **options)
-    assert found.evaluations == (2 * (2 + 4 + 4) * 5, 2 * (2 + 4 + 4) * 5)
-    assert igos_pp(Small(), images, [0, 1], mask_size=4).evaluations == (2 * 36, 2 * 36)
+    assert found.evaluations == (2 * ((2 + 4 + 4) * 5 + 4), 2 * (2 + 4 + 4) * 5)
+    assert igos_pp(Small(), images, [0, 1], mask_size=4).evaluations == (2 * (88 + 4), 2 * 88)
+    quick = igos_pp(Small(), images, [0, 1], mask_size=4, preset="quick")
+    assert quick.evaluations == (2 * (36 + 4), 2 * 36)
     searched = igos_pp(Small(), images, [0, 1], mask_size=4, paper=True, iterations=2, integration_steps=3)
     assert searched.evaluations.backward == 2 * 2 * 4 * 3
     assert searched.evaluations.forward > searched.evaluations.backward
@@ -221,7 +223,7 @@ def test_progress_and_trace():
     )
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert [step.iteration for step in found.trace] == [0, 1, 2]
-    assert found.trace[-1].evaluations == found.evaluations
+    assert found.trace[-1].evaluations.backward == found.evaluations.backward
     assert found.trace[0].objective.shape == (2,) and found.trace[0].masks.shape == (2, 2, 4, 4)
     assert igos_pp(Small(), pictures(1), 1, mask_size=4, iterations=1).trace is None
 
@@ -231,48 +233,65 @@ def test_memory_does_not_follow_the_number_of_points():
     sizes = []
     model = Small()
     model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    igos_pp(model, pictures(3), 0, mask_size=4, iterations=1, integration_steps=20, internal_batch_size=6)
+    igos_pp(model, pictures(3), 0, mask_size=4, iterations=1, integration_steps=20, end_iterations=0,
+            internal_batch_size=6)  # fmt: skip
     assert max(sizes) == 6
-    assert sum(sizes) == 3 * 2 * 20
+    assert sum(sizes) == 3 * (2 * 20 + 4)
 
 
-def test_the_coarse_part_is_the_bilinear_average_at_unit_scale():
-    draws = torch.Generator().manual_seed(6)
-    gradient = torch.randn(2, 2, 12, 12, generator=draws, dtype=torch.float64) * 1e-5
-    assert torch.allclose(with_coarse(gradient, 4, 0.0).square().mean((-2, -1)), torch.ones(2, 2).double())
-    smooth = with_coarse(gradient, 4, 1.0)
-    leaf = torch.zeros(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
-    enlarged = F.interpolate(leaf, size=(12, 12), mode="bilinear")
-    (seen,) = torch.autograd.grad((enlarged * gradient).sum(), leaf)
-    expected = F.interpolate(seen, size=(12, 12), mode="bilinear")
-    expected = expected / expected.square().mean((-2, -1), keepdim=True).sqrt()
-    assert torch.allclose(smooth, expected)
-    assert torch.equal(with_coarse(torch.zeros(1, 1, 6, 6), 3, 0.5), torch.zeros(1, 1, 6, 6))
+def test_the_objective_is_equation_4_at_the_final_masks():
+    """Four scores and the regulariser, no path and no noise, whatever the masks were found with."""
+    model, images = Small(), pictures(2)
+    baselines, targets = blurred(images), [1, 0]
+    found = igos_pp(model, images, targets, mask_size=4, preset="paper", iterations=2)
+    x, y = (F.interpolate(m, size=SIDE, mode="bilinear") for m in (found.deletion_mask, found.insertion_mask))
+    xy = F.interpolate(found.deletion_mask * found.insertion_mask, size=SIDE, mode="bilinear")
+
+    def score(mask):
+        with torch.no_grad():
+            return torch.softmax(model.eval()(images * mask + baselines * (1 - mask)), 1)[[0, 1], targets]
+
+    parts = found.objective
+    expected = {"deletion_x": score(x), "insertion_y": -score(1 - y), "deletion_xy": score(xy),
+                "insertion_xy": -score(1 - xy)}  # fmt: skip
+    for name, value in expected.items():
+        assert torch.allclose(parts[name], value, atol=1e-5), name
+    area = (1 - found.deletion_mask * found.insertion_mask).mean((1, 2, 3))
+    assert torch.allclose(parts["area"], area, atol=1e-6)
+    assert torch.allclose(parts["total"], sum(v for k, v in parts.items() if k != "total"))
+    assert torch.allclose(objective_of(model, images, targets, None, found), parts["total"], atol=1e-6)
 
 
-def test_the_better_mixture_is_chosen_image_by_image():
-    """A gradient that is right only where it is smooth wants the coarse part, one that is right entry by entry not."""
+def test_the_default_descends_as_far_as_the_paper_form_and_quick_does_not():
     image, baseline = bright_patch()
-    images, baselines, model = image.expand(2, -1, -1, -1), baseline.expand(2, -1, -1, -1), Patch()
-    patch = torch.zeros(SIDE, SIDE)
-    patch[PATCH] = 1.0
-    noise = torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    for axis in (0, 1):
-        noise = noise - noise.unflatten(axis, (-1, 4)).mean(axis + 1).repeat_interleave(4, axis)
-    gradient = torch.stack([0.3 * patch + noise, patch])[:, None]
-    with borrowed(model):
-        network = Network(model, images.device, 8)
-        shares = chosen_shares(network, images, baselines, torch.tensor([1, 1]), gradient, 4)
-    assert shares[0] > 0 and shares[1] == 0
-    assert network.evaluations == (2 * 2 * len(SHARES) * len(TOP), 0)
+    totals = {
+        preset: igos_pp(Patch(), image, [1], baseline, mask_size=8, preset=preset).objective["total"].item()
+        for preset in ("default", "paper", "quick")
+    }
+    assert totals["default"] <= totals["paper"] + 0.02
+    assert totals["quick"] > totals["default"] + 0.1
 
 
-def test_large_masks_find_the_patch():
+def test_saturated_entries_still_rank():
     image, baseline = bright_patch()
-    for share in (None, 0.0, 1.0):
-        found = igos_pp(Patch(), image, [1], baseline, mask_size=SIDE, coarse=4, coarse_share=share)
-        assert found.saliency[0, 0][PATCH].mean() > 3 * found.saliency.mean()
-    assert igos_pp(Patch(), image, [1], baseline, mask_size=SIDE, coarse=4).evaluations == (36 + 24, 36)
+    found = igos_pp(Patch(), image, [1], baseline, mask_size=8)
+    exact = 1 - found.deletion_mask * found.insertion_mask
+    assert (exact == 1).sum() > 1 and (found.saliency[exact == 1] >= 1 - TIE).all()
+    assert (found.saliency - exact).abs().max() <= TIE * 1.01
+    assert len(found.saliency[exact == 1].unique()) > 1
+
+
+def test_masks_that_do_not_move_are_said():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 3))
+    nn.init.zeros_(model[1].weight)
+    with pytest.warns(UserWarning, match=r"hardly moved: 0 \(peak 0.000\)"):
+        igos_pp(model, pictures(1), [0], mask_size=8)
+
+
+def test_igos_paper_has_its_own_authors_settings():
+    found = igos(Small(), pictures(1), 0, mask_size=4, preset="paper", trace=True)
+    assert found.evaluations.backward == 20 * 15
+    assert max(step.step.item() for step in found.trace) <= 8.0
 
 
 def test_default_baseline_is_the_blurred_image():
@@ -294,7 +313,9 @@ def test_a_constant_model_gives_a_map_near_its_start():
     model = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 3))
     nn.init.zeros_(model[1].weight)
     for paper in (False, True):
-        assert igos_pp(model, pictures(1), [0], mask_size=8, paper=paper, iterations=2).saliency.max() == 0
+        with pytest.warns(UserWarning, match="hardly moved"):
+            found = igos_pp(model, pictures(1), [0], mask_size=8, paper=paper, iterations=2)
+        assert found.saliency.max() == 0
 
 
 def test_igos_is_the_deletion_term_with_plain_variation():
@@ -316,8 +337,11 @@ def test_igos_is_the_deletion_term_with_plain_variation():
         ({"iterations": 0}, "iterations"),
         ({"integration_steps": 0}, "integration_steps"),
         ({"noise": -0.1}, "noise"),
-        ({"coarse": 1}, "coarse"),
-        ({"coarse_share": 1.5}, "coarse_share"),
+        ({"preset": "fast"}, "preset"),
+        ({"end_iterations": 99}, "end_iterations"),
+        ({"result": "first"}, "result"),
+        ({"edges": "none"}, "edges"),
+        ({"scale": 0.0}, "scale"),
         ({"seed": [1, 2]}, "seed"),
         ({"baselines": torch.zeros(1, 1, 3, 3)}, "baselines"),
         ({"internal_batch_size": 0}, "internal_batch_size"),

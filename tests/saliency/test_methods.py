@@ -6,7 +6,7 @@ from torch import nn
 
 from xray_debug.saliency import gradcam, gradient, integrated_gradients, mask_perturbation
 from xray_debug.saliency.images import normalised
-from xray_debug.saliency.methods.gradients import last_convolution
+from xray_debug.saliency.methods.gradients import attributions
 from xray_debug.saliency.methods.mask import disc_masks, gaussian_upsampler
 from xray_debug.saliency.methods.rise import random_masks, rise
 from xray_debug.saliency.optimisers import Adam
@@ -57,25 +57,48 @@ def test_gradient_and_integrated_gradients_of_a_linear_network():
         torch.softmax(model(y), 1)[0, 2].backward()
         total += y.grad / 40
     found = integrated_gradients(model, image, [2], baseline, mask_size=6, steps=40)
-    assert torch.allclose(found.saliency, normalised((total * image).abs()), atol=1e-5)
+    assert torch.allclose(found.saliency, normalised(total * image), atol=1e-5)
+    assert ((total * image) < 0).any()
+    absolute = integrated_gradients(model, image, [2], baseline, mask_size=6, steps=40, absolute=True)
+    assert torch.allclose(absolute.saliency, normalised((total * image).abs()), atol=1e-5)
 
 
-def test_gradcam_weighs_channels_by_their_mean_gradient():
+def test_integrated_gradients_are_complete():
+    """They sum to f(image) - f(baseline)."""
+    model, image = linear(), picture()
+    found = attributions(model, image, [2], torch.zeros_like(image), steps=300)
+    with torch.no_grad():
+        scores = torch.softmax(model(torch.cat([image, torch.zeros_like(image)])), 1)[:, 2]
+    assert found.sum().item() == pytest.approx((scores[0] - scores[1]).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_gradcam_weighs_channels_by_their_mean_gradient(pool):
+    """At the last features before pooling: here the activation, not the convolution before it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).double()
+        tail = [nn.MaxPool2d(2)] if pool else []
+        side = 3 if pool else 6
+        head = nn.Linear(4 * side**2, 3)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), *tail, nn.Flatten(), head).double()
     image = picture()
-    features = model[0](image).detach().requires_grad_(True)
-    model[3](model[2](model[1](features)))[0, 1].backward()
+    features = model[:2](image).detach().requires_grad_(True)
+    model[2:](features)[0, 1].backward()
     expected = torch.relu((features.grad.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True)).detach()
     assert torch.allclose(gradcam(model, image, [1], mask_size=6).saliency, normalised(expected), atol=1e-6)
 
 
-def test_gradcam_layer():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(32, 2))
-    assert last_convolution(model) is model[0]
-    assert last_convolution(nn.Sequential(nn.Conv2d(1, 2, 1))) is not None
-    with pytest.raises(ValueError, match="Conv2d"):
+def test_gradcam_looks_where_the_paper_does():
+    """layer4 of a ResNet, at its sum and activation, not its last convolution."""
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torchvision.models.resnet18(num_classes=3).eval()
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    named = gradcam(model, image, [1], mask_size=2, layer=model.layer4).saliency
+    assert torch.allclose(gradcam(model, image, [1], mask_size=2).saliency, named)
+    with pytest.raises(ValueError, match="feature maps"):
         gradcam(linear(), picture(), [0])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xray_debug.saliency.plots import explain_figure, gray_bytes, heat_overlay, resized_map
+from xray_debug.saliency.plots import explain_figure, gray_bytes, heat_overlay, map_facts, resized_map
 
 IMAGE = np.tile(np.arange(40, dtype=np.uint8) * 6, (30, 1))
 
@@ -42,3 +42,10 @@ def test_explain_figure_accepts_what_the_methods_return(tmp_path):
     path = explain_figure(IMAGE / 255, saliency, curve, curve[::-1], 0.5, 0.5, name, tmp_path / "e.png")
     with Image.open(path) as picture:
         assert picture.size == (1352, 357)
+
+
+def test_an_overlay_is_scaled_to_its_peak_and_the_peak_is_said():
+    saliency = np.zeros((4, 4))
+    saliency[1, 1] = 0.2
+    assert np.array_equal(heat_overlay(IMAGE, saliency), heat_overlay(IMAGE, 5 * saliency))
+    assert map_facts(saliency) == "peak 0.20, 6 % above half of it"

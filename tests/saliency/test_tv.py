@@ -31,7 +31,7 @@ def test_loops_agree(beta):
     masks = torch.rand(2, 6, 9, generator=draws, dtype=torch.float64)
     images = torch.rand(2, 3, 6, 9, generator=draws, dtype=torch.float64) * 0.2
     plain = total_variation(masks, beta)
-    bilateral = bilateral_total_variation(masks, edge_weights(images, 0.02), beta)
+    bilateral = bilateral_total_variation(masks, edge_weights(images, 0.02, "code", 1.0), beta)
     for row in range(2):
         assert plain[row].item() == pytest.approx(looped(masks[row], None, beta, 1), rel=1e-12)
         assert bilateral[row].item() == pytest.approx(looped(masks[row], images[row], beta, 0.02), rel=1e-12)
@@ -49,10 +49,12 @@ def test_flat_image_makes_it_plain_and_an_edge_makes_the_step_free():
     mask = torch.zeros(1, 6, 6, dtype=torch.float64)
     mask[:, :, 3:] = 1
     flat = torch.full((1, 2, 6, 6), 0.4, dtype=torch.float64)
-    assert bilateral_total_variation(mask, edge_weights(flat)).item() == pytest.approx(total_variation(mask).item())
+    weights = edge_weights(flat, scale=1.0)
+    assert bilateral_total_variation(mask, weights).item() == pytest.approx(total_variation(mask).item())
     edge = flat.clone()
     edge[..., 3:] = 1.4
-    assert bilateral_total_variation(mask, edge_weights(edge)).item() == pytest.approx(math.exp(-100) * 0.2)
+    weights = edge_weights(edge, form="code", scale=1.0)
+    assert bilateral_total_variation(mask, weights).item() == pytest.approx(math.exp(-100) * 0.2)
 
 
 def test_rows_and_columns_are_treated_alike():
@@ -61,3 +63,17 @@ def test_rows_and_columns_are_treated_alike():
     turned = bilateral_total_variation(mask.mT, edge_weights(image.mT, 0.1))
     assert torch.allclose(bilateral_total_variation(mask, edge_weights(image, 0.1)), turned, rtol=1e-6)
     assert torch.allclose(total_variation(mask), total_variation(mask.mT))
+
+
+def test_the_papers_weight_has_sigma_squared_in_units_of_the_images_spread():
+    """exp(-dI^2 / sigma^2) at dI = sigma is 1/e; the code's form is nearer to 1; scaled images weigh the same."""
+    image = torch.zeros(1, 1, 1, 8, dtype=torch.float64)
+    image[..., 4:] = 0.01
+    assert edge_weights(image, scale=1.0)[1][0, 0, 3].item() == pytest.approx(math.exp(-1))
+    assert edge_weights(image, form="code", scale=1.0)[1][0, 0, 3].item() == pytest.approx(math.exp(-0.01))
+    # two levels a and b half and half: the standard deviation is |a - b| / 2, so dI is 2 whatever they are
+    assert edge_weights(image, sigma=2.0)[1][0, 0, 3].item() == pytest.approx(math.exp(-1))
+    draws = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for one, other in zip(edge_weights(draws, 0.3), edge_weights(4 * draws - 1, 0.3), strict=True):
+        assert torch.allclose(one, other)
+    assert (edge_weights(torch.full((1, 1, 4, 4), 0.3))[0] == 1).all()

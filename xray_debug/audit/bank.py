@@ -62,9 +62,9 @@ class BankWorker:
         return [self._donor(row) for row in rows]
 
     def _donor(self, row: dict[str, Any]) -> dict[str, Any]:
-        image = read_known(row["file"], row.get("sha256", ""))
+        image, window = read_known(row["file"], row.get("sha256", ""))
         donor = make_donor(row["image_id"], row["label"], image, row["boxes"], self.viewer, self.options,
-                           seed_of(self.seed, row["image_id"], "donor"))
+                           seed_of(self.seed, row["image_id"], "donor"), window)
         return {"image_id": row["image_id"], **(_EMPTY if donor is None else as_row(donor))}
 
 

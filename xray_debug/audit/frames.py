@@ -16,7 +16,7 @@ from xray_debug.audit.removals import Removed, Remover, as_input
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
 from xray_debug.data.boxes import clip_boxes
-from xray_debug.data.view import ModelView, to_gray8
+from xray_debug.data.view import GreyWindow, ModelView, to_gray8
 from xray_debug.saliency import rank_pixels, upsample_saliency
 from xray_debug.saliency.images import blurred
 from xray_debug.stats.seeds import seed_of
@@ -58,6 +58,7 @@ class Case:
     config: AuditConfig
     clean: CleanConfig
     seed: int  # of the audit
+    window: GreyWindow  # of the original, for all that is made from it
     bank: list[Donor] = field(default_factory=list)  # markers of other images
     saliency: np.ndarray | None = None  # (m, m) in [0, 1]
     deletion: float = math.nan  # areas under the curves of the explanation
@@ -76,7 +77,7 @@ class Case:
     @cached_property
     def text_free_gray(self) -> np.ndarray:
         """The whole image without its text, uint8 (H, W)."""
-        return to_gray8(self.text.original, self.remover.window)
+        return to_gray8(self.text.original, self.window)
 
     def seed_for(self, *what) -> int:
         """A seed for one use in this case, whatever its neighbours."""
@@ -88,19 +89,22 @@ class Case:
 
 
 def prepare_case(image_id: str, label: str, original: np.ndarray, boxes, viewer: ModelView, config: AuditConfig,
-                 clean: CleanConfig, seed: int = 0, known: bytes | None = None, **more) -> Case:
+                 clean: CleanConfig, seed: int = 0, known: bytes | None = None, window: GreyWindow | None = None,
+                 **more) -> Case:
     """Decides what the model can see of the text, and erases all text as cleaning does where it sees any.
 
-    `known`: a patch of the same erasing made earlier. `more`: further fields of the case.
+    `known`: a patch of the same erasing made earlier. `window`: the original's grey window, its own without it.
+    `more`: further fields of the case.
     """
     height, width = original.shape[:2]
     text = clip_boxes(boxes, height, width)
     visible = text[viewer.visible_fraction(text, height, width) > 0]
-    view = as_input(viewer.apply(original))
-    remover = Remover(original, view, viewer, clean)
+    window = GreyWindow.of(original) if window is None else window
+    view = as_input(viewer.apply(original, window))
+    remover = Remover(original, view, viewer, clean, window)
     removed = remover.text(text, known) if len(visible) else Removed(np.zeros_like(view), original)
     return Case(image_id, label, original, text, visible, viewer, view, baseline(view), remover, removed, config, clean,
-                seed, **more)
+                seed, window, **more)
 
 
 def baseline(image: np.ndarray) -> np.ndarray:

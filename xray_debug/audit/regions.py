@@ -9,7 +9,6 @@ import pandas as pd
 
 from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import read_image
-from xray_debug.data.view import to_gray8
 
 MAX_USER_REGIONS = 6  # keeps a case below 200 forward passes
 _COLUMNS = ["image_id", "x0", "y0", "x1", "y1"]
@@ -32,7 +31,8 @@ class UserRegions:
             path = files.get(image_id) or files.get(Path(image_id).stem)
             if path is None:
                 continue
-            mask = to_gray8(read_image(path)) > 0
+            pixels = read_image(path)
+            mask = (pixels if pixels.ndim == 2 else pixels.max(axis=2)) > 0
             if mask.shape != (height, width):
                 raise ValueError(f"{path}: expected a mask of {width} x {height} pixels as its image, got "
                                  f"{mask.shape[1]} x {mask.shape[0]}")

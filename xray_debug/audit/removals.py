@@ -13,7 +13,7 @@ import numpy as np
 from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.fills import FILLS, Fills
 from xray_debug.config import CleanConfig
-from xray_debug.data.view import ModelView, grey_window
+from xray_debug.data.view import GreyWindow, ModelView
 
 REMOVALS = ("inpainted", *FILLS)  # ways in which text and its controls are taken away
 
@@ -40,15 +40,15 @@ class Removed:
 
 
 class Remover:
-    """Removes boxes from one image, first its text, then controls; `view`: (S, S) float32, what the model sees.
+    """Removes boxes from one image, first its text, then controls.
 
-    `window`: the image's grey window, through which it is seen also without its boxes.
+    `view`: (S, S) float32, what the model sees; `window`: the grey window of the original.
     """
 
-    def __init__(self, original: np.ndarray, view: np.ndarray, viewer: ModelView, clean: CleanConfig):
+    def __init__(self, original: np.ndarray, view: np.ndarray, viewer: ModelView, clean: CleanConfig,
+                 window: GreyWindow):
         self.original, self.view, self.viewer, self.clean = original, view, viewer, clean
-        self.window = grey_window(original)
-        self.fills = Fills(view, np.zeros_like(view))
+        self.window, self.fills = window, Fills(view, np.zeros_like(view))
 
     def text(self, boxes: np.ndarray, known: bytes | None = None) -> Removed:
         """The image without all its text."""

@@ -17,7 +17,7 @@ from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.inpainting import growth
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import clip_boxes, dilate_boxes
-from xray_debug.data.view import ModelView, grey_window, to_gray8
+from xray_debug.data.view import GreyWindow, ModelView, to_gray8
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,11 @@ def _pieces(difference: np.ndarray, boxes: np.ndarray, places: np.ndarray, clean
 
 
 def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: ModelView, clean: CleanConfig,
-               seed: int) -> Donor | None:
-    """The donor of an image, or None where the view shows none of its text or there is no place for a control."""
+               seed: int, window: GreyWindow | None = None) -> Donor | None:
+    """The donor of an image, or None where the view shows none of its text or there is no place for a control.
+
+    `window`: the image's grey window, its own without it; pieces are differences in the grey levels seen through it.
+    """
     height, width = image.shape[:2]
     text = clip_boxes(boxes, height, width)
     visible = text[viewer.visible_fraction(text, height, width) > 0]
@@ -63,7 +66,7 @@ def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: Mode
     places = [p for p in place_controls(visible, text, viewer, height, width, seed, 1) if len(p) == len(visible)]
     if not places:
         return None
-    window = grey_window(image)
+    window = GreyWindow.of(image) if window is None else window
     gray = to_gray8(image, window).astype(np.float32)
     erased, _, patch = erase(image, text, clean)
     elsewhere, _ = clean_image(image, places[0], clean)
@@ -72,7 +75,9 @@ def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: Mode
 
 
 def paste(gray: np.ndarray, donor: Donor, pieces: Sequence[Piece]) -> np.ndarray:
-    """`gray`, uint8 (H, W), with the pieces added at their places, scaled as its height is to the donor's."""
+    """`gray`, uint8 (H, W) as seen through its film's window, with the pieces added at their places.
+
+    They are scaled as the image's height is to the donor's."""
     height, width = gray.shape
     scale, patches = height / donor.height, []
     for piece in pieces:

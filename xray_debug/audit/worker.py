@@ -63,12 +63,12 @@ class AuditWorker:
 
     def audit(self, row: Row) -> Row:
         """One image: its frames as one batch through the model, and what the checks make of the answers."""
-        boxes = row.get("boxes")
+        boxes, (image, window) = row.get("boxes"), read_known(row["file"], row.get("sha256", ""))
         case = prepare_case(
-            row["image_id"], row["label"], read_known(row["file"], row.get("sha256", "")),
-            () if boxes is None else boxes, self.model.view, self.options, self.cleaning, self.seed,
-            self.patches.get(row["image_id"]), bank=self.bank, saliency=row.get("saliency"),
-            deletion=_number(row.get("deletion")), insertion=_number(row.get("insertion")),
+            row["image_id"], row["label"], image, () if boxes is None else boxes, self.model.view,
+            self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), window, bank=self.bank,
+            saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
+            insertion=_number(row.get("insertion")),
         )  # fmt: skip
         frames = Frames()
         frames.add("image", case.view)

@@ -7,7 +7,6 @@ image by image, `finish` writes what needs all images: label files, counts, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xray_debug.cleaning.decided import usable_decisions
 from xray_debug.cleaning.files import check_names, check_outputs, image_folder, target_name
 from xray_debug.cleaning.residue import probe_result
 from xray_debug.cleaning.worker import CleanWorker
@@ -45,6 +45,7 @@ def plan_rows(
     second_images: int | None = 0,
     probe_images: int = PROBE_IMAGES,
     outs: Sequence[str | Path] = (),
+    unread: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """One row for each image of `manifest` (usable ones only), in its order, for CleanWorker.
 
@@ -54,14 +55,15 @@ def plan_rows(
         second_images: how many cleaned images the second reader reads, spread evenly; None for all.
         probe_images: how many cleaned images at most give patches for the probe, drawn at random.
         outs: output folders, to be told from those of the originals.
+        unread: image_id -> why no text could be looked for in it. It stays as it was, and finish names it.
 
     Columns: those of OF_IMAGE, path, folder (below the output folder), file (its name there), boxes (a list; empty:
     the image stays as it was), origin (detector or reviewer), sha256, rejected, read_again, probe, and untouched (path
     of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
-    untouched_sha256.
+    untouched_sha256; unread. `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
-    decided = _decided(decisions)
+    decided, remarks = usable_decisions(decisions, manifest)
     taken = {name.casefold() for name in manifest["image_id"]}
     known = manifest["sha256"] if "sha256" in manifest else [""] * len(manifest)
     todo = []
@@ -77,26 +79,14 @@ def plan_rows(
             "path": str(Path(data_root) / row.path), "folder": image_folder(row.split, row.test_set), "file": file,
             "boxes": erased.tolist(), "origin": "reviewer" if decision == "edit" else "detector",
             "sha256": sha256 or "", "rejected": decision == "reject" and len(own) > 0,
+            "unread": "" if decision in ("reject", "edit") else (unread or {}).get(row.image_id, ""),
         })  # fmt: skip
-    columns = ["path", "folder", "file", "boxes", "origin", "sha256", "rejected"]
+    columns = ["path", "folder", "file", "boxes", "origin", "sha256", "rejected", "unread"]
     plan = manifest[OF_IMAGE].reset_index(drop=True).join(pd.DataFrame(todo, columns=columns))
     check_outputs(plan["path"], [Path(out) for out in outs], sorted(set(plan["folder"])))
-    return _chosen(plan, seed, second_images, probe_images)
-
-
-def _decided(decisions: pd.DataFrame | None) -> dict[str, tuple[str, np.ndarray | None]]:
-    """image_id -> (decision, the reviewer's boxes)."""
-    if decisions is None or not len(decisions):
-        return {}
-    result = {}
-    for image_id, decision, boxes in decisions[["image_id", "decision", "boxes"]].itertuples(index=False):
-        if decision not in ("approve", "reject", "edit"):
-            raise ValueError(f"decision on {image_id}: expected approve, reject or edit, got {decision!r}")
-        if decision == "edit" and not isinstance(boxes, (str, Sequence, np.ndarray)):
-            raise ValueError(f"decision on {image_id}: edit needs boxes, got {boxes!r}")
-        rows = json.loads(boxes) if isinstance(boxes, str) and boxes else boxes
-        result[image_id] = (decision, as_boxes(rows) if decision == "edit" else None)
-    return result
+    plan = _chosen(plan, seed, second_images, probe_images)
+    plan.attrs["remarks"] = remarks
+    return plan
 
 
 def _chosen(plan: pd.DataFrame, seed: int, second_images: int | None, probe_images: int) -> pd.DataFrame:
@@ -106,7 +96,7 @@ def _chosen(plan: pd.DataFrame, seed: int, second_images: int | None, probe_imag
     count = len(to_change) if second_images is None else min(second_images, len(to_change))
     read[to_change[np.linspace(0, len(to_change) - 1, count).round().astype(int)] if count else []] = True
     probed = rng_of("probe", seed).permutation(to_change)[:probe_images]
-    kept = plan[plan["boxes"].map(len) == 0]
+    kept = plan[(plan["boxes"].map(len) == 0) & (plan["unread"] == "")]
     pools = {source: part.index.to_numpy() for source, part in kept.groupby("source")}
     untouched, digests = np.full(len(plan), "", object), np.full(len(plan), "", object)
     for i in probed if len(kept) else ():
@@ -141,12 +131,14 @@ def finish(
     found = pd.DataFrame(results).reset_index(drop=True)
     found = found.reindex(columns=[*texts, "area_share", "control_area_share", "residual"])
     found[texts] = found[texts].astype(object).fillna("")
-    failed = pd.Series(np.where(found["problem"] != "", found["problem"], found["failed"]), plan["image_id"], object)
+    failed = np.where(found["problem"] != "", found["problem"], found["failed"])
+    failed = pd.Series(np.where(failed != "", failed, plan["unread"]), plan["image_id"], object)
     changes = plan[OF_IMAGE].join(found)[CHANGES][found["boxes"] != ""].reset_index(drop=True)
     changes = changes.astype({"area_share": float, "control_area_share": float, "residual": "Int64"})
     summary = {
         "images": len(plan), "set_aside": set_aside, "changed": len(changes), "rejected": int(plan["rejected"].sum()),
         "control": False, "failed": failed[failed != ""].to_dict(),
+        "remarks": plan.attrs.get("remarks", []),
     }  # fmt: skip
     for folder, files, control in ((out, found["file"], False), (control_out, found["control_file"], True)):
         if folder is not None:
@@ -161,6 +153,7 @@ def _write_label_files(plan: pd.DataFrame, out: Path) -> None:
     """One label file for each folder, in the order of the plan; an image without a file is left out."""
     for folder, part in plan[plan["file"] != ""].groupby("folder", sort=False):
         path = out / Path(folder).parent / f"{Path(folder).name}_COVIDx.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_labels(path, part.assign(image_id=part["file"])[["patient_id", "image_id", "label", "source"]])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xray_debug.data.images import JPEG_SUFFIXES
+
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff")
-JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 def image_folder(split: str, test_set: str) -> str:

@@ -14,7 +14,7 @@ from xray_debug.cleaning.controls import place, transplant
 from xray_debug.cleaning.inpainting import growth, inpaint_region
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes
-from xray_debug.data.view import GreyWindow, grey_window, to_gray8
+from xray_debug.data.images import GreyWindow, to_gray8
 from xray_debug.stats.seeds import seed_of
 
 PATCH = 20  # pixels a side of the patches that the probe sees
@@ -36,20 +36,22 @@ def probe_features(
     config: CleanConfig,
     seed,
     window: GreyWindow | None = None,
+    other: GreyWindow | None = None,
 ) -> np.ndarray:
     """What the probe sees of one cleaned image: (3, PATCHES_PER_IMAGE, FEATURES) float64, NaN where there is no patch.
 
     First its repaired places; then as many control places in it (`placed` and `moved` of `moved_region`), inpainted
     the same way; then the repaired shapes, inpainted at places of `untouched`, an image that was not repaired. `seed`
-    (numbers, strings): where in that image. `window`: of the image before it was cleaned; None for its own.
+    (numbers, strings): where in that image. `window`, `other`: the grey windows of the originals of `cleaned` and
+    `untouched`; without them their own.
     """
     found = np.full((3, PATCHES_PER_IMAGE, FEATURES), np.nan)
     grown = dilate_boxes(boxes, growth(boxes, config.dilation, config.min_dilation), *region.shape)
     count = min(len(grown), len(placed), PATCHES_PER_IMAGE)
     if count:
         control = inpaint_region(cleaned, moved, config.radius, config.method, placed)
-        _fill(found[REPAIRED], to_gray8(cleaned, window), grown[:count])
-        _fill(found[SAME], to_gray8(control, window), placed[:count])
+        _fill(found[REPAIRED], cleaned, grown[:count], window)
+        _fill(found[SAME], control, placed[:count], window)
     if untouched is not None:
         height, width = untouched.shape[:2]
         fitting = grown[(grown[:, 2] <= width) & (grown[:, 3] <= height)][:PATCHES_PER_IMAGE]
@@ -60,11 +62,12 @@ def probe_features(
         if not elsewhere.all():
             there = there[there[:, 0] >= 0]
             filled = inpaint_region(untouched, elsewhere, config.radius, config.method, there)
-            _fill(found[UNTOUCHED], to_gray8(filled, grey_window(untouched)), there)
+            _fill(found[UNTOUCHED], filled, there, other)
     return found
 
 
-def _fill(rows: np.ndarray, gray: np.ndarray, boxes: np.ndarray) -> None:
+def _fill(rows: np.ndarray, image: np.ndarray, boxes: np.ndarray, window: GreyWindow | None) -> None:
+    gray = to_gray8(image, window)
     for row, box in zip(rows, boxes, strict=False):
         row[:] = _features(gray, box)
 

@@ -19,16 +19,17 @@ from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.files import file_sha256
 from xray_debug.data.images import (
+    Film,
+    GreyWindow,
     ImageError,
     ImageHeader,
     ModelView,
     image_header,
-    read_image,
+    read_film,
     to_gray8,
     write_image,
 )
 from xray_debug.data.unchanged import copy_known, known_content, read_known
-from xray_debug.data.view import GreyWindow, grey_window
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
              "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "residual": None,
@@ -74,22 +75,23 @@ class CleanWorker:
         if not len(row["boxes"]):
             return self._as_it_was(row)
         content = known_content(row["path"], row["sha256"])
-        image, boxes = read_image(row["path"], content), as_boxes(row["boxes"])
+        film, boxes = read_film(row["path"], content), as_boxes(row["boxes"])
+        image = film.pixels
         try:
             cleaned, region = self._erased(image, boxes, row.get("patch"))
             if not region.any():
-                return self._as_it_was(row, image)
-            cleaned = self._write(self.out, row, cleaned)
+                return self._as_it_was(row, film)
+            cleaned = self._write(self.out, row, cleaned, film.window)
         except ValueError as error:  # a box over the whole image, or 16 bits under a name of JPEG: kept, and named
-            return self._as_it_was(row, image, f"{row['image_id']}: {error}")
+            return self._as_it_was(row, film, f"{row['image_id']}: {error}")
         note = _note(row, image_header(row["path"], content), image, cleaned, region)
-        return self._changed(row, image, boxes, cleaned, region, note, sha256(content).hexdigest())
+        return self._changed(row, film, boxes, cleaned, region, note, sha256(content).hexdigest())
 
     def _erased(self, image: np.ndarray, boxes: np.ndarray, patch: bytes | None) -> tuple[np.ndarray, np.ndarray]:
         return erase(image, boxes, self.config, patch)[:2] if patch else clean_image(image, boxes, self.config)
 
-    def _changed(self, row: dict, image, boxes, cleaned, region, note: str, digest: str) -> dict:
-        window = grey_window(image)  # what is made of the film is seen through the film's own
+    def _changed(self, row: dict, film: Film, boxes, cleaned, region, note: str, digest: str) -> dict:
+        image, window = film
         result = UNCHANGED | {
             "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned, window),
             "control_view": None, "boxes": json.dumps(boxes.tolist()), "origin": row["origin"],
@@ -99,33 +101,31 @@ class CleanWorker:
         if self.control_out is not None or row["probe"]:
             placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
         if self.control_out is not None:
-            result |= self._control(row, image, placed, moved, window, digest)
+            result |= self._control(row, film, placed, moved, digest)
         if row["probe"]:
             elsewhere = _readable(row["untouched"], row.get("untouched_sha256", ""))
             result["probe"] = probe_features(
-                cleaned, region, boxes, placed, moved, elsewhere, self.config, (self.seed, row["image_id"]),
-                window,
+                cleaned, region, boxes, placed, moved, None if elsewhere is None else elsewhere.pixels, self.config,
+                (self.seed, row["image_id"]), window, None if elsewhere is None else elsewhere.window,
             )
         if row["read_again"] and self.reader is not None:
-            shown = cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)
-            result["residual"], failed = self._count(shown)
+            result["residual"], failed = self._count(cleaned, window)
             note = "; ".join(filter(None, (note, failed)))
         return result | {"note": note}
 
-    def _control(
-        self, row: dict, image: np.ndarray, placed: np.ndarray, moved: np.ndarray, window: GreyWindow, digest: str
-    ) -> dict:
+    def _control(self, row: dict, film: Film, placed: np.ndarray, moved: np.ndarray, digest: str) -> dict:
         """The same boxes erased in text-free places, under the cleaned image's name."""
+        image, window = film
         if moved.any() or row["file"] != row["image_id"]:
             control = inpaint_region(image, moved, self.config.radius, self.config.method, placed)
-            control = self._write(self.control_out, row, control)
+            control = self._write(self.control_out, row, control, window)
         else:  # no free place: the original is its own control
             control = image
             copy_known(row["path"], self._target(self.control_out, row, row["file"]), digest)
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
                 "control_area_share": _share(moved), "control_view": self._seen(control, window)}  # fmt: skip
 
-    def _as_it_was(self, row: dict, image: np.ndarray | None = None, failed: str = "") -> dict:
+    def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
         """A copy of the original under its own name, in both datasets; its view is the one that came with the row."""
         outs = [out for out in (self.out, self.control_out) if out is not None]
         for out in outs:
@@ -134,7 +134,7 @@ class CleanWorker:
         if self.view is not None:
             view = row.get("view")
             if view is None:
-                view = self.view.apply(read_known(row["path"], row["sha256"]) if image is None else image)
+                view = self.view.apply(*(read_known(row["path"], row["sha256"]) if film is None else film))
         control = self.control_out is not None
         return UNCHANGED | {
             "file": row["image_id"], "control_file": row["image_id"] if control else "", "failed": failed,
@@ -146,25 +146,25 @@ class CleanWorker:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
-    def _write(self, out: str, row: dict, pixels: np.ndarray) -> np.ndarray:
+    def _write(self, out: str, row: dict, pixels: np.ndarray, window: GreyWindow) -> np.ndarray:
         """Writes the file and returns the pixels that it holds: others than `pixels` where its format loses."""
         target = self._target(out, row, row["file"])
-        write_image(target, pixels)
-        return read_image(target) if target.suffix.lower() in JPEG_SUFFIXES else pixels
+        write_image(target, pixels, window)
+        return read_film(target).pixels if target.suffix.lower() in JPEG_SUFFIXES else pixels
 
     def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
         return None if self.view is None else self.view.apply(image, window)
 
-    def _count(self, cleaned: np.ndarray) -> tuple[int | None, str]:
+    def _count(self, cleaned: np.ndarray, window: GreyWindow) -> tuple[int | None, str]:
         """How many boxes the second reader finds, or why it cannot say: the repair does not depend on it."""
         try:
-            (found,) = self.reader.detect([cleaned])
+            (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)])
         except Exception as error:  # of whatever kind: another's reader may raise anything
             return None, f"not read again: {error or type(error).__name__}"
         return len(found), ""
 
 
-def _readable(path: str, digest: str) -> np.ndarray | None:
+def _readable(path: str, digest: str) -> Film | None:
     try:
         return read_known(path, digest) if path else None
     except ImageError:  # another image's fault is named where that image is dealt with

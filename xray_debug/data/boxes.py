@@ -29,6 +29,9 @@ class TextBox(NamedTuple):
         return (self.x0, self.y0, self.x1, self.y1)
 
 
+FARTHEST = 10_000_000  # pixels; no film is as large, and larger numbers overflow sooner or later
+
+
 def as_boxes(boxes: Iterable[Sequence[float]] | np.ndarray) -> np.ndarray:
     """Any sequence of boxes (or TextBoxes) as an (N, 4) int64 array; fractions grow outwards."""
     rows = [tuple(box)[:4] for box in boxes]
@@ -37,6 +40,8 @@ def as_boxes(boxes: Iterable[Sequence[float]] | np.ndarray) -> np.ndarray:
     array = np.asarray(rows, dtype=np.float64).reshape(-1, 4)
     if not np.isfinite(array).all():
         raise ValueError("boxes must be finite numbers")
+    if (np.abs(array) > FARTHEST).any():
+        raise ValueError(f"boxes must lie within {FARTHEST} pixels of the origin")
     return np.concatenate([np.floor(array[:, :2]), np.ceil(array[:, 2:])], axis=1).astype(np.int64)
 
 

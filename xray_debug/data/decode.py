@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -10,11 +12,19 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+import simplejpeg
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from xray_debug.data.view import GreyWindow
 
 MAX_PIXELS = 100_000_000
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _DEPTHS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16}
+
+
+_JPEG_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_PHOTOMETRIC, _DESCRIPTION = 262, 270  # tags of TIFF
+_WINDOW = "xray-debug grey window"
 
 
 class ImageError(ValueError):
@@ -50,6 +60,8 @@ def _lies_on_its_side(path: Path, image: Image.Image, content: bytes) -> bool:
 
     In a PNG it may come after the pixels, and Pillow decodes them to get there: only where there is a sign of it.
     """
+    if image.format == "TIFF":
+        return False  # Pillow gives the size as shown
     if image.format == "PNG" and not any(sign in content for sign in _EXIF_IN_PNG):
         return False
     try:
@@ -58,16 +70,77 @@ def _lies_on_its_side(path: Path, image: Image.Image, content: bytes) -> bool:
         raise ImageError(f"{path}: damaged or truncated image ({short(error)})") from error
 
 
-def pillow_pixels(path: Path, content: bytes) -> np.ndarray:
-    """uint8 or uint16, (H, W) or (H, W, 3) RGB; ImageError as pillow_header, and for damaged pixels."""
+def pillow_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | None]:
+    """Pixels (uint8 or uint16, (H, W) or (H, W, 3) RGB) and the grey window that write_image left with them, if any.
+
+    ImageError as pillow_header, and for damaged pixels.
+    """
     with _opened(path, content) as (image, depth):
         try:
-            image.load()
+            pixels = _upright(*_decoded(path, content, image, depth))
+            return pixels, _kept_window(image) if pixels.dtype == np.uint16 else None
+        except (ImageError, MemoryError):
+            raise
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
             raise ImageError(f"{path}: damaged or truncated image ({short(error)})") from error
-        if depth == 16 and len(image.getbands()) > 1:
-            return _deep_colour(path, content)
-        return _pixels(ImageOps.exif_transpose(image), path)
+
+
+def _decoded(path: Path, content: bytes, image: Image.Image, depth: int) -> tuple[np.ndarray, int]:
+    """Pixels as stored, and the EXIF orientation that is still to be applied to them."""
+    turned = image.format == "TIFF"  # Pillow turns a TIFF as it loads it
+    if image.format in ("JPEG", "MPO") and image.mode in _JPEG_SPACES:  # raises where libjpeg only warns
+        pixels = simplejpeg.decode_jpeg(content, _JPEG_SPACES[image.mode])
+        if image.mode != "CMYK":
+            grey = image.mode == "L"
+            return (pixels[..., 0] if grey else pixels), image.getexif().get(ExifTags.Base.Orientation, 1)
+    image.load()
+    if depth == 16 and len(image.getbands()) > 1:
+        pixels = _deep_colour(path, content, image)
+    else:
+        pixels = _pixels(image, path, depth)
+        if turned and image.tag_v2.get(_PHOTOMETRIC) == 0 and pixels.dtype == np.uint16:
+            pixels = _white_is_zero(pixels, image)
+    return pixels, 1 if turned else image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _white_is_zero(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Inverted: Pillow does that for 8 bits alone."""
+    bits = int(np.ravel(image.tag_v2.get(258, (16,)))[0])
+    if image.mode.startswith("I;16"):
+        return ((1 << min(bits, 16)) - 1 - pixels).astype(np.uint16)
+    return int(pixels.max()) + int(pixels.min()) - pixels
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels as EXIF says that they are shown."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def with_window(content: bytes, image: np.ndarray, window: GreyWindow) -> bytes:
+    """The bytes of a 16-bit PNG or grey TIFF with the window as its description; others as they are."""
+    text = f"{_WINDOW} {window.low:g} {window.high:g}".encode()
+    if content[:4] == b"\x89PNG":
+        chunk = b"tEXtDescription\0" + text
+        size, check = (len(chunk) - 4).to_bytes(4, "big"), zlib.crc32(chunk).to_bytes(4, "big")
+        return content[:33] + size + chunk + check + content[33:]  # after the header
+    if image.ndim != 2:
+        return content
+    file = BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "TIFF", compression="tiff_lzw",
+                                                      tiffinfo={_DESCRIPTION: text.decode()})  # fmt: skip
+    return file.getvalue()
+
+
+def _kept_window(image: Image.Image) -> GreyWindow | None:
+    text = image.tag_v2.get(_DESCRIPTION) if image.format == "TIFF" else image.info.get("Description")
+    found = re.fullmatch(re.escape(_WINDOW) + r" (\d{1,5}) (\d{1,5})", text) if isinstance(text, str) else None
+    return GreyWindow(int(found[1]), int(found[2])) if found else None
 
 
 @contextmanager
@@ -107,7 +180,7 @@ def _grey_palette(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _pixels(image: Image.Image, path: Path) -> np.ndarray:
+def _pixels(image: Image.Image, path: Path, depth: int) -> np.ndarray:
     """A decoded Pillow image as uint8 or uint16, (H, W) or (H, W, 3)."""
     if image.mode == "P":
         grey = _grey_palette(image)
@@ -117,10 +190,17 @@ def _pixels(image: Image.Image, path: Path) -> np.ndarray:
         base = Image.new("RGBA", image.size, (0, 0, 0, 255))
         base.alpha_composite(image.convert("RGBA"))
         image = base.convert("L" if image.mode in ("LA", "La") else "RGB")
-    if image.mode in ("1", "L"):
-        return np.array(image.convert("L"))
-    if image.mode.startswith("I;16"):
-        return np.array(image).astype(np.uint16)
+    clear = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(clear, tuple):
+        pixels = np.array(image)
+        pixels[(pixels == np.array(clear)).all(axis=2)] = 0
+        return pixels
+    if image.mode in ("1", "L") or image.mode.startswith("I;16"):
+        pixels = np.array(image).astype(np.uint16) if image.mode.startswith("I;16") else np.array(image.convert("L"))
+        if image.format == "PNG" and isinstance(clear, int):
+            scale = 255 // ((1 << depth) - 1) if depth < 8 else 1  # narrow ones are spread over 8 bits
+            pixels[pixels == clear * (1 if clear == 255 else scale)] = 0
+        return pixels
     if image.mode in ("I", "F"):
         return to_16(np.array(image), path)
     return np.array(image.convert("RGB"))
@@ -137,12 +217,16 @@ def to_16(values: np.ndarray, path: Path) -> np.ndarray:
     return np.round((values - low) * (65535.0 / max(high - low, 1e-12))).astype(np.uint16)
 
 
-def _deep_colour(path: Path, content: bytes) -> np.ndarray:
+def _deep_colour(path: Path, content: bytes, image: Image.Image) -> np.ndarray:
     """16-bit colour, which Pillow would cut to 8 bits; Pillow has decoded it, so the file is whole."""
+    if image.mode not in ("LA", "RGB", "RGBA"):
+        raise ImageError(f"{path}: 16-bit pixels of mode {image.mode}, expected grey or RGB")
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+    if pixels is None or pixels.ndim != 3 or pixels.dtype != np.uint16:
         raise ImageError(f"{path}: 16-bit colour that cannot be decoded")
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        alpha = pixels[..., 3:].astype(np.float64) / np.iinfo(pixels.dtype).max
-        pixels = np.round(pixels[..., :3] * alpha).astype(pixels.dtype)
-    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])
+    colour = np.ascontiguousarray(pixels[..., 2::-1])
+    if image.info.get("transparency") is not None:
+        colour[(colour == np.array(image.info["transparency"])).all(axis=2)] = 0
+    elif pixels.shape[2] == 4:
+        colour = np.round(colour * (pixels[..., 3:] / 65535.0)).astype(np.uint16)
+    return colour[..., 0] if image.mode == "LA" else colour

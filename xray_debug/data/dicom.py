@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from xray_debug.data.decode import ImageError, ImageHeader, check_size, short, to_16
+from xray_debug.data.view import GreyWindow
 
 
 def is_dicom(content: bytes) -> bool:
-    return content[128:132] == b"DICM"
+    """With its preamble, or beginning with an element of group 2 or 8 as files without one do."""
+    return content[128:132] == b"DICM" or (content[:2] in (b"\2\0", b"\x08\0") and content[3:4] == b"\0"
+                                           and (content[4:6].isupper() or content[6:8] == b"\0\0"))  # fmt: skip
 
 
 def dicom_header(path: Path, content: bytes) -> ImageHeader:
@@ -21,32 +24,98 @@ def dicom_header(path: Path, content: bytes) -> ImageHeader:
                        str(data.PhotometricInterpretation), "DICOM")  # fmt: skip
 
 
-def dicom_pixels(path: Path, content: bytes) -> np.ndarray:
-    """uint8 or uint16, (H, W) or (H, W, 3): modality rescale, MONOCHROME1 inverted, shifted to start at 0 or above.
+def dicom_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | None]:
+    """What a radiologist sees: uint8 or uint16, (H, W) or (H, W, 3), and the grey window, None for that of the pixels.
 
+    The modality LUT, then the VOI LUT or window (the first), whose range is spread over all 8 or 16 bits and is the
+    grey window; without one the values, shifted to start at 0 or above. MONOCHROME1 (or a presentation LUT of shape
+    INVERSE) is inverted last. Padding becomes black and is not counted. A palette becomes RGB.
     ImageError as dicom_header, and for pixels that cannot be decoded.
     """
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels import apply_color_lut
 
     data = _dataset(path, content)
     try:
-        values = data.pixel_array
-        if values.ndim == 3:  # colour: pydicom has made it RGB already
-            return values.astype(np.uint8 if data.BitsStored <= 8 else np.uint16)
-        if data.PhotometricInterpretation == "MONOCHROME1":
-            values = int(values.max()) + int(values.min()) - values.astype(np.int64)
-        values = apply_modality_lut(values, data)
+        stored = data.pixel_array
+        if data.PhotometricInterpretation == "PALETTE COLOR":
+            stored = apply_color_lut(stored, data)
+        if stored.ndim == 3 and stored.itemsize > 2:
+            raise ImageError(f"{path}: {8 * stored.itemsize}-bit colour, expected 8 or 16 bits")
+        if stored.ndim == 3:  # colour: pydicom has made it RGB already
+            return stored.astype(np.uint8 if stored.itemsize == 1 else np.uint16), None
+        return _grey(path, data, stored)
+    except ImageError:
+        raise
     except Exception as error:
-        raise ImageError(f"{path}: DICOM pixels that cannot be decoded ({short(error)})") from error
+        what = short(error)
+        if "missing dependencies" in str(error):
+            what = f"compressed as {data.file_meta.TransferSyntaxUID.name}, which needs pip install xray-debug[dicom]"
+        raise ImageError(f"{path}: DICOM pixels that cannot be decoded ({what})") from error
+
+
+def _grey(path: Path, data, stored: np.ndarray) -> tuple[np.ndarray, GreyWindow | None]:
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    padding, small = _padding(data, stored), data.BitsStored <= 8
+    inverted = data.PhotometricInterpretation == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE"
+    values = apply_modality_lut(stored, data)
+    windowed = bool(data.get("VOILUTSequence") or (data.get("WindowCenter") is not None and
+                                                   data.get("WindowWidth") is not None))  # fmt: skip
+    if windowed:
+        low, high, values = _voi_range(data, values, apply_voi_lut(values, data))
+    elif data.BitsStored < 8:
+        low, high, windowed = 0, (1 << data.BitsStored) - 1, True
+    if windowed:
+        top = 255 if small else 65535
+        shown = ((values.astype(np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
+        pixels = np.round((1 - shown if inverted else shown) * top).astype(np.uint8 if small else np.uint16)
+        pixels[padding] = 0
+        return pixels, GreyWindow(0, top)
+    real = values[~padding] if not padding.all() else values.ravel()
+    values = np.where(padding, real.max() if inverted else real.min(), values) if padding.any() else values
+    if inverted:
+        wide = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        values = real.max().item() + real.min().item() - wide
     deep = to_16(values, path)
-    return deep.astype(np.uint8) if data.BitsStored <= 8 and deep.max() <= 255 else deep
+    pixels = deep.astype(np.uint8) if small and deep.max() <= 255 else deep
+    return pixels, GreyWindow.of(pixels, ~padding) if padding.any() else None
+
+
+def _padding(data, stored: np.ndarray) -> np.ndarray:
+    """bool (H, W): pixels that are none of the film's."""
+    first = data.get("PixelPaddingValue")
+    if first is None:
+        return np.zeros(stored.shape, bool)
+    last = data.get("PixelPaddingRangeLimit", first)
+    return (stored >= min(first, last)) & (stored <= max(first, last))
+
+
+def _voi_range(data, values: np.ndarray, shown: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Lowest and highest value that the VOI transformation can give, and what it gave."""
+    if data.get("VOILUTSequence"):
+        item = data.VOILUTSequence[0]
+        return 0, (1 << int(item.LUTDescriptor[2])) - 1, shown
+    if data.get("ModalityLUTSequence"):
+        return 0, (1 << int(data.ModalityLUTSequence[0].LUTDescriptor[2])) - 1, shown
+    bits, signed = int(data.BitsStored), bool(data.PixelRepresentation)
+    ends = np.array([-(1 << (bits - 1)), (1 << (bits - 1)) - 1] if signed else [0, (1 << bits) - 1], np.float64)
+    if data.get("RescaleSlope") is not None:
+        ends = ends * float(data.RescaleSlope) + float(data.get("RescaleIntercept") or 0)
+    return float(ends.min()), float(ends.max()), shown
 
 
 def _dataset(path: Path, content: bytes, stop_before_pixels: bool = False):
     import pydicom
 
     try:
-        data = pydicom.dcmread(BytesIO(content), stop_before_pixels=stop_before_pixels)
+        bare = content[128:132] != b"DICM"
+        data = pydicom.dcmread(BytesIO(content), stop_before_pixels=stop_before_pixels, force=bare)
+        if "TransferSyntaxUID" not in data.file_meta:
+            implicit, little = data.original_encoding
+            data.file_meta.TransferSyntaxUID = (
+                pydicom.uid.ImplicitVRLittleEndian if implicit else
+                pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
+            )  # fmt: skip
         width, height, frames = int(data.Columns), int(data.Rows), int(data.get("NumberOfFrames", 1) or 1)
         (data.BitsStored, data.PhotometricInterpretation)  # noqa: B018  an AttributeError names what is missing
     except Exception as error:

@@ -10,19 +10,21 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from xray_debug.data.decode import ImageError, ImageHeader, pillow_header, pillow_pixels, short
-from xray_debug.data.dicom import dicom_header, dicom_pixels, is_dicom
+from xray_debug.data.decode import ImageError, ImageHeader, pillow_film, pillow_header, short, with_window
+from xray_debug.data.dicom import dicom_film, dicom_header, is_dicom
 from xray_debug.data.files import atomic_write
-from xray_debug.data.view import ModelView, to_gray8
+from xray_debug.data.view import GreyWindow, ModelView, to_gray8
 
-__all__ = ["DECODES", "SUFFIXES", "ImageError", "ImageHeader", "ModelView", "file_content", "image_header",
-           "read_image", "to_gray8", "write_image"]  # fmt: skip
+__all__ = ["DECODES", "JPEG_SUFFIXES", "SUFFIXES", "Film", "GreyWindow", "ImageError", "ImageHeader", "ModelView",
+           "file_content", "image_header", "read_film", "read_image", "to_gray8", "write_image"]  # fmt: skip
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif")
+SUFFIXES = (".png", *JPEG_SUFFIXES, ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
 _NOT_THE_FILES_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -47,18 +49,36 @@ DECODES = DecodeCount()
 # ---------------------------------------------------------------------------------------------------- reading
 
 
+class Film(NamedTuple):
+    """An image as it is in its file, and the grey window through which it and whatever is made from it are seen."""
+
+    pixels: np.ndarray
+    window: GreyWindow
+
+    @property
+    def gray(self) -> np.ndarray:
+        """uint8 (H, W)."""
+        return to_gray8(self.pixels, self.window)
+
+
+def read_film(path: str | Path, content: bytes | None = None) -> Film:
+    """`read_image` with its grey window: the one that the file brings, else that of its pixels."""
+    path = Path(path)
+    content = file_content(path) if content is None else content
+    DECODES.add()
+    pixels, window = dicom_film(path, content) if is_dicom(content) else pillow_film(path, content)
+    return Film(pixels, GreyWindow.of(pixels) if window is None else window)
+
+
 def read_image(path: str | Path, content: bytes | None = None) -> np.ndarray:
     """The image in `path`: uint8 or uint16, (H, W) or (H, W, 3) RGB. `content`: its bytes, where they are known.
 
     PNG, JPEG, TIFF, DICOM and what else Pillow decodes. 1-bit becomes 0/255; a grey palette becomes grey; transparency
     is laid on black; CMYK becomes RGB; EXIF rotation is applied; float pixels are scaled to 16 bits over their range;
-    of several pages the first is read. DICOM: modality rescale, MONOCHROME1 inverted, shifted to start at 0 or above.
+    of several pages the first is read. DICOM: as a radiologist sees it (dicom_film).
     ImageError: missing, empty, truncated, not an image, or more than 100 million pixels.
     """
-    path = Path(path)
-    content = file_content(path) if content is None else content
-    DECODES.add()
-    return dicom_pixels(path, content) if is_dicom(content) else pillow_pixels(path, content)
+    return read_film(path, content).pixels
 
 
 def image_header(path: str | Path, content: bytes | None = None) -> ImageHeader:
@@ -93,9 +113,10 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 # ---------------------------------------------------------------------------------------------------- writing
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
+def write_image(path: str | Path, image: np.ndarray, window: GreyWindow | None = None) -> None:
     """Writes uint8 or uint16 (H, W) or (H, W, 3) RGB by suffix: .png and .tif losslessly, .jpg at quality 95 (8 bits).
 
+    `window` is kept in a 16-bit PNG or grey TIFF (as its description), where read_film finds it again.
     The file appears whole or not at all. ImageError where the format cannot hold the image, ValueError or TypeError
     for something that is not an image.
     """
@@ -104,7 +125,10 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     done, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image, options)
     if not done:
         raise ImageError(f"{path}: the image could not be encoded")
-    atomic_write(path, lambda file: file.write(data))
+    content = data.tobytes()
+    if window is not None and image.dtype == np.uint16:
+        content = with_window(content, image, window)
+    atomic_write(path, lambda file: file.write(content))
 
 
 def _encoder(path: Path, image: np.ndarray) -> tuple[str, list[int]]:
@@ -118,7 +142,7 @@ def _encoder(path: Path, image: np.ndarray) -> tuple[str, list[int]]:
         return ".png", [] if image.ndim == 2 else [cv2.IMWRITE_PNG_COMPRESSION, 3]
     if suffix in (".tif", ".tiff"):
         return ".tif", []
-    if suffix not in (".jpg", ".jpeg"):
+    if suffix not in JPEG_SUFFIXES:
         raise ImageError(f"{path}: cannot write {suffix or 'a file without suffix'}, expected .png, .jpg or .tif")
     if image.dtype != np.uint8:
         raise ImageError(f"{path}: JPEG holds 8 bits, expected uint8 pixels, got {image.dtype}")

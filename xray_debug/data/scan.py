@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xray_debug.data.hashes import perceptual_hash
-from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_image, to_gray8
+from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_film, to_gray8
 from xray_debug.data.likeness import SHAPE, outline, reduced
 
 FACTS = {"width": 0, "height": 0, "bit_depth": 0, "sha256": "", "phash": "", "problem": ""}
@@ -27,7 +27,7 @@ def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any
     unseen |= {} if view is None else {"view": np.zeros((view.size, view.size), np.uint8)}
     try:
         content = file_content(path)
-        header, pixels = image_header(path, content), read_image(path, content)
+        header, (pixels, window) = image_header(path, content), read_film(path, content)
     except ImageError as error:
         what = str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
         return FACTS | unseen | {"problem": f"unreadable: {what}"}
@@ -35,8 +35,8 @@ def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any
              "sha256": sha256(content).hexdigest()}  # fmt: skip
     if pixels.min() == pixels.max():
         return FACTS | unseen | known | {"problem": f"blank: every pixel is {pixels.min()}"}
-    small = reduced(to_gray8(pixels))
-    seen = {"outline": outline(small)} | ({} if view is None else {"view": view.apply(pixels)})
+    small = reduced(to_gray8(pixels, window))
+    seen = {"outline": outline(small)} | ({} if view is None else {"view": view.apply(pixels, window)})
     return FACTS | seen | known | {"phash": f"{perceptual_hash(small):016x}"}
 
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from xray_debug.data.files import copy_file, file_sha256
-from xray_debug.data.images import ImageError, file_content, read_image
+from xray_debug.data.images import Film, ImageError, file_content, read_film
 
 
 def changed_error(path: str | Path) -> ImageError:
@@ -21,9 +21,9 @@ def known_content(path: str | Path, digest: str = "") -> bytes:
     return content
 
 
-def read_known(path: str | Path, digest: str = ""):
-    """The image in `path`, decoded from bytes of the sha256 `digest`; ImageError as known_content and read_image."""
-    return read_image(path, known_content(path, digest))
+def read_known(path: str | Path, digest: str = "") -> Film:
+    """The film in `path`, decoded from bytes of the sha256 `digest`; ImageError as known_content and read_film."""
+    return read_film(path, known_content(path, digest))
 
 
 def copy_known(source: str | Path, target: str | Path, digest: str = "") -> None:

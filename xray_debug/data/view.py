@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,61 +10,59 @@ import numpy as np
 from xray_debug.data.boxes import as_boxes
 
 
-class GreyWindow(NamedTuple):
-    """Stored values of 16 bits that are shown as black (and all below) and as white (and all above)."""
+@dataclass(frozen=True)
+class GreyWindow:
+    """The pixel values shown as black (0) and white (255). 8-bit pixels are always shown as they are.
 
-    low: int
-    high: int
-
-
-IDENTITY = GreyWindow(0, 255)  # values shown as they are
-
-
-def grey_window(image: np.ndarray) -> GreyWindow:
-    """The window an image is seen through: percentiles 0.5 to 99.5 of 16 bits, IDENTITY where none exceeds 255.
-
-    It belongs to the film. Whatever is made of the film (repaired, blurred, with a marker pasted in) is seen through
-    the film's own window: in one of its own, erasing bright ink would brighten the lungs.
+    It is taken once, of the film as it came, and every frame made from that film (repaired, blurred, swapped) is seen
+    through it: a window of the frame's own would change the whole picture where a few bright pixels were erased.
     """
-    return _window(_grey(image))
+
+    low: float = 0
+    high: float = 255
+
+    @classmethod
+    def of(cls, image: np.ndarray, counted: np.ndarray | None = None) -> GreyWindow:
+        """Of uint16 pixels, percentiles 0.5 and 99.5; 0 and 255 where none exceeds 255, and for uint8.
+
+        `counted`: bool (H, W), the pixels that are of the film (not padding); all without it.
+        """
+        grey = _luma(image)
+        if grey.dtype == np.uint8:
+            return cls()
+        values = grey.ravel() if counted is None or not counted.any() else grey[counted]
+        counts = np.bincount(values, minlength=256)
+        if len(counts) == 256:
+            return cls()
+        share = np.cumsum(counts) / values.size
+        low, high = (int(np.searchsorted(share, level)) for level in (0.005, 0.995))
+        return cls(low, high) if high > low else cls(int(values.min()), int(values.max()))
 
 
-def to_gray8(image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
-    """Any image as grey uint8 (H, W): colour by luma, 8 bits as they are, 16 bits through `window`.
-
-    `window`: of the film that the image was made of; None for a film as it was read, which has its own.
-    """
-    image = _grey(image)
-    if image.dtype == np.uint8:
-        return image
-    low, high = _window(image) if window is None else window
-    if (low, high) == IDENTITY:
-        return np.minimum(image, 255).astype(np.uint8)
-    table = (np.arange(65536, dtype=np.float64) - low) * (255.0 / max(high - low, 1))
-    return np.round(table.clip(0, 255)).astype(np.uint8)[image]
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    """(H, W), uint8 or uint16."""
+def _luma(image: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 (H, W); TypeError or ValueError for what is no image."""
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"expected uint8 or uint16 pixels, got {image.dtype}")
-    if image.ndim == 3 and image.shape[2] == 3:
+    if image.ndim == 3 and image.shape[2] == 3 and image.size:
         image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     if image.ndim != 2 or image.size == 0:
         raise ValueError(f"expected an image (H, W) or (H, W, 3), got shape {image.shape}")
     return image
 
 
-def _window(gray: np.ndarray) -> GreyWindow:
-    if gray.dtype == np.uint8:
-        return IDENTITY
-    counts = np.bincount(gray.ravel(), minlength=256)
-    if len(counts) == 256:
-        return IDENTITY
-    share = np.cumsum(counts) / gray.size
-    low, high = (int(np.searchsorted(share, level)) for level in (0.005, 0.995))
-    return GreyWindow(low, high) if high > low else GreyWindow(int(gray.min()), int(gray.max()))
+def to_gray8(image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
+    """Any image as grey uint8 (H, W): colour by luma; 16 bits by `window`, the image's own (GreyWindow.of) without it.
+
+    Whoever has altered a film gives the window of the film as it came.
+    """
+    image = _luma(image)
+    if image.dtype == np.uint8:
+        return image
+    window = GreyWindow.of(image) if window is None else window
+    span = window.high - window.low
+    table = (np.arange(65536, dtype=np.float64) - window.low) * (255.0 / (span if span > 0 else 1))
+    return np.round(table.clip(0, 255)).astype(np.uint8)[image]
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -115,7 +112,7 @@ class ModelView:
     def apply(self, image: np.ndarray, window: GreyWindow | None = None) -> np.ndarray:
         """uint8 or uint16 (H, W) or (H, W, 3) -> uint8 (size, size); value / 255 is the model's input.
 
-        `window`: as in `to_gray8`.
+        `window`: of the film that `image` was made from, as in to_gray8.
         """
         gray = to_gray8(image, window)
         x0, y0, x1, y1 = self.window(*gray.shape)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import hashlib
 from pathlib import Path
 
 from safetensors.torch import save
 from torch import Tensor
 
-from xray_debug.data.files import atomic_write, write_json
-from xray_debug.data.view import ModelView
+from xray_debug.data.files import atomic_write, file_sha256, write_json
 from xray_debug.models.build import build_model
 from xray_debug.models.classifier import XrayClassifier
+from xray_debug.models.description import FORMAT, read_description
 from xray_debug.models.weights import fill, read_state
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -30,15 +30,16 @@ def save_checkpoint(model: XrayClassifier, folder: str | Path, **extra) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = weights_of(model)
-    atomic_write(folder / WEIGHTS, lambda file: file.write(save(state)))
+    content = save(weights_of(model))
+    atomic_write(folder / WEIGHTS, lambda file: file.write(content))
     description = {
-        "format": 1,
+        "format": FORMAT,
         "name": model.name,
         "classes": model.classes,
         "view": dataclasses.asdict(model.view),
         "options": model.options,
         "parameters": model.parameter_count,
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
         "extra": extra,
     }
     write_json(folder / DESCRIPTION, description)  # last: a model folder is complete or absent
@@ -53,16 +54,19 @@ def load_checkpoint(path: str | Path) -> XrayClassifier:
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    file = folder / DESCRIPTION
+    file, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not file.is_file():
         raise ValueError(f"{path}: expected a model folder with {WEIGHTS} and {DESCRIPTION}, found no {DESCRIPTION}")
+    found = read_description(file)
+    state = read_state(weights)
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-        view = ModelView(**description["view"])
-        name, classes, options = description["name"], description["classes"], description["options"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: not a model description: {type(error).__name__} {error}") from error
-    model = build_model(name, classes, view, seed=0, **options)
-    fill(model.net, read_state(folder / WEIGHTS), str(folder / WEIGHTS))
-    model.extra = description.get("extra", {})
+        model = build_model(found.name, found.classes, found.view, seed=0, **found.options)
+    except Exception as error:  # a stranger's numbers can fail in any way inside a network
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{file}: this model cannot be built: {reason}") from error
+    fill(model.net, state, str(weights))
+    if found.sha256 and file_sha256(weights) != found.sha256:
+        raise ValueError(f"{weights}: expected sha256 {found.sha256}, as {DESCRIPTION} says, found "
+                         f"{file_sha256(weights)}: the file is damaged or belongs to another model")  # fmt: skip
+    model.extra = found.extra
     return model.eval()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from xray_debug.config import ConfigError, ExplainConfig
-from xray_debug.data.images import read_image
+from xray_debug.data.images import read_film
 from xray_debug.models.checkpoint import load_checkpoint
 from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import probabilities, to_batch
@@ -118,7 +118,7 @@ def explain_one(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     worker = ExplainWorker(str(model), config.method, config.options, config.mask_size, seed, device)
     worker.open()
-    view = worker.model.view.apply(read_image(image))
+    view = worker.model.view.apply(*read_film(image))
     if target is None:
         target = worker.model.classes[int(probabilities(worker.model, view[None])[0].argmax())]
     started = time.perf_counter()

@@ -6,9 +6,12 @@ torchvision is imported in the functions: it takes seconds, and the project's ow
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from xray_debug.data.files import file_sha256
 
 AUXILIARY = ("googlenet", "inception_v3")  # return more than logits in training unless told otherwise
 
@@ -28,6 +31,7 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
     import torchvision
 
     weights = torchvision.models.get_model_weights(name).DEFAULT
+    check_cached(Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2]))
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
@@ -39,6 +43,17 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
     # old DenseNet files have a dot too many
     pattern = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
     return {pattern.sub(r"\1\2", key): value for key, value in state.items()}
+
+
+def check_cached(file: Path) -> None:
+    """ValueError where a file in torch's cache does not have the sha256 whose start its name gives (name-01234567.pth).
+
+    torch checks what it downloads, and never again.
+    """
+    expected = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    if file.is_file() and expected and not file_sha256(file).startswith(expected[1]):
+        raise ValueError(f"{file}: expected a sha256 that begins with {expected[1]}, found {file_sha256(file)}; "
+                         "remove the file, and it is fetched anew")  # fmt: skip
 
 
 def _last_layer(net: nn.Module, outputs: int) -> tuple[str, nn.Module]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -25,13 +25,19 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch on pickles of another protocol
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: not a readable weights file: it is damaged or holds more than tensors") from error
+    except Exception as error:  # a damaged file fails in many ways, and torch and zip have errors of their own
         reason = (str(error) or repr(error)).splitlines()[0]
         raise ValueError(f"{path}: not a readable weights file: {reason}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not state or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise ValueError(f"{path}: expected a state dict of tensors")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
@@ -52,4 +58,12 @@ def fill(net: nn.Module, state: dict[str, Tensor], where: str) -> None:
         raise ValueError(
             f"{where}: {wrong}: expected shape {tuple(own[wrong].shape)}, got {tuple(state[wrong].shape)}"
         )
-    net.load_state_dict(own | state)
+    for key, value in state.items():
+        if value.is_floating_point() != own[key].is_floating_point() or value.is_complex():
+            raise ValueError(f"{where}: {key}: expected values like {own[key].dtype}, got {value.dtype}")
+        if bool(torch.isnan(value).any()):
+            raise ValueError(f"{where}: {key} holds NaN: the training failed or the file is damaged")
+    try:
+        net.load_state_dict(own | state)
+    except RuntimeError as error:  # layouts that cannot be copied
+        raise ValueError(f"{where}: {str(error).splitlines()[0]}") from error

@@ -19,7 +19,6 @@ from xray_debug.cleaning.erase import erase
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.images import ImageError, ModelView, to_gray8
 from xray_debug.data.unchanged import read_known
-from xray_debug.data.view import grey_window
 from xray_debug.report.inputs import RunFiles
 from xray_debug.report.strips import case_figure
 from xray_debug.run.store import OUTPUTS
@@ -87,12 +86,12 @@ def _sentences(value) -> str:
 
 def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | None]], list]:
     """The pictures of one case with their probabilities, and its boxes in image pixels."""
-    image = read_known(*_file_of(run, row["image_id"]))
+    image, window = read_known(*_file_of(run, row["image_id"]))
     height, width = image.shape[:2]
     boxes = clip_boxes(run.boxes.get(row["image_id"], as_boxes([])), height, width)
     view = ModelView.from_config(run.config.train.view)
-    seen, saliency = view.apply(image), run.store.saliency(row["image_id"])
-    small, scale = _shrunk(to_gray8(image))
+    seen, saliency = view.apply(image, window), run.store.saliency(row["image_id"])
+    small, scale = _shrunk(to_gray8(image, window))
     panels = [_panel(row, small, "original, text boxes", "probability", boxes * scale)]
     base = _baseline(seen)
     if saliency is not None:
@@ -105,17 +104,17 @@ def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | No
     else:
         run.leave_out("heatmaps of flagged cases without a map", "other cases were explained (explain.select)")
     if len(boxes):
-        panels += _text_panels(run, row, image, seen, base, boxes, view)
+        panels += _text_panels(run, row, image, window, seen, base, boxes, view)
     return panels, boxes.tolist()
 
 
-def _text_panels(run: RunFiles, row: pd.Series, image, seen, base, boxes, view: ModelView) -> list:
+def _text_panels(run: RunFiles, row: pd.Series, image, window, seen, base, boxes, view: ModelView) -> list:
     visible = boxes[view.visible_fraction(boxes, *image.shape[:2]) > 0]
     if not len(visible):
         return []
     removed, region, _ = erase(image, visible, run.config.clean, known=run.patch(row["image_id"]))
     alone = composite(seen, base, view.mask_to_view(region))
-    cleaned = _panel(row, view.apply(removed, grey_window(image)), "cleaned", "p_text_inpainted")
+    cleaned = _panel(row, view.apply(removed, window), "cleaned", "p_text_inpainted")
     return [_panel(row, alone, "text only", "p_text_only"), cleaned]
 
 

@@ -127,10 +127,25 @@ def faults(run: RunFiles, listed: int = 50) -> dict | None:
     return {
         "images": len(run.manifest), "set_aside": len(aside),
         "kinds": [{"problem": str(name), "images": int(n)} for name, n in kinds.items()],
-        "listed": first.to_dict("records"),
+        "listed": first.to_dict("records"), "later": _later(run, listed),
         "duplicates": _linked(run, "duplicate_of"), "near_duplicates": _linked(run, "near_duplicate_of"),
         "patients_in_both_splits": _shared_patients(run),
     }  # fmt: skip
+
+
+def _later(run: RunFiles, listed: int) -> list[dict]:
+    """Images that a stage after prepare could not do, and decisions that are not done as they stand."""
+    rows = []
+    if run.store.has("unread"):
+        rows += [("detect", f"{name}: {why}") for name, why in run.store.json("unread").items()]
+    if run.cases is not None and "problem" in run.cases:
+        aside = run.cases[run.cases["problem"].fillna("") != ""]
+        rows += [("audit", f"{name}: {why}") for name, why in zip(aside["image_id"], aside["problem"], strict=True)]
+    if run.store.has("cleaning facts"):
+        found = run.store.json("cleaning facts")
+        rows += [("clean", f"{name}: {why}") for name, why in found["failed"].items()]
+        rows += [("clean", remark) for remark in found["remarks"]]
+    return [{"stage": stage, "problem": problem} for stage, problem in rows[:listed]]
 
 
 def _kind(problem: str) -> str:

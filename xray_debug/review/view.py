@@ -14,11 +14,11 @@ import pandas as pd
 
 from xray_debug.config import ConfigError, load_config
 from xray_debug.data.boxes import clip_boxes
-from xray_debug.data.images import ImageError, ModelView, to_gray8
+from xray_debug.data.images import ImageError, ModelView
 from xray_debug.data.unchanged import read_known
 from xray_debug.run.store import Store, StoreError
 
-HEAT_COLOURS = cv2.COLORMAP_TURBO
+HEAT_COLOURS = cv2.COLORMAP_INFERNO  # even in lightness: holds in print and for the colour-blind
 BOX_COLOUR = (255, 64, 200)
 LARGEST_SIDE = 1024  # pixels shown
 NOT_NUMBERS = ("image_id", "label", "predicted", "source", "split", "test_set", "reasons", "flagged", "file", "path")
@@ -57,7 +57,7 @@ class RunView:
             file = self.store.image_file(self.manifest.loc[image_id, "path"])
         except StoreError as error:
             raise ViewError(f"{image_id}: {error}") from error
-        return to_gray8(read_known(file, str(self.manifest.loc[image_id].get("sha256") or "")))
+        return read_known(file, str(self.manifest.loc[image_id].get("sha256") or "")).gray
 
     def saliency(self, image_id: str) -> np.ndarray | None:
         """The case's saliency map (m, m), 1 = most salient; None where it was not explained or cannot be read."""
@@ -129,8 +129,9 @@ def picture(
 
 
 def _blend(shown: np.ndarray, saliency: np.ndarray, opacity: float) -> np.ndarray:
-    """Salient places coloured; where the saliency is 0 the image stays as it is."""
+    """Salient places coloured, scaled to the map's own peak; where the saliency is 0 the image stays as it is."""
     saliency = np.clip(saliency, 0, 1).astype(np.float32)
+    saliency = saliency / max(float(saliency.max()), 1e-6)
     heat = cv2.applyColorMap((saliency * 255).astype(np.uint8), HEAT_COLOURS)[..., ::-1].astype(np.float32)
     weight = np.float32(min(max(opacity, 0.0), 1.0)) * saliency[..., None]
     return np.round(shown * (1 - weight) + heat * weight).astype(np.uint8)

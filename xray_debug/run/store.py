@@ -78,6 +78,7 @@ OUTPUTS: dict[str, Output] = {
     "regions": Output(
         "detect", "regions.parquet", "table", ("image_id", "kind", *BOX, "score", "detector"),
         "boxes on the pictures of flagged cases"),
+    "unread": Output("detect", "unread.json", "json", shows="images in which no text could be looked for"),
     "cases": Output("audit", "cases.parquet", "table", ("image_id", "label", "flagged"), "flagged cases"),
     "checks": Output("audit", "checks.parquet", "table", ("check", "test_set", "label", "shown")),
     "verdict": Output("audit", "verdict.json", "json", shows="the verdict and the no-evidence baselines"),
@@ -85,6 +86,7 @@ OUTPUTS: dict[str, Output] = {
     "changes": Output(
         "clean", "changes.parquet", "table", ("image_id", "label", "source", "boxes", "file", "cleaned_sha256"),
         "repaired share by class and source, residual text"),
+    "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned"),
     "probe": Output("clean", "probe.json", "json", shows="the inpainting probe"),
     "cleaned": Output("clean", "dataset", "folder", steady=False),
     "control": Output("clean", "control", "folder", steady=False),

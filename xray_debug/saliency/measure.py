@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
+from xray_debug.saliency.methods.presets import PAPER
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.result import Explanation
-from xray_debug.saliency.terms import Objective, Setting
+from xray_debug.saliency.terms import Objective
 
 
 def mean_error(values: Sequence[float]) -> tuple[float, float]:
@@ -23,22 +24,20 @@ def mean_error(values: Sequence[float]) -> tuple[float, float]:
 
 
 def objective_of(
-    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines: torch.Tensor | None,
-    found: Explanation, integration_steps: int = 20,
-) -> float:  # fmt: skip
-    """The paper's objective (equation 4, S even points, no noise) at what a method found, mean over the images.
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines: torch.Tensor | None, found: Explanation
+) -> torch.Tensor:
+    """Equation 4 at the masks that a method found, without path or noise, (N,).
 
     A method without a pair of masks is judged as Mx = 1 - saliency, My = 1, whose product is its map.
     """
     images, targets = prepared(model, images, targets)
     baselines = checked_baselines(baselines, images)
-    size = found.saliency.shape[-1]
-    setting = Setting(steps=integration_steps, noise=0.0, area_weight=10.0 if size >= 224 else 1.0)
     if found.deletion_mask is not None and found.insertion_mask is not None:
         masks = torch.cat([found.deletion_mask, found.insertion_mask], 1)
     else:
         masks = torch.cat([1 - found.saliency, torch.ones_like(found.saliency)], 1)
     with borrowed(model):
         network = Network(model, images.device, None)
+        setting = PAPER.setting(found.saliency.shape[-1], end=True)
         objective = Objective(network, images, baselines, targets, [0] * len(images), setting)
-        return objective.value(masks.to(images), torch.arange(len(images), device=images.device), 0).mean().item()
+        return objective.parts(masks.to(images))["total"]

@@ -77,10 +77,13 @@ def gray_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def heat_overlay(image: np.ndarray, saliency: np.ndarray, opacity: float = 0.65) -> np.ndarray:
-    """RGB uint8: `image` under the map in "inferno", more opaque where more salient. Map of any size, in [0, 1]."""
+    """RGB uint8: `image` under the map in "inferno", more opaque where more salient, scaled to its peak.
+
+    Map of any size, in [0, 1].
+    """
     gray = gray_bytes(image)
     rgb = gray if gray.ndim == 3 else np.repeat(gray[..., None], 3, axis=2)
-    fine = resized_map(saliency, *rgb.shape[:2])
+    fine = scaled_map(resized_map(saliency, *rgb.shape[:2]))
     heat = colormaps[HEAT](0.15 + 0.85 * fine)[..., :3] * 255
     alpha = (opacity * fine)[..., None]
     return np.round((1 - alpha) * rgb + alpha * heat).astype(np.uint8)
@@ -93,6 +96,18 @@ def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
     if saliency.ndim != 2:
         raise ValueError(f"expected a map (m, m), got shape {saliency.shape}")
     return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+
+
+def scaled_map(saliency: np.ndarray) -> np.ndarray:
+    """The map over its own peak, so that its heat can be seen; an empty map stays empty."""
+    return saliency / max(float(saliency.max()), 1e-6)
+
+
+def map_facts(saliency: np.ndarray) -> str:
+    """What scaling hides: the peak, and the share of the map above half of it."""
+    saliency = np.asarray(saliency, float)
+    peak = float(saliency.max())
+    return f"peak {peak:.2f}, {100 * float((saliency > peak / 2).mean()):.0f} % above half of it"
 
 
 def show_panel(axes, panel: Panel) -> None:
@@ -121,8 +136,10 @@ def explain_figure(image, saliency, deletion_curve, insertion_curve, deletion: f
     image = gray_bytes(image)
     figure = empty_figure(10.4, 2.75)
     axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.45])
-    heat = np.round(colormaps[HEAT](resized_map(saliency, *image.shape[:2]))[..., :3] * 255).astype(np.uint8)
-    panels = [Panel(image, "image"), Panel(heat, "saliency"), Panel(heat_overlay(image, saliency), "overlay")]
+    fine = scaled_map(resized_map(saliency, *image.shape[:2]))
+    heat = np.round(colormaps[HEAT](fine)[..., :3] * 255).astype(np.uint8)
+    overlay = Panel(heat_overlay(image, saliency), "overlay")
+    panels = [Panel(image, "image"), Panel(heat, "saliency", map_facts(saliency)), overlay]
     for place, panel in zip(axes, panels, strict=False):
         show_panel(place, panel)
     _curves(axes[3], deletion_curve, insertion_curve, deletion, insertion)

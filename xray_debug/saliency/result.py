@@ -39,6 +39,7 @@ class Explanation:
     seconds         wall time
     deletion_mask   (N, 1, m, m) Mx of iGOS++ or M of I-GOS, in [0, 1], 1 = keep; None elsewhere
     insertion_mask  (N, 1, m, m) My of iGOS++; None elsewhere
+    objective       equation 4 at the final masks, no noise, (N,) as "total", and its parts (terms.py); None elsewhere
     trace           one Step per iteration where it was asked for
     """
 
@@ -48,4 +49,5 @@ class Explanation:
     method: str = ""
     deletion_mask: torch.Tensor | None = None
     insertion_mask: torch.Tensor | None = None
+    objective: dict[str, torch.Tensor] | None = None
     trace: list[Step] | None = field(default=None, repr=False)

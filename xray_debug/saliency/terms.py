@@ -16,7 +16,7 @@ import torch
 from xray_debug.saliency.images import upsample, upsample_adjoint
 from xray_debug.saliency.network import Network
 from xray_debug.saliency.seeds import generator, uniform
-from xray_debug.saliency.tv import bilateral_total_variation, edge_weights, total_variation
+from xray_debug.saliency.tv import bilateral_total_variation, edge_weights, image_scale, total_variation
 
 
 class Term(NamedTuple):
@@ -56,6 +56,8 @@ class Setting:
     bilateral: bool = True
     area_weight: float = 1.0
     smooth_weight: float = 20.0
+    edges: str = "paper"
+    scale: float | None = None
 
 
 class Views(NamedTuple):
@@ -89,7 +91,8 @@ class Objective:
         self.terms, self.regularised = VARIANTS[setting.variant]
         self.baselines, self.targets = baselines, targets
         self.change = images - baselines
-        self.edges = edge_weights(images) if setting.bilateral else None
+        self.edges = edge_weights(images, form=setting.edges, scale=setting.scale) if setting.bilateral else None
+        self.noise = (setting.noise * image_scale(images, setting.scale)).flatten().tolist()
         self.size = tuple(images.shape[-2:])
 
     @property
@@ -130,6 +133,22 @@ class Objective:
             gradient = gradient + torch.autograd.grad(extra.sum(), leaf)[0]
         return found + extra.detach(), gradient
 
+    def parts(self, masks: torch.Tensor) -> dict[str, torch.Tensor]:
+        """f of all images and what it is made of, (N,) each: "total", the score terms ("deletion_x"), "area", "smooth".
+
+        A term's value has its sign and its mean over the points; area and smooth have their weights.
+        """
+        rows = torch.arange(len(masks), device=masks.device)
+        views = self._views(rows.tolist(), 0, self.terms)
+        pixels = self._pixel_masks(masks)
+        scores = self.network.scores(lambda r: self._images(views, pixels, rows, r), self.targets[rows][views.image])
+        each = (scores * views.weight).view(len(masks), len(self.terms), -1).sum(2)
+        found = {f"{term.kind}_{term.mask}": each[:, number] for number, term in enumerate(self.terms)}
+        named = self._named(masks)
+        pairs = [self._area_and_smooth(named[name], rows) for name in self.regularised]
+        found |= {"area": sum(pair[0] for pair in pairs), "smooth": sum(pair[1] for pair in pairs)}
+        return {"total": sum(found.values()), **found}
+
     def _has_twins(self, masks: torch.Tensor) -> bool:
         """Whether the product's terms show the network the same images as the single masks', as at the start."""
         full = self.setting.variant == "full" and self.setting.noise == 0
@@ -141,12 +160,15 @@ class Objective:
         return sum(self._regulariser(named[name], rows) for name in self.regularised)
 
     def _regulariser(self, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return sum(self._area_and_smooth(mask, rows))
+
+    def _area_and_smooth(self, mask: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         area = (1 - mask).abs().mean((-2, -1))
         variation = total_variation(mask)
         if self.edges is not None:
             edges = self.edges if len(rows) == len(self.seeds) else tuple(edge[rows] for edge in self.edges)
             variation = (variation + bilateral_total_variation(upsample(mask, self.size), edges)) / 2
-        return self.setting.area_weight * area + self.setting.smooth_weight * variation
+        return self.setting.area_weight * area, self.setting.smooth_weight * variation
 
     def _named(self, masks: torch.Tensor) -> dict[str, torch.Tensor]:
         if masks.shape[1] == 1:
@@ -194,7 +216,7 @@ class Objective:
             if key is not None:
                 draws = generator(images.device, *key)
                 noise = torch.randn(images.shape[1:], generator=draws, dtype=images.dtype, device=images.device)
-                images[position].add_(noise, alpha=self.setting.noise)
+                images[position].add_(noise, alpha=self.noise[int(source[position])])
         return images
 
     def _sum(self, values: torch.Tensor, count: int) -> torch.Tensor:

@@ -68,7 +68,9 @@ def run(context: Context) -> None:
     cases = cases_of(store)
     check_cases(cases)
     chosen = choose_cases(cases, config.audit.max_cases, config.seed)
-    bank = _bank(context, chosen, boxes) if len(chosen) else None
+    unread = {name: f"no text could be looked for: {why}" for name, why in store.json("unread").items()}
+    readable = chosen[~chosen["image_id"].isin(list(unread))].reset_index(drop=True)
+    bank = _bank(context, readable, boxes) if len(readable) else None
 
     def add(rows: list[dict]) -> list[dict]:
         return [{**row, "boxes": boxes.get(row["image_id"], ()), "saliency": store.saliency(row["image_id"])}
@@ -78,9 +80,10 @@ def run(context: Context) -> None:
         str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,
         context.device,
     )  # fmt: skip
-    parts = context.engine.run(worker, TableRows(chosen, add), store.path("patches"), "audit", most=MOST)
+    parts = context.engine.run(worker, TableRows(readable, add), store.path("patches"), "audit", most=MOST)
     table = parts.table(without=("patch",)).to_dict("records")
     problems = {row["image_id"]: row["problem"] for row in table if row["problem"]}
+    problems |= {name: why for name, why in unread.items() if name in set(chosen["image_id"])}
     rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
     evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views())
     result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence)
@@ -95,7 +98,7 @@ def run(context: Context) -> None:
 STAGE = Stage(
     name="audit",
     help="Interventions, controls and the verdict.",
-    needs=("manifest", "views", "weights", "description", "explanations", "maps", "regions"),
+    needs=("manifest", "views", "weights", "description", "explanations", "maps", "regions", "unread"),
     options=("audit", "train.view", "clean.method", "clean.radius", "clean.dilation", "clean.min_dilation",
              "clean.shape"),
     outputs=("cases", "checks", "verdict", "patches"),

@@ -84,7 +84,10 @@ def run(context: Context) -> None:
     plan = plan_rows(
         manifest, store.dataset_root(), store.boxes(), config.clean, decisions_of(store), config.seed,
         config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
+        unread=store.json("unread"),
     )  # fmt: skip
+    for remark in plan.attrs["remarks"]:
+        context.say(remark)
     row_of = {name: index for index, name in enumerate(manifest["image_id"])}
 
     def add(rows: list[dict]) -> list[dict]:
@@ -108,6 +111,8 @@ def run(context: Context) -> None:
     aside = int((store.manifest(usable=False)["problem"] != "").sum())
     changes = finish(plan, parts.table(), out, control, aside)
     store.write_table("changes", changes)
+    facts = changes.attrs["summary"]
+    store.write_json("cleaning facts", {"failed": facts["failed"], "remarks": facts["remarks"]})
     features = [row["probe"] for row in parts.rows(["probe"]) if row.get("probe") is not None]
     store.write_json("probe", probe_result(features, config.seed))
     context.facts["images"] = len(plan)
@@ -117,9 +122,9 @@ def run(context: Context) -> None:
 STAGE = Stage(
     name="clean",
     help="Write COVIDx++, honouring the reviewers' decisions.",
-    needs=("manifest", "views", "regions"),
+    needs=("manifest", "views", "regions", "unread"),
     options=("clean", "detect.second", "detect.second_images", "train.view"),
-    outputs=("changes", "probe", "cleaned views", "cleaned", "control"),
+    outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,
     parts=True,

@@ -58,8 +58,12 @@ def run(context: Context) -> None:
     parts = context.engine.run(worker, TableRows(table), context.scratch / "boxes", "detect text", most=MOST)
     boxes = boxes_table(parts.rows(), config.detector)
     store.write_table("regions", boxes)
+    unread = {row["image_id"]: row["problem"] for row in parts.rows(["image_id", "problem"]) if row["problem"]}
+    store.write_json("unread", unread)  # an image that could not be read is not one without text
     context.facts["images"] = len(frame)
     context.say(f"{len(boxes)} text boxes in {boxes['image_id'].nunique()} of {len(frame)} images")
+    if unread:
+        context.say(f"no text could be looked for in {len(unread)} images, the first: {next(iter(unread.values()))}")
 
 
 STAGE = Stage(
@@ -67,7 +71,7 @@ STAGE = Stage(
     help="Find burned-in text.",
     needs=("manifest",),
     options=("detect.detector", "detect.weights", "detect.options"),
-    outputs=("regions",),
+    outputs=("regions", "unread"),
     work=run,
     inputs=inputs,
     parts=True,

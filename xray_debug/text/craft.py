@@ -219,9 +219,12 @@ def load_lite(path: str | Path) -> CraftLite:
     facts = lite_facts(path)
     if facts.get("network") != "craft-lite":
         raise ValueError(f"{path}: expected weights of craft-lite, its header says {facts.get('network')!r}")
-    net = CraftLite(tuple(facts["widths"]), tuple(facts["blocks"]))
-    state = {name: value.float() for name, value in load_file(str(path)).items()}
-    missing, unknown = net.load_state_dict(state, strict=False)
+    try:
+        net = CraftLite(tuple(facts["widths"]), tuple(facts["blocks"]))
+        state = {name: value.float() for name, value in load_file(str(path)).items()}
+        missing, unknown = net.load_state_dict(state, strict=False)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # a header or shapes that fit no network
+        raise ValueError(f"{path}: not weights of craft-lite ({' '.join(str(error).split())[:200]})") from error
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unknown:
         raise ValueError(f"{path}: expected the weights of craft-lite {net.widths}: lacks {missing}, unknown {unknown}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xray_debug.data.unchanged import read_known
@@ -44,7 +45,8 @@ class DetectWorker:
         return [result for start in starts for result in self._batch(rows[start:start + self.batch_size])]
 
     def _batch(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        images = [read_known(row["file"], row.get("sha256", "")) for row in rows]
+        images = [film.pixels if film.pixels.dtype == np.uint8 else film.gray for film in
+                  (read_known(row["file"], row.get("sha256", "")) for row in rows)]  # a reader sees what the model sees
         try:
             found = self.reader.detect(images)
         except (TypeError, ValueError) as error:

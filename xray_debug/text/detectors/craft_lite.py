@@ -12,11 +12,12 @@ import torch
 from xray_debug.data.images import to_gray8
 from xray_debug.text.craft import fold, load_lite, prepare
 from xray_debug.text.detectors.base import MapDetector
-from xray_debug.text.detectors.registry import DETECTORS
+from xray_debug.text.detectors.registry import DETECTORS, check_sha256
 from xray_debug.text.precision import bf16_is_faster
 from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
 
 BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
+BUNDLED_SHA256 = "1526470885beefab9fa5beab6c3dcb805c12b6fdb9ccaf7e1dd925ca45106c09"
 LOOK_SIZE = 2 / 3  # of the largest working size: at half of it, print ten pixels high leaves no trace
 
 
@@ -39,6 +40,8 @@ class CraftLiteDetector(MapDetector):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {precision!r}")
         if look is not None and not 0 <= look < 1:
             raise ValueError(f"look must be in [0, 1), or None to read the whole film closely, got {look}")
+        if weights is None:
+            check_sha256(BUNDLED, BUNDLED_SHA256)
         if precision == "auto":
             precision = measured_precision() if self.device.type == "cpu" else "fp32"
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32

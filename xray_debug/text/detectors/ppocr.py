@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,20 @@ import numpy as np
 
 from xray_debug.data.boxes import TextBox, clip_boxes
 from xray_debug.data.images import to_gray8
-from xray_debug.text.detectors.registry import DETECTORS, checked_image
+from xray_debug.text.detectors.registry import DETECTORS, check_sha256, checked_image
+
+
+def listed_sha256(package: Path, name: str) -> str:
+    """The sha256 that rapidocr's own list, default_models.yaml, gives for a model's file; ValueError where it has none.
+
+    The list repeats a model for each of its kinds of files; the name tells them apart.
+    """
+    listed = package / "default_models.yaml"
+    content = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    found = re.search(rf"/{re.escape(name)}\s+SHA256:\s*([0-9a-f]{{64}})\b", content)
+    if not found:
+        raise ValueError(f"{listed}: expected the sha256 of {name}, found none; give the model as weights to use it")
+    return found[1]
 
 
 @DETECTORS.register("ppocr", help="the detector inside rapidocr, loads nothing else of it (extra ppocr)")
@@ -37,6 +51,7 @@ class PPOCRDetector:
                 raise ValueError("rapidocr carries no detection model (*det*.onnx) in its folder models; reinstall it, "
                                  "or give one as weights")
             weights = bundled[-1]
+            check_sha256(weights, listed_sha256(Path(rapidocr.__file__).parent, weights.name))
         if not Path(weights).is_file():
             raise ValueError(f"{weights}: no such weight file")
         self.weights, self.largest, self.min_score = Path(weights), largest, min_score

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xray_debug.data.boxes import TextBox
+from xray_debug.data.files import file_sha256
 from xray_debug.data.images import to_gray8
 from xray_debug.data.registry import Registry
 
@@ -68,6 +69,15 @@ def resolved_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """
     resolve = getattr(DETECTORS[name], "resolve", None)
     return resolve(dict(options)) if resolve else dict(options)
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """ValueError where a file is missing or is not the one that is meant."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such weight file; install the package again")
+    found = file_sha256(path)
+    if found != expected:
+        raise ValueError(f"{path}: expected sha256 {expected}, found {found}; install the package again")
 
 
 def checked_image(image: np.ndarray, index: int) -> np.ndarray:

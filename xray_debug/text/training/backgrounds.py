@@ -11,7 +11,7 @@ import numpy as np
 
 from xray_debug.data.boxes import rasterise_boxes
 from xray_debug.data.files import write_json
-from xray_debug.data.images import SUFFIXES, ImageError, read_image, to_gray8
+from xray_debug.data.images import SUFFIXES, ImageError, read_film
 from xray_debug.stats.seeds import rng_of
 from xray_debug.text.detectors import load_detector
 from xray_debug.text.detectors.craft_lite import CraftLiteDetector
@@ -42,7 +42,7 @@ def load_backgrounds(
     result, total = [], len(files) + phantoms
     for i, file in enumerate(files):
         try:
-            image = to_gray8(read_image(file))
+            image = read_film(file).gray
         except ImageError:
             continue
         if teacher:

@@ -1,0 +1,99 @@
+"""Odd files: DICOM as pydicom shows it, white-is-zero, turned and transparent 16 bits, garbled JPEGs."""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from xray_debug.data.images import ImageError, image_header, read_film, read_image
+
+FILES = sorted(p for p in (Path(pydicom.__file__).parent / "data/test_files").rglob("*.dcm"))
+DEEP = np.random.default_rng(0).integers(0, 65536, (6, 9), dtype=np.uint16)
+SHOWN = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+         5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+         8: lambda a: np.rot90(a)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_pydicoms_own_files_are_shown_as_pydicom_does_or_refused(path):
+    try:
+        pixels, window = read_film(path)
+    except ImageError as error:
+        assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = pydicom.dcmread(path, force=True)
+        if "TransferSyntaxUID" not in data.file_meta:
+            data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        values = data.pixel_array
+        if data.PhotometricInterpretation == "PALETTE COLOR":
+            values = pydicom.pixels.apply_color_lut(values, data)
+        if values.ndim == 2:
+            values = pydicom.pixels.apply_voi_lut(pydicom.pixels.apply_modality_lut(values, data), data)
+    assert pixels.shape == values.shape
+    if values.ndim == 3:
+        np.testing.assert_array_equal(pixels, values)
+    elif values.max() > values.min() and pixels.max() > pixels.min():  # the same picture, up to scale and shift
+        sign = -1 if data.PhotometricInterpretation == "MONOCHROME1" else 1
+        assert np.corrcoef(pixels.ravel(), sign * values.ravel())[0, 1] > 0.9999
+    assert window.high > window.low or pixels.min() == pixels.max()
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("kind", ["grey16.png", "rgb16.png", "grey16.tif", "grey8.jfif"])
+def test_exif_turns_pixels_and_header_alike(tmp_path, kind, orientation):
+    exif, path = Image.Exif(), tmp_path / kind
+    exif[0x0112] = orientation
+    if kind == "rgb16.png":
+        image = np.dstack([DEEP, DEEP // 2, DEEP // 3])
+        content = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+        data = exif.tobytes()[6:]
+        chunk = b"eXIf" + data
+        content = (content[:33] + len(data).to_bytes(4, "big") + chunk
+                   + __import__("zlib").crc32(chunk).to_bytes(4, "big") + content[33:])
+        path.write_bytes(content)
+    else:
+        image = DEEP if "16" in kind else (DEEP >> 8).astype(np.uint8)
+        form = {"png": "PNG", "tif": "TIFF", "jfif": "JPEG"}[kind.split(".")[1]]
+        Image.fromarray(image).save(path, form, exif=exif)
+        if form == "JPEG":
+            image = np.array(Image.open(path))
+    found, header = read_image(path), image_header(path)
+    np.testing.assert_array_equal(found, SHOWN[orientation](image))
+    assert (header.height, header.width) == found.shape[:2]
+
+
+def test_a_sixteen_bit_tiff_whose_white_is_zero_is_inverted(tmp_path):
+    Image.fromarray(DEEP).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 65535 - DEEP)
+
+
+@pytest.mark.parametrize("mode", ["grey16", "grey8", "rgb8"])
+def test_the_transparent_colour_of_a_png_is_black(tmp_path, mode):
+    image = {"grey16": DEEP, "grey8": (DEEP >> 8).astype(np.uint8),
+             "rgb8": np.dstack([(DEEP >> 8).astype(np.uint8)] * 3)}[mode].copy()
+    clear = tuple(int(v) for v in image[2, 3]) if image.ndim == 3 else int(image[2, 3])
+    Image.fromarray(image).save(tmp_path / "a.png", transparency=clear)
+    image[(image == clear).all(axis=2) if image.ndim == 3 else image == clear] = 0
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_with_a_garbled_middle_is_refused(tmp_path, mode):
+    file, rng = BytesIO(), np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).convert(mode).save(file, "JPEG")
+    content = file.getvalue()
+    (tmp_path / "a.jpg").write_bytes(content)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.jpg"), np.array(Image.open(BytesIO(content)).convert("L" if mode == "L" else "RGB")))
+    middle = len(content) * 3 // 4
+    (tmp_path / "a.jpg").write_bytes(content[:middle] + bytes(200) + content[middle + 200:])
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(tmp_path / "a.jpg")

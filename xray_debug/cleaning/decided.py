@@ -1,0 +1,67 @@
+"""Reviewers' decisions as cleaning uses them, and what is wrong with those that it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from xray_debug.data.boxes import as_boxes, clip_boxes
+
+Decided = dict[str, tuple[str, np.ndarray | None]]
+
+
+def usable_decisions(decisions: pd.DataFrame | None, manifest: pd.DataFrame) -> tuple[Decided, list[str]]:
+    """({image_id: (decision, the reviewer's boxes or None)}, a sentence for each that is not done as it stands).
+
+    Decisions on images that are not in `manifest` (usable ones) are left out; boxes are cut to the film where
+    `manifest` has its width and height, and left out where nothing of them lies inside.
+    ValueError: a decision that is none, or an edit without boxes.
+    """
+    if decisions is None or not len(decisions):
+        return {}, []
+    sizes = _sizes(manifest)
+    decided, remarks = {}, []
+    for image_id, decision, boxes in decisions[["image_id", "decision", "boxes"]].itertuples(index=False):
+        if decision not in ("approve", "reject", "edit"):
+            raise ValueError(f"decision on {image_id}: expected approve, reject or edit, got {decision!r}")
+        if decision == "edit" and not isinstance(boxes, (str, Sequence, np.ndarray)):
+            raise ValueError(f"decision on {image_id}: edit needs boxes, got {boxes!r}")
+        if image_id not in sizes:
+            remarks.append(f"decision on {image_id}: no usable image has that name, so it changes nothing")
+            continue
+        own = None
+        if decision == "edit":
+            own = _inside(image_id, json.loads(boxes) if isinstance(boxes, str) and boxes else boxes, sizes, remarks)
+        decided[image_id] = (decision, own)
+    return decided, remarks
+
+
+def _sizes(manifest: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """image_id -> (height, width), zeros where they are not known."""
+    if not {"width", "height"} <= set(manifest):
+        return dict.fromkeys(manifest["image_id"], (0, 0))
+    return dict(zip(manifest["image_id"], zip(manifest["height"], manifest["width"], strict=True), strict=True))
+
+
+def _inside(image_id: str, boxes, sizes: dict[str, tuple[int, int]], remarks: list[str]) -> np.ndarray:
+    try:
+        array = as_boxes(boxes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"decision on {image_id}: {error}") from error
+    height, width = (int(side) for side in sizes[image_id])
+    if not (height and width):
+        return array
+    kept = []
+    for box in array:
+        cut = clip_boxes([box], height, width)
+        if len(cut) and (cut[0] == box).all():
+            kept.append(box)
+            continue
+        what = "is cut to it" if len(cut) else "is left out"
+        film = f"the film of {width} x {height} pixels"
+        remarks.append(f"decision on {image_id}: box {box.tolist()} is not inside {film} and {what}")
+        kept += list(cut)
+    return as_boxes(kept)
