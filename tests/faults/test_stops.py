@@ -9,8 +9,8 @@ from kills_fixture import LONG, complete, family, gone, working_on
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 SENTENCE = "stopped; what is done is kept, and the same command goes on where it was"
-SHORT = [("train", signal.SIGTERM, 143), ("detect", signal.SIGINT, 130)]
-REST = [("train", signal.SIGINT, 130), ("detect", signal.SIGTERM, 143)]
+SHORT = [("train", "SIGTERM", 143), ("detect", "SIGINT", 130)]
+REST = [("train", "SIGINT", 130), ("detect", "SIGTERM", 143)]
 
 
 @pytest.mark.parametrize(("stage", "number", "status"), SHORT + REST if LONG else SHORT)
@@ -21,7 +21,7 @@ def test_a_stopped_run_says_so_and_leaves_no_process(tiny, tmp_path, stage, numb
         assert working_on(stage, child, said)
         time.sleep(0.3 * tiny.seconds(stage))
         others = family(child)
-        child.send_signal(number)
+        child.send_signal(getattr(signal, number))
         assert child.wait(20) == status, said.read_text()
     finally:
         child.kill()

@@ -159,7 +159,8 @@ def main(folders: Sequence[str]) -> None:
         try:
             train_folder(Path(folder), lambda done, _, number=number: say(job=number, epochs=done))
         except (TrainingError, ValueError, OSError) as error:
-            say(error=str(error))
+            named = isinstance(error, OSError) and error.filename and error.strerror
+            say(error=f"{error.filename}: {error.strerror}" if named else str(error))
             raise SystemExit(1) from error
     channel.close()
 

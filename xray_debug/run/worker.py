@@ -18,10 +18,11 @@ from typing import Protocol
 
 import pandas as pd
 
+from xray_debug.data.files import FULL
 from xray_debug.run.parts import PROBLEM, Row
 
 SYSTEMATIC = 8  # rows, from which on a part that fails throughout is no matter of single images
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+FATAL = FULL | {errno.EROFS, errno.EMFILE, errno.ENFILE}  # no other image would fare better
 
 
 class EngineError(RuntimeError):
@@ -71,7 +72,7 @@ def _is_fatal(error: BaseException) -> bool:
     """Whether the error is of the machine or the set-up, so that no other image would fare better."""
     if getattr(error, "fatal", False) or isinstance(error, (ImportError, MemoryError)):
         return True
-    return isinstance(error, OSError) and error.errno in FULL
+    return isinstance(error, OSError) and error.errno in FATAL
 
 
 def sentence_of(error: BaseException) -> str:

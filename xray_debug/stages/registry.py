@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -156,7 +157,8 @@ class Job:
             self.run.log(traceback.format_exc().rstrip(), "ERROR")
             raise
         finally:
-            self.run.spent(stage.name, time.perf_counter() - start)
+            with contextlib.suppress(OSError):  # the disk may be full: what is told is what happened in the stage
+                self.run.spent(stage.name, time.perf_counter() - start)
         facts: dict[str, Any] = {
             "seed": self.config.seed, "device": context.device, "peak_memory_mb": memory.peak_mb,
             "processor_seconds": round(_processor_seconds() - before, 2), "workers": self.engine.workers,
