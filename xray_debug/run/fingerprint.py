@@ -226,11 +226,15 @@ class Fingerprint:
         if recorded.get("fingerprint") == self.key:
             return ""
         changed = [f"input {k}" for k, v in self.inputs.items() if recorded.get("inputs", {}).get(k) != v]
-        old = recorded.get("parameters", {})
-        changed += [f"option {k}" for k in _changed(old, json.loads(json.dumps(self.parameters, default=str)))]
+        changed += [f"option {name}" for name in changed_options(recorded, self.parameters)]
         if recorded.get("code") != self.code:
             changed.append("code")
         return ", ".join(changed) + " changed" if changed else "fingerprint changed"
+
+
+def changed_options(recorded: dict, parameters: dict[str, Any]) -> list[str]:
+    """Names of the options that differ from those that a stage was made with."""
+    return _changed(recorded.get("parameters", {}), json.loads(json.dumps(parameters, default=str)))
 
 
 def _changed(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -13,7 +13,13 @@ from typing import Any
 
 from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.run.engine import Engine, PartDone
-from xray_debug.run.fingerprint import Fingerprint, chosen_options, code_digest, contents_digest
+from xray_debug.run.fingerprint import (
+    Fingerprint,
+    changed_options,
+    chosen_options,
+    code_digest,
+    contents_digest,
+)
 from xray_debug.run.folder import Run, RunError
 from xray_debug.run.memory import MemoryWatch
 from xray_debug.run.store import OUTPUTS, Store
@@ -98,6 +104,19 @@ def why_stale(run: Run, config: PipelineConfig, stage: str) -> str:
     return "; ".join(f"{found.name}: {why}" for found, why in plan(run, config) if why and found.name in wanted)
 
 
+def made_otherwise(stage: Stage, run: Run, config: PipelineConfig) -> list[str]:
+    """A sentence for each stage before `stage` that was made with other options than `config` asks for."""
+    wanted, sentences = {stage.name}, []
+    for name in reversed(STAGES):
+        wanted |= set(stages_before(STAGES[name])) if name in wanted else set()
+    for name in (name for name in STAGES if name in wanted - {stage.name}):
+        changed = changed_options(run.record(name) or {}, chosen_options(config, ("seed", *STAGES[name].options)))
+        if changed and run.record(name):
+            sentences.append(f"{stage.name} uses stage {name} as it was made, with another {', '.join(changed)}; "
+                             f"xray-debug run or xray-debug {name} makes it anew")
+    return sentences
+
+
 @dataclass
 class Job:
     """A request to run stages: see cli.run for the options."""
@@ -121,6 +140,8 @@ class Job:
             again = again or stage.name == self.first
             for needed in stages_before(stage):
                 self.run.require(needed, stage.name)
+            for sentence in made_otherwise(stage, self.run, self.config) if self.only else ():
+                self._tell(sentence)
             if self._stage(stage, again):
                 ran.append(stage.name)
         return ran
