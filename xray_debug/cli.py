@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from xray_debug.data.files import atomic_write
 from xray_debug.data.shown import shown
 from xray_debug.terminal import Stopped, one_sentence, out, progress_bars, run_command, say, say_aside, stop_status
 
@@ -97,7 +98,8 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
         except Exception as error:
             run.log(one_sentence(error), "ERROR")
             if before is not None:  # an option that failed does not stay
-                store.pipeline_file.write_bytes(before)
+                with contextlib.suppress(OSError):  # the disk may be full: the error that is told is the first
+                    atomic_write(store.pipeline_file, lambda file: file.write(before))
             raise
     if part is None:
         show_costs(run, ran)
@@ -249,22 +251,57 @@ _stage_commands()
 
 
 @app.command()
-def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: SetOption = None):
-    """All faults of a dataset at once; nothing is changed."""
+def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: SetOption = None,
+          against: Annotated[Optional[Path], typer.Option(
+              help="a run, or its cleaned dataset, to be held against these originals")] = None):  # fmt: skip
+    """All faults of a dataset at once, or of its cleaned dataset; nothing is changed."""
     from xray_debug.config import override, parse_config
     from xray_debug.data.formats import check_dataset
     from xray_debug.run.folder import RunError
 
     if not data.is_dir():
         raise RunError(f"{data}: expected a COVIDx folder, found {'a file' if data.exists() else 'nothing'}")
+    if against is not None:
+        raise typer.Exit(verify(data, against))
     findings = check_dataset(data, parse_config(override({}, set_ or []), "--set").prepare)
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + 1
-        say(f"{finding.kind}: {finding.where}: {finding.message}")
+        say(": ".join(filter(None, finding)))
     summary = ", ".join(f"{n} {kind}" for kind, n in counts.items()) or "no faults found"
     say(f"{data}: {summary}")
     raise typer.Exit(1 if findings else 0)
+
+
+def verify(data: Path, against: Path) -> int:
+    """Prints what of a cleaned dataset is not as the change log says; 1 where anything is not."""
+    from xray_debug.cleaning.verify import faults_of
+    from xray_debug.config import CleanConfig
+    from xray_debug.run.store import Store
+
+    inside = against.resolve().parents[1] if len(against.resolve().parents) > 1 else against
+    store = Store(against if Store(against).has("changes") else inside)
+    settings = CleanConfig(**(store.record("clean") or {}).get("parameters", {}).get("clean", {}))
+    cleaned, manifest = store.path("cleaned"), store.manifest()
+    count = 0
+    for count, fault in enumerate(faults_of(manifest, store.table("changes"), data, cleaned, settings), 1):  # noqa: B007
+        say(fault)
+    say(f"{cleaned}: {len(manifest)} images, {count} faults")
+    return int(count > 0)
+
+
+@app.command()
+def restore(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help="names of images")],
+            out_dir: Annotated[Path, typer.Option("--out", help="folder for the copies")]):  # fmt: skip
+    """Gives the originals of images back, checked; replaces nothing."""
+    from xray_debug.cleaning.verify import restore as give_back
+    from xray_debug.data.files import private
+    from xray_debug.run.store import Store
+
+    store = Store(run)
+    with private():
+        for path in give_back(store.manifest(), store.dataset_root(), image_ids, out_dir):
+            say(path)
 
 
 @app.command("explain-image")
@@ -320,8 +357,8 @@ def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local 
 
 
 @app.command()
-def status(run: RunOption):
-    """What of a run is complete, with times and memory."""
+def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what each stage is made from")] = False):
+    """What of a run is complete, why the rest is not, with times and memory."""
     from xray_debug.config import load_config
     from xray_debug.run.folder import Run
     from xray_debug.stages.registry import plan
@@ -333,6 +370,18 @@ def status(run: RunOption):
         cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
         table.add_row(stage.name, Text(shown(why or "up to date")), *cells)
     out.print(table)
+    for name in list_of_stages() if lineage else ():
+        if record := folder.record(name):
+            say(lineage_of(name, record))
+
+
+def lineage_of(name: str, record: dict) -> str:
+    """What a finished stage was made from, a line for each kind of thing."""
+    import json
+
+    kinds = ("finished", "inputs", "parameters", "code", "seed", "versions", "device", "threads", "workers", "outputs")
+    known = {kind: record[kind] for kind in kinds if kind in record}
+    return "\n".join([name, *(f"  {kind}: {json.dumps(value, ensure_ascii=False)}" for kind, value in known.items())])
 
 
 def command() -> int:

@@ -74,3 +74,10 @@ def test_thirds_of_the_largest_box():
     assert thirds_of_largest(boxes[2:], 90, 90) == (2, 0)
     assert thirds_of_largest([(0, 0, 90, 90)], 90, 90) == (1, 1)
     assert thirds_of_largest([], 90, 90) is None
+
+
+@pytest.mark.parametrize("number", [1e30, -1e30, 2.0**63, 2.0**31])
+def test_a_box_beyond_any_image_is_no_box(number):
+    with pytest.raises(ValueError, match="a box lies within 2147483647 pixels"):
+        as_boxes([(0, 0, 1, 1), (0, 0, number, 5)])
+    assert as_boxes([(-5, 0, 2**31 - 1, 5)]).tolist() == [[-5, 0, 2147483647, 5]]

@@ -8,7 +8,8 @@ import pytest
 from xray_debug.data.check import Finding, manifest_findings, unusable
 from xray_debug.data.manifest import ROW
 
-EMPTY = ROW | {"duplicate_of": "", "near_duplicate_of": "", "shared_patient": False, "label_file": "l.txt"}
+EMPTY = ROW | {"looks_like": "", "duplicate_of": "", "near_duplicate_of": "", "shared_patient": False,
+               "label_file": "l.txt"}
 
 
 def _frame(*rows):
@@ -46,6 +47,35 @@ def test_patients_on_both_sides_are_counted():
                    both | {"image_id": "c", "split": "test"})
     assert manifest_findings(frame) == [
         Finding("patient", "l.txt:102", "patient p has 2 images in train and 1 in test")]
+
+
+LOOK = "look, and leave out of the label files what is no frontal film"
+
+
+def test_what_looks_like_no_frontal_film_is_one_remark_of_each_kind():
+    slices = [{"image_id": f"{i}.png", "label": "negative", "looks_like": "CT slice by outline"} for i in range(7)]
+    frame = _frame(*slices, {"image_id": "set aside", "looks_like": "CT slice by outline", "problem": "missing: x"},
+                   {"image_id": "m", "label": "negative", "looks_like": "MR image by DICOM tags"})
+    assert [finding for finding in manifest_findings(frame) if finding.kind == "view"] == [
+        Finding("view", "", "7 images look like CT slices (by outline): 0.png, 1.png, 2.png, 3.png, 4.png and 2 more; "
+                f"{LOOK}"),
+        Finding("view", "", f"1 image looks like an MR image (by DICOM tags): m; {LOOK}")]
+
+
+@pytest.mark.parametrize(("column", "value", "looks_like", "sentence"), [
+    ("attr_view", "Lateral", "", "1 image looks like a lateral view (by attr_view): a; "),
+    ("attr_modality", "CT", "CT slice by outline", "1 image looks like a CT slice (by attr_modality): a; "),
+    ("attr_View_Position", "LL", "", "1 image looks like a lateral view (by attr_View_Position): a; "),
+    ("attr_view", "PA", "CT slice by outline", None),  # the outline was wrong
+    ("attr_view", "PA", "CT slice by DICOM tags", "1 image looks like a CT slice (by DICOM tags): a; "),
+    ("attr_view", "", "CT slice by outline", "1 image looks like a CT slice (by outline): a; "),
+    ("attr_view", None, "CT slice by outline", "1 image looks like a CT slice (by outline): a; "),
+    ("attr_side", "lateral", "", None),
+], ids=["lateral", "CT", "name", "frontal", "tags", "empty", "absent", "other attribute"])  # fmt: skip
+def test_attributes_tell_the_view_before_the_outline_does(column, value, looks_like, sentence):
+    frame = _frame({"image_id": "a", "label": "negative", "looks_like": looks_like})
+    frame[column] = [*["PA"] * (len(frame) - 1), value]
+    assert manifest_findings(frame) == ([] if sentence is None else [Finding("view", "", sentence + LOOK)])
 
 
 def test_classes_that_are_absent_or_of_another_set():

@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and copies share nothing."""
 
+import errno
 import json
 import os
 from hashlib import sha256
@@ -23,6 +24,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         atomic_write(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "Full"), OSError(errno.EDQUOT, "Quota"),
+    OSError("100 requested and 30 written")], ids=["disk", "quota", "NumPy"])  # fmt: skip
+def test_a_full_disk_is_told_with_the_file_and_how_to_go_on(tmp_path, error):
+    def fail(file):
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(OSError, match="no space left on this disk; make room") as caught:
+        atomic_write(tmp_path / "a.npy", fail)
+    assert caught.value.filename == str(tmp_path / "a.npy") and not list(tmp_path.iterdir())
 
 
 def test_the_longest_name_there_is_can_be_written(tmp_path):

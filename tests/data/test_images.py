@@ -97,7 +97,7 @@ def test_a_png_header_knows_of_rotation_wherever_it_is_written(tmp_path, kind):
 def test_a_header_of_a_png_decodes_nothing(tmp_path, monkeypatch):
     write_image(tmp_path / "a.png", GREY8)
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
-    assert image_header(tmp_path / "a.png") == (17, 12, 8, "L", "PNG")
+    assert image_header(tmp_path / "a.png") == (17, 12, 8, "L", "PNG", ())
 
 
 def test_float_pixels_are_scaled_over_their_range(tmp_path):

@@ -35,7 +35,7 @@ def test_the_facts_of_a_file(folder):
     image, content = picture(1), (folder / "good.png").read_bytes()
     assert _facts(folder / "good.png") == {
         "width": 44, "height": 40, "bit_depth": 8, "sha256": sha256(content).hexdigest(), "problem": "",
-        "phash": f"{perceptual_hash(image):016x}"}
+        "phash": f"{perceptual_hash(image):016x}", "looks_like": ""}
     assert scan_image(folder / "deep.tif")["bit_depth"] == 16
 
 

@@ -119,11 +119,61 @@ def test_the_cleaned_dataset_loads_again(tiny):
     assert len(labels) == (before["split"] != "test").sum()
 
 
+def test_a_cleaned_dataset_is_held_against_its_originals(tiny):
+    originals, cleaned = tiny / "run" / "prepare" / "phantom", tiny / "run" / "clean" / "dataset"
+    for against in (tiny / "run", cleaned):
+        assert call("check", originals, "--against", against, check=0).stdout.strip().endswith("78 images, 0 faults")
+    changed = pd.read_parquet(tiny / "run" / "clean" / "changes.parquet").iloc[0]
+    file = cleaned / ("test" if changed["split"] == "test" else "train") / changed["file"]
+    kept = file.read_bytes()
+    try:
+        file.write_bytes(kept + b"x")
+        said = call("check", originals, "--against", tiny / "run", check=1).stdout
+    finally:
+        file.write_bytes(kept)
+    assert f"{changed['image_id']}: " in said and "is not what was written" in said
+
+
+def test_originals_come_back_and_replace_nothing(tiny):
+    image = next((tiny / "run" / "prepare" / "phantom" / "test").glob("*.png"))
+    call("restore", "--run", tiny / "run", image.name, "--out", tiny / "back", check=0)
+    assert (tiny / "back" / image.name).read_bytes() == image.read_bytes()
+    again = call("restore", "--run", tiny / "run", image.name, "--out", tiny / "back", check=2)
+    assert "is there already" in again.stderr
+
+
+def test_the_lineage_of_every_stage_is_told(tiny):
+    said = call("status", "--run", tiny / "run", "--lineage", check=0).stdout
+    for kind in ("inputs", "parameters", "code", "seed", "versions", "device", "threads", "outputs"):
+        assert said.count(f"\n  {kind}: ") == 8
+
+
+def test_the_report_of_an_earlier_state_is_not_offered(tiny):
+    said = call("audit", "--run", tiny / "run", "--set", "audit.controls=2", check=0).stdout
+    try:
+        assert "the report is of an earlier state" in said and "report.html" not in said
+    finally:
+        call("audit", "--run", tiny / "run", "--set", "audit.controls=1", check=0)
+
+
+def test_a_run_is_its_users_alone(tiny):
+    modes = {path: path.stat().st_mode & 0o077 for path in (tiny / "run").rglob("*")}
+    assert os.name == "nt" or not any(modes.values())
+
+
+def test_the_log_has_times_and_levels(tiny):
+    lines = (tiny / "run" / "log.txt").read_text().splitlines()
+    assert all(line[:4].isdecimal() and line.split()[1] in ("INFO", "ERROR") for line in lines if line[:2] == "20")
+    assert any("INFO    train: not yet run" in line for line in lines)
+
+
 def test_explain_image_writes_one_picture(tiny):
     image = next((tiny / "run" / "prepare" / "phantom" / "test").glob("*.png"))
     picture = tiny / "one.png"
     said = call("explain-image", image, "--model", tiny / "run" / "train", "--mask-size", 8, "--out", picture, check=0)
     assert picture.read_bytes().startswith(b"\x89PNG") and "insertion" in said.stdout
+    model = tiny / "run" / "train"
+    call("explain-image", image, "--model", model, "--mask-size", 8, "--out", picture, check=0)  # its own picture
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_a_dataset_that_cannot_be_used_stops_prepare_and_check_says_the_same(pla
     assert isinstance(result.exception, ValueError) and sentence in str(result.exception)
     assert not (place / "r" / "prepare").exists()
     said = CliRunner().invoke(app, ["check", str(place / "d")])
-    assert said.exit_code == 1 and f"classes: : {sentence}" in said.output
+    assert said.exit_code == 1 and f"classes: {sentence}" in said.output
 
 
 def test_an_image_that_changed_after_prepare_is_named_by_detect_and_clean(place):

@@ -29,7 +29,7 @@ class TextBox(NamedTuple):
         return (self.x0, self.y0, self.x1, self.y1)
 
 
-FARTHEST = 10_000_000  # pixels; no film is as large, and larger numbers overflow sooner or later
+FARTHEST = 2**31 - 1  # pixels; larger numbers would overflow in sums and products of coordinates
 
 
 def as_boxes(boxes: Iterable[Sequence[float]] | np.ndarray) -> np.ndarray:
@@ -41,7 +41,8 @@ def as_boxes(boxes: Iterable[Sequence[float]] | np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError("boxes must be finite numbers")
     if (np.abs(array) > FARTHEST).any():
-        raise ValueError(f"boxes must lie within {FARTHEST} pixels of the origin")
+        row = array[(np.abs(array) > FARTHEST).any(1)][0].tolist()
+        raise ValueError(f"a box lies within {FARTHEST} pixels of the image's corner, got {row}")
     return np.concatenate([np.floor(array[:, :2]), np.ceil(array[:, 2:])], axis=1).astype(np.int64)
 
 

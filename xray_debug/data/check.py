@@ -8,6 +8,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from xray_debug.data.classes import CLASS_SETS, class_order
+from xray_debug.data.projection import OUTLINE, said_together
+
+FIRST = 5  # names in a remark on many images
+NAMED_VIEW = {"view", "view_position", "viewposition", "projection", "modality"}  # attributes, without `attr_`
 
 
 class Finding(NamedTuple):
@@ -72,12 +76,12 @@ def _split_faults(good: pd.DataFrame, classes: list[str]) -> list[str]:
 
 
 def manifest_findings(frame: pd.DataFrame) -> list[Finding]:
-    """What is wrong or remarkable in a manifest: rows in their order, then patients, then classes.
+    """What is wrong or remarkable in a manifest: rows in their order, then patients, views, classes.
 
     Kinds: label, repeated, missing, outside, unreadable, blank (these rows are set aside); duplicate, near-duplicate,
-    patient, classes, note (for the user to judge).
+    patient, view, classes, note (for the user to judge).
     """
-    return [*_row_findings(frame), *_patient_findings(frame), *_class_findings(frame)]
+    return [*_row_findings(frame), *_patient_findings(frame), *_view_findings(frame), *_class_findings(frame)]
 
 
 def _row_findings(frame: pd.DataFrame) -> list[Finding]:
@@ -115,6 +119,28 @@ def _patient_findings(frame: pd.DataFrame) -> list[Finding]:
         test = rows[rows["split"] == "test"]
         message = f"patient {patient} has {len(rows) - len(test)} images in train and {len(test)} in test"
         found.append(Finding("patient", f"{test['label_file'].iloc[0]}:{test['line'].iloc[0]}", message))
+    return found
+
+
+def _view_findings(frame: pd.DataFrame) -> list[Finding]:
+    """Images that are no frontal films: one remark for each kind and way it was seen; columns go before pixels."""
+    good = frame[frame["problem"] == ""]
+    named = [name for name in frame if name.startswith("attr_") and name.removeprefix("attr_").casefold() in NAMED_VIEW]
+    seen: dict[str, list[str]] = {}
+    for row in good[["image_id", "looks_like", *named]].to_dict("records"):
+        kind = said_together(str(row[name]) for name in named if not pd.isna(row[name]))
+        what = f"{kind} by {' and '.join(named)}" if kind else row["looks_like"]
+        if what and not (kind == "" and what.endswith(OUTLINE)):
+            seen.setdefault(what, []).append(row["image_id"])
+    found = []
+    for what, names in seen.items():
+        kind, _, how = what.partition(" by ")
+        first = ", ".join(names[:FIRST]) + (f" and {len(names) - FIRST} more" if len(names) > FIRST else "")
+        looks = f"images look like {kind}s"
+        if len(names) == 1:
+            looks = f"image looks like {'an' if kind[0] in 'Mu' else 'a'} {kind}"
+        found.append(Finding("view", "", f"{len(names)} {looks} (by {how}): {first}; look, and leave out of the label "
+                             "files what is no frontal film"))  # fmt: skip
     return found
 
 

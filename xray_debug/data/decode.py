@@ -33,13 +33,17 @@ class ImageError(ValueError):
 
 
 class ImageHeader(NamedTuple):
-    """What a file says of itself: pixels as shown (after EXIF rotation), bits per channel, mode and format."""
+    """What a file says of itself: pixels as shown (after EXIF rotation), bits per channel, mode and format.
+
+    `said`: a DICOM file's modality and view position, where it has them.
+    """
 
     width: int
     height: int
     bit_depth: int
     mode: str
     format: str
+    said: tuple[str, ...] = ()
 
 
 def short(error: Exception) -> str:

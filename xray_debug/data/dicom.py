@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +22,16 @@ def dicom_header(path: Path, content: bytes) -> ImageHeader:
     """Mode is the photometric interpretation, bit_depth the bits stored. ImageError for what is no radiograph."""
     data = _dataset(path, content, stop_before_pixels=True)
     return ImageHeader(int(data.Columns), int(data.Rows), int(data.BitsStored),
-                       str(data.PhotometricInterpretation), "DICOM")  # fmt: skip
+                       str(data.PhotometricInterpretation), "DICOM", _said(data))  # fmt: skip
+
+
+def _said(data) -> tuple[str, ...]:
+    """Modality and view position, where they are there and can be read: nothing else hangs on them."""
+    said = []
+    for name in ("Modality", "ViewPosition"):
+        with suppress(Exception):  # pydicom makes the value when it is asked for, and raises what the bytes lead to
+            said.append(str(data.get(name) or ""))
+    return tuple(filter(None, said))
 
 
 def dicom_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | None]:

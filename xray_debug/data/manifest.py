@@ -21,7 +21,8 @@ from xray_debug.data.views import Views
 
 MANIFEST_COLUMNS = [
     "image_id", "split", "patient_id", "label", "source", "path", "width", "height", "bit_depth", "sha256", "problem",
-    "line", "phash", "duplicate_of", "near_duplicate_of", "shared_patient", "test_set", "label_file", "note",
+    "line", "phash", "looks_like", "duplicate_of", "near_duplicate_of", "shared_patient", "test_set", "label_file",
+    "note",
 ]  # fmt: skip
 ATTRIBUTE = "attr_"  # prefix of columns that could be a shortcut
 ROW = {
@@ -62,7 +63,7 @@ def finish_manifest(
 
     `image_id` is unique; split is train, val or test; `test_set` is "" for train and val, "test" for the dataset's
     own test, else the name in config.extra_tests; `path` is relative to the dataset's folder; `phash` is 16 hex
-    digits. A row with `problem` != "" is set aside: it is counted, and used nowhere.
+    digits; `looks_like` is as FACTS says. A row with `problem` != "" is set aside: it is counted, and used nowhere.
     """
     config = config or PrepareConfig()
     found = {entry["image_id"]: _known(entry) for entry in facts}

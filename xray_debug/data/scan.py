@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from xray_debug.data.decode import ImageHeader
 from xray_debug.data.hashes import perceptual_hash
 from xray_debug.data.images import ImageError, ModelView, file_content, image_header, read_film, to_gray8
 from xray_debug.data.likeness import SHAPE, outline, reduced
+from xray_debug.data.projection import OUTLINE, SLICE, is_slice, said_together
 
-FACTS = {"width": 0, "height": 0, "bit_depth": 0, "sha256": "", "phash": "", "problem": ""}
-"""What is found out about a file, and what stands where nothing is known. `phash` is 16 hex digits."""
+FACTS = {"width": 0, "height": 0, "bit_depth": 0, "sha256": "", "phash": "", "looks_like": "",
+         "problem": ""}  # fmt: skip
+"""What is found out about a file, and what stands where nothing is known. `phash` is 16 hex digits; `looks_like` is ""
+or what no frontal film is and how that was seen (`CT slice by outline`, `lateral view by DICOM tags`)."""
 
 
 def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any]:
@@ -36,8 +40,17 @@ def scan_image(path: str | Path, view: ModelView | None = None) -> dict[str, Any
     if pixels.min() == pixels.max():
         return FACTS | unseen | known | {"problem": f"blank: every pixel is {pixels.min()}"}
     small = reduced(to_gray8(pixels, window))
+    known["looks_like"] = _looks_like(header, small)
     seen = {"outline": outline(small)} | ({} if view is None else {"view": view.apply(pixels, window)})
     return FACTS | seen | known | {"phash": f"{perceptual_hash(small):016x}"}
+
+
+def _looks_like(header: ImageHeader, small: np.ndarray) -> str:
+    """See FACTS; the outline is judged only where the tags say nothing."""
+    kind = said_together(header.said)
+    if kind is None:
+        return SLICE + OUTLINE if is_slice(small) else ""
+    return f"{kind} by DICOM tags" if kind else ""
 
 
 class ScanWorker:

@@ -119,6 +119,13 @@ def plugin_digest(registry, name: str) -> str:
     return f"{origin} {file_digest(file)}" if file and file.is_file() else origin
 
 
+def has_plugin(group: str, name: str) -> bool:
+    """Whether another package brings something of this name; nothing is loaded, unlike to ask the registry."""
+    from importlib import metadata
+
+    return any(point.name == name for point in metadata.entry_points(group=group))
+
+
 # ---------------------------------------------------------------------------------------------------- inputs
 
 

@@ -34,13 +34,13 @@ def decisions_of(store: Store):
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    from xray_debug.text import DETECTORS
-
     check(config)
     decided = decisions_of(store)
     rows = [] if decided is None else decided[["image_id", "decision", "boxes"]].to_dict("records")
     found = {"decisions": digest(rows)}
     if config.detect.second is not None:
+        from xray_debug.text import DETECTORS
+
         found["second reader"] = plugin_digest(DETECTORS, config.detect.second) or _available(config.detect.second)
     return found
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from xray_debug.config import PipelineConfig
 from xray_debug.data.files import write_json
 from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import file_digest, plugin_digest
+from xray_debug.run.fingerprint import file_digest, has_plugin, plugin_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
@@ -33,10 +33,11 @@ def check(config: PipelineConfig) -> None:
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    from xray_debug.text import DETECTORS
+    found = {"detector": ""}
+    if has_plugin("xray_debug.detectors", config.detect.detector):
+        from xray_debug.text import DETECTORS
 
-    check(config)
-    found = {"detector": plugin_digest(DETECTORS, config.detect.detector)}
+        found = {"detector": plugin_digest(DETECTORS, config.detect.detector)}
     if config.detect.weights is not None:
         found["weights of the detector"] = file_digest(config.detect.weights)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from xray_debug.config import PipelineConfig
 from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import plugin_digest
+from xray_debug.run.fingerprint import has_plugin, plugin_digest
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
 from xray_debug.stages.selection import check_select, selected_cases
@@ -23,6 +23,8 @@ def check(config: PipelineConfig) -> None:
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
+    if not has_plugin("xray_debug.methods", config.explain.method):
+        return {"method": ""}
     from xray_debug.saliency import METHODS
 
     METHODS.check(config.explain.method, "explain.method")

@@ -1,0 +1,63 @@
+"""A disk that fills in the middle of a stage: one sentence, nothing lost, and the run goes on once there is room."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from kills_fixture import LONG, complete
+
+from xray_debug.stages.registry import STAGES
+
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def mount(place: Path, *options: str) -> None:
+    subprocess.run(["mount", *options, str(place)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk, and what sets its size in bytes; it begins with plenty of room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if not shutil.which("mount") or getattr(os, "geteuid", lambda: 1)() != 0:
+        pytest.skip("a small disk can be mounted by root alone")
+    try:
+        mount(place, "-t", "tmpfs", "-o", "size=200m", "tmpfs")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no small disk can be mounted here: {error.stderr.decode().strip()}")
+    try:
+        yield place, lambda size: mount(place, "-o", f"remount,size={size}")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def used(place: Path) -> int:
+    facts = os.statvfs(place)
+    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+
+
+def size(folder: Path) -> int:
+    return sum(-(-file.stat().st_size // PAGE) * PAGE for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("stage", list(STAGES) if LONG else ["clean"])
+def test_a_disk_that_fills_is_named_and_the_run_goes_on_once_it_is_larger(tiny, disk, stage):
+    place, resize = disk
+    run = place / "run"
+    only = tiny.before(stage, run)
+    earlier = complete(run)
+    begun = 3 * PAGE  # pipeline.yaml, log.txt, and the mark of what was begun
+    resize(used(place) + begun + int(0.4 * size(tiny.whole / stage)) // PAGE * PAGE)
+    status, words = tiny.finish(run, *only)
+    assert status in (1, 2), words
+    *told, sentence = words.strip().splitlines()
+    assert "Traceback" not in words and sentence.startswith(f"xray-debug: {run}"), words
+    assert "no space left" in sentence and not any(line.startswith("xray-debug: ") for line in told)
+    assert complete(run) == earlier and tiny.different(run) == []
+    resize("200m")
+    status, words = tiny.finish(run, *only)
+    assert status == 0, words
+    assert complete(run) == [*earlier, stage] and tiny.different(run) == []

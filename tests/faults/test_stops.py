@@ -1,0 +1,47 @@
+"""Runs that are stopped by a signal in the middle of a stage, and two at once on one folder."""
+
+import os
+import signal
+import time
+
+import pytest
+from kills_fixture import LONG, complete, family, gone, working_on
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+SENTENCE = "stopped; what is done is kept, and the same command goes on where it was"
+SHORT = [("train", signal.SIGTERM, 143), ("detect", signal.SIGINT, 130)]
+REST = [("train", signal.SIGINT, 130), ("detect", signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("stage", "number", "status"), SHORT + REST if LONG else SHORT)
+def test_a_stopped_run_says_so_and_leaves_no_process(tiny, tmp_path, stage, number, status):
+    run = tmp_path / "run"
+    child, said = tiny.start(run, *tiny.before(stage, run))
+    try:
+        assert working_on(stage, child, said)
+        time.sleep(0.3 * tiny.seconds(stage))
+        others = family(child)
+        child.send_signal(number)
+        assert child.wait(20) == status, said.read_text()
+    finally:
+        child.kill()
+    words = said.read_text()
+    assert words.strip().splitlines()[-1] == SENTENCE and "Traceback" not in words
+    assert stage not in complete(run) and gone(others)
+    assert tiny.different(run) == []
+
+
+def test_the_second_of_two_runs_at_once_is_turned_away(tiny, tmp_path):
+    run = tmp_path / "run"
+    only = tiny.before("detect", run)
+    first, said = tiny.start(run, *only)
+    try:
+        assert working_on("detect", first, said)
+        first.send_signal(signal.SIGSTOP)  # it must not be done before the second looks
+        status, words = tiny.finish(run, *only)
+        first.send_signal(signal.SIGCONT)
+        assert status == 2 and words == f"xray-debug: {run}: another xray-debug is working in this run folder\n"
+        assert first.wait(300) == 0, said.read_text()
+    finally:
+        first.kill()
+    assert complete(run)[-1] == "detect" and tiny.different(run) == []
