@@ -376,10 +376,9 @@ def load_config(path: str | Path, assignments: list[str] = ()) -> PipelineConfig
         text = found.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such pipeline file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a YAML file of options: expected UTF-8, {error.reason}") from error
-    except (OSError, ValueError) as error:  # a folder, a name too long, a NUL in it
-        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    except (OSError, ValueError) as error:  # no text, a folder, a name too long, a NUL in it
+        why = "expected UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: not a YAML file of options: {why}") from error
     if len(found) > MOST_BYTES:
         raise ConfigError(f"{path}: expected a pipeline of at most {MOST_BYTES} bytes")
     values = read_yaml(text, str(path))
