@@ -4,7 +4,6 @@ A short form; with XRAY_DEBUG_FAULTS=long in the environment, 32 kills over all 
 """
 
 import json
-import signal
 import time
 
 import pytest
@@ -40,13 +39,14 @@ def test_a_run_killed_in_many_places_ends_as_one_left_in_peace(tiny, stages, fra
     run, before, kills = tiny.folder / f"killed-{fraction}-{len(more)}", [], []
     for stage in stages:
         status, words = kill(tiny, run, stage, fraction, more)
-        assert "Traceback" not in words and all(f"{name}: up to date" in words for name in before)
+        assert "Traceback" not in words and "xray-debug: " not in words
+        assert all(f"{name}: up to date" in words for name in before)
         before = complete(run)
         kills.append((status, len(before)))
     status, words = tiny.finish(run, *more)
     assert status == 0 and all(f"{name}: up to date" in words for name in before), words
     assert tiny.different(run) == []
-    struck = [where for status, where in kills if status == -signal.SIGKILL]
+    struck = [where for status, where in kills if status != 0]
     record_property("kills", json.dumps(struck))
     assert len(struck) >= len(stages) - 1  # the last stage may have ended before
     assert not [path for path in (run / ".work").iterdir() if path.is_dir()]
