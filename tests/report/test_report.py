@@ -155,6 +155,12 @@ def test_the_page_opens_by_itself(run):
     assert len(pictures) == 3 + 4  # flagged cases, then 2x2, confusion, reliability, curves
 
 
+def test_the_page_may_run_and_fetch_nothing(run):
+    html = (run / "report" / "report.html").read_text(encoding="utf-8")
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert html.index(f'<meta http-equiv="Content-Security-Policy" content="{policy}">') < html.index("<style")
+
+
 def test_names_of_files_do_not_become_markup(run):
     html = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert "a&lt;b&gt;&amp;&#39;$x$|`*.png" in html and "a<b>" not in html
