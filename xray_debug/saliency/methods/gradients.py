@@ -153,7 +153,7 @@ def gradcam(
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
     maps = []
-    with borrowed(model), torch.enable_grad(), _last_features(model, layer) as features:
+    with borrowed(model), torch.enable_grad(), watched(model), _last_features(model, layer) as features:
         for rows in range(0, len(images), internal_batch_size):
             part, own = images[rows : rows + internal_batch_size], targets[rows : rows + internal_batch_size]
             logits = checked_logits(model(part.clone().requires_grad_(True)), targets)
