@@ -10,7 +10,7 @@ from training_fixture import CLASSES, tiny, toy
 
 from xray_debug.config import ConfigError, ExplainConfig
 from xray_debug.models import save_checkpoint
-from xray_debug.models.explainer import ExplainWorker, explain_one
+from xray_debug.models.explainer import ExplainWorker, checked_method, explain_one
 from xray_debug.models.predict import probabilities
 from xray_debug.saliency import METHODS, deletion_insertion, igos_pp
 
@@ -102,3 +102,19 @@ def test_one_image_one_picture(folder, tmp_path):
     assert asked.startswith(CLASSES[2])
     with pytest.raises(ConfigError, match="ending in .png"):
         explain_one(image, folder, ExplainConfig(), None, tmp_path / "out.jpg")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "words"),
+    [("igos_pp", {"lambda": 3}, "igos_pp does not take lambda; it takes .*area_weight"),
+     ("igos_pp", {"preset": "papre"}, "preset: expected one of .*paper.* got 'papre'"),
+     ("igos", {"noise": -1}, "noise: expected 0 or more"), ("rise", {"preset": "paper"}, "rise does not take preset")],
+)  # fmt: skip
+def test_options_are_checked_before_anything_is_computed(method, options, words):
+    with pytest.raises(ConfigError, match=words):
+        checked_method(method, options)
+
+
+def test_options_of_presets_pass():
+    for options in ({}, {"preset": "paper"}, {"iterations": 3, "noise": 0.1}, {"paper": True, "internal_batch_size": 4}):
+        checked_method("igos_pp", options)

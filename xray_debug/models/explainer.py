@@ -28,12 +28,14 @@ def checked_method(method: str, options: dict) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     parameters = inspect.signature(METHODS[method]).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return  # what it passes on is seen when it is called
     names = {p.name for p in parameters} - {"model", "images", "targets", "baselines", "mask_size", "seed"}
     unknown = sorted(set(options) - names)
     if unknown:
         raise ConfigError(f"explain.options: {method} does not take {unknown[0]}; it takes {', '.join(sorted(names))}")
+    try:
+        getattr(METHODS[method], "check_options", dict)(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"explain.options: {error}") from error
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, normalised
-from xray_debug.saliency.methods.presets import IGOS_PAPER, PRESETS, Preset, chosen
+from xray_debug.saliency.methods.presets import IGOS_PAPER, PRESETS, Preset, chosen, with_presets
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import make_optimiser
 from xray_debug.saliency.registry import METHODS
@@ -30,6 +30,7 @@ IGOS_PRESETS = {
 
 
 @METHODS.register("igos_pp", help="iGOS++: deletion and insertion masks, integrated gradients")
+@with_presets(PRESETS)
 def igos_pp(
     model: nn.Module,
     images: torch.Tensor,
@@ -71,6 +72,7 @@ def igos_pp(
 
 
 @METHODS.register("igos", help="I-GOS: one deletion mask")
+@with_presets(IGOS_PRESETS)
 def igos(
     model: nn.Module,
     images: torch.Tensor,

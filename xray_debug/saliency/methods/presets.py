@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from xray_debug.saliency.images import checked_mask_size
@@ -82,3 +84,26 @@ def chosen(presets: dict[str, Preset], name: str, changes: dict) -> Preset:
     if preset.result not in ("last", "ranked", "mean"):
         raise ValueError(f"result: expected last, ranked or mean, got {preset.result!r}")
     return preset
+
+
+def with_presets(presets: Mapping[str, Preset]) -> Callable:
+    """Decorates a method whose further keywords are fields of Preset: its signature names them one by one.
+
+    `method.check_options(preset=..., paper=..., **changes)` says what `chosen` would, before anything is computed.
+    """
+
+    def decorate(method: Callable) -> Callable:
+        own = [p for p in inspect.signature(method).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        more = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=f.type)
+                for f in fields(Preset)]  # fmt: skip
+        method.__signature__ = inspect.Signature([*own, *more])
+        names = {f.name for f in fields(Preset)}
+
+        def check_options(preset: str = "default", paper: bool = False, **options) -> None:
+            changes = {name: value for name, value in options.items() if name in names}
+            chosen(dict(presets), "paper" if paper else preset, changes)
+
+        method.check_options = check_options
+        return method
+
+    return decorate
