@@ -116,5 +116,6 @@ def test_options_are_checked_before_anything_is_computed(method, options, words)
 
 
 def test_options_of_presets_pass():
-    for options in ({}, {"preset": "paper"}, {"iterations": 3, "noise": 0.1}, {"paper": True, "internal_batch_size": 4}):
+    taken = {"paper": True, "internal_batch_size": 4}
+    for options in ({}, {"preset": "paper"}, {"iterations": 3, "noise": 0.1}, taken):
         checked_method("igos_pp", options)
