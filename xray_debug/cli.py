@@ -15,7 +15,17 @@ from rich.text import Text
 
 from xray_debug.data.files import atomic_write
 from xray_debug.data.shown import shown
-from xray_debug.terminal import Stopped, one_sentence, out, progress_bars, run_command, say, say_aside, stop_status
+from xray_debug.terminal import (
+    Stopped,
+    one_sentence,
+    out,
+    progress_bars,
+    run_command,
+    say,
+    say_aside,
+    share_of,
+    stop_status,
+)  # fmt: skip
 
 app = typer.Typer(
     add_completion=False,
@@ -53,22 +63,10 @@ def _engine(work: Work, config, progress, say):
     from xray_debug.config import override, parse_config
     from xray_debug.run.engine import Engine
 
-    given = [f"engine.{name}={value}" for name, value in (("engine", work.engine), ("workers", work.workers))
-             if value is not None]  # fmt: skip
+    asked = {"engine": work.engine, "workers": work.workers}
+    given = [f"engine.{name}={value}" for name, value in asked.items() if value is not None]
     options = parse_config(override(config.model_dump(mode="json"), given), "--engine, --workers").engine
-    return Engine(options, progress, say, _share(work.part), work.merge)
-
-
-def _share(text: str | None) -> tuple[int, int] | None:
-    """ "2/8" as (2, 8)."""
-    from xray_debug.config import ConfigError
-
-    if text is None:
-        return None
-    left, _, right = text.partition("/")
-    if not (left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
-        raise ConfigError(f"--part {text}: expected I/N with 1 <= I <= N, for example 2/8")
-    return int(left), int(right)
+    return Engine(options, progress, say, share_of(work.part), work.merge)
 
 
 def execute(folder: Path, config, first=None, only=None, force=False, work: Work | None = None) -> None:
@@ -79,7 +77,7 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
     from xray_debug.stages.registry import Job, why_stale
 
     run, work = Run(folder), work or Work()
-    part = _share(work.part)
+    part = share_of(work.part)
     if (part is not None or work.merge) and only is None:
         only_one(part)
     if part is not None and work.merge:

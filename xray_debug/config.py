@@ -25,6 +25,7 @@ class ConfigError(ValueError):
 
 class Section(BaseModel):
     """Types are taken as they are: neither `yes` nor "1" is a number, and no number is infinite."""
+
     model_config = ConfigDict(extra="forbid", validate_assignment=True, strict=True, allow_inf_nan=False)
 
 
@@ -35,7 +36,6 @@ def free(default, description: str = "", **limits):
 
 class EngineConfig(Section):
     """Who does the work on many images."""
-
     engine: Literal["local", "ray"] = free("local", "this machine, or Ray (the extra ray)")
     workers: int = free(0, "single-threaded workers side by side; 0: one a core", ge=0)
     processes: bool = free(False, "processes in place of threads (local): worth it from about 8 cores on")
@@ -44,7 +44,6 @@ class EngineConfig(Section):
 
 class PhantomConfig(Section):
     """A synthetic COVIDx (xray_debug.phantom). Counts are images over all three classes."""
-
     train: int = Field(480, ge=12, le=1_000_000)
     test: int = Field(150, ge=6, le=1_000_000)
     size: int = Field(256, ge=96, le=8192, description="pixels, square")
@@ -52,9 +51,7 @@ class PhantomConfig(Section):
     plant: Literal["marker", "absence", "artifact", "none"] = "marker"
     style: Literal["mixed", "bright", "faint", "rotated"] = "mixed"
     placement: Literal["class", "shared"] = Field("class", description="corners of its class, or the same for all")
-    difficulty: float = Field(
-        1.0, ge=0, le=100, description="0 easy, 1 an honest classifier reaches about 85 to 92 percent"
-    )
+    difficulty: float = Field(1.0, ge=0, le=100, description="0 easy; at 1 an honest classifier reaches 85 to 92 %")
 
 
 class PrepareConfig(Section):

@@ -137,3 +137,15 @@ def _ignore_signals() -> None:
     """While the sentence is printed: a second Ctrl-C would print a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def share_of(text: str | None) -> tuple[int, int] | None:
+    """ "2/8" as (2, 8)."""
+    from xray_debug.config import ConfigError
+
+    if text is None:
+        return None
+    left, _, right = text.partition("/")
+    if not (left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
+        raise ConfigError(f"--part {text}: expected I/N with 1 <= I <= N, for example 2/8")
+    return int(left), int(right)

@@ -150,6 +150,9 @@ def test_region_columns_by_hand():
     class Region(RegionCheck):
         regions = ("r",)
 
+        def masks(self, case):
+            return {"r": margin_mask(40, 0.25)}
+
     frames = {"image": 0.9, "baseline": 0.1, "text_inpainted": 0.6, "region/r/inpainted": 0.2, "region/r/blurred": 0.3,
               "region/r/only": 0.45, "region/r/control/0": 0.6, "region/r/control/1": 0.4}
     out = Outcomes(list(frames), np.array([(p, 1 - p) for p in frames.values()]), CLASSES)

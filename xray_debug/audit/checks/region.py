@@ -6,6 +6,8 @@ text's doing; its controls are masks of the same area elsewhere.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -23,14 +25,14 @@ LARGE = 0.1  # area share from which a region must also tell the class alone
 PER_REGION = 3 + CONTROLS  # frames
 
 
-class RegionCheck(Check):
+class RegionCheck(Check, ABC):
     """A check of one or more regions. It says where they are; frames, columns and questions follow from that."""
 
     regions: tuple[str, ...] = ()  # names; a column or a question bears the region's name
 
+    @abstractmethod
     def masks(self, case: Case) -> dict[str, np.ndarray]:
         """name -> bool (S, S) in the view, of the regions that this image has."""
-        raise NotImplementedError
 
     def most_frames(self) -> int:
         return PER_REGION * len(self.regions)
