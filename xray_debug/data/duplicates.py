@@ -8,6 +8,10 @@ both agree after one is laid on the other.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -93,13 +97,24 @@ def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list
     alike, pairs = set(), []
     if hashes is not None:
         alike = {(int(j), i, 0) for i, j in enumerate(near_duplicates(hashes, HASH)) if j >= 0}
-    for earlier, later, mirror in sorted({*map(tuple, rows.tolist()), *alike}):
+
+    def agreed(row: tuple[int, int, int]) -> float:
+        earlier, later, mirror = row
         picture = outlines[earlier][:, ::-1] if mirror else outlines[earlier]
         one = Seen(picture, found[earlier, mirror], places[earlier, mirror])
         two = Seen(outlines[later], found[later, 0], places[later, 0])
-        value = agreement(one, two, (earlier, later, mirror) in alike)
-        if value >= least:
-            pairs.append((earlier, later, bool(mirror), value))
+        return agreement(one, two, row in alike)
+
+    rows = sorted({*map(tuple, rows.tolist()), *alike})
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a pair is too small to be shared out; pairs stand side by side instead
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for row, value in zip(rows, pool.map(agreed, rows), strict=True):
+                if value >= least:
+                    pairs.append((row[0], row[1], bool(row[2]), value))
+    finally:
+        cv2.setNumThreads(threads)
     return pairs
 
 
