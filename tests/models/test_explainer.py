@@ -84,7 +84,7 @@ def test_methods_and_options_are_checked_before_any_work(folder, method, options
 
 
 def test_what_only_a_call_can_show_is_a_config_error_too(folder, rows):
-    with pytest.raises(ConfigError, match="explain.options: igos does not take them: .*wrong"):
+    with pytest.raises(ConfigError, match="explain.options: igos does not take wrong; it takes .*iterations"):
         opened(folder, "igos", wrong=1)(rows[:1])
     with pytest.raises(ConfigError, match="target: expected one of the model's classes .* got 'other'"):
         opened(folder)([rows[0] | {"target": "other"}])
