@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, normalised
+from xray_debug.saliency.images import checked_mask_size
 from xray_debug.saliency.methods.presets import IGOS_PAPER, PRESETS, Preset, chosen, with_presets
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import make_optimiser
@@ -113,7 +113,7 @@ def optimise(
         path, end = (Objective(*common, plan.setting(mask_size, end=last)) for last in (False, True))
         rule = make_optimiser(plan.optimiser, plan.rate, plan.iterations)
         masks = images.new_ones(len(images), path.mask_count, mask_size, mask_size)
-        mean, push = torch.zeros_like(masks[:, :1]), torch.zeros_like(masks[:, :1])
+        mean = torch.zeros_like(masks[:, :1])
         for iteration in range(plan.iterations):
             objective = path if iteration < plan.iterations - plan.end_iterations else end
             values, gradient = objective.gradient(masks, iteration)
@@ -121,7 +121,6 @@ def optimise(
                 masks, gradient, values, lambda m, rows, o=objective, draw=iteration: o.value(m, rows, draw)
             )
             mean += masks.prod(1, keepdim=True) / plan.iterations
-            push += _unit(gradient).sum(1, keepdim=True)
             if trace:
                 steps.append(Step(iteration, values, sizes, network.evaluations, masks))
             if progress:
@@ -129,7 +128,7 @@ def optimise(
         found = end.parts(masks)
     saliency = 1 - (mean if plan.result == "mean" else masks.prod(1, keepdim=True)).clamp(0, 1)
     if plan.result == "ranked":
-        saliency = _ranked(saliency, push)
+        saliency = _ranked(saliency, 1 - mean)
     _warn_of_still(method, saliency)
     return Explanation(
         saliency=saliency.float(),
@@ -143,17 +142,26 @@ def optimise(
     )
 
 
-def _unit(maps: torch.Tensor) -> torch.Tensor:
-    size = maps.square().mean((-2, -1), keepdim=True).sqrt()
-    return maps / torch.where(size > 0, size, torch.ones_like(size))
+def _ranked(saliency: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
+    """The values of the map in the order of its ranks times those of `history`, the mean map of all iterates.
+
+    A mask that is nearly 0 or 1 everywhere says which entries matter together, not which one most; those that went
+    first matter most. No two entries stay equal, but where all are.
+    """
+    order = (_ranks(saliency) * _ranks(history)).flatten(1)
+    first = order.argsort(dim=1, stable=True)
+    steps = torch.arange(order.shape[1], device=order.device, dtype=order.dtype) / order.shape[1]
+    values = (1 - TIE) * saliency.flatten(1).sort(1).values + TIE * steps
+    ranked = torch.empty_like(order).scatter_(1, first, values).view_as(saliency)
+    return torch.where(saliency.amax((2, 3), True) > saliency.amin((2, 3), True), ranked, saliency)
 
 
-def _ranked(saliency: torch.Tensor, push: torch.Tensor) -> torch.Tensor:
-    """The map with its entries at 0 and at 1 ordered among themselves by the push of all gradients, within TIE."""
-    order = TIE * normalised(-push).to(saliency)
-    inner = saliency.clamp(TIE, 1 - TIE)
-    low, high = saliency <= TIE, saliency >= 1 - TIE
-    return torch.where(low, order, torch.where(high, 1 - TIE + order, inner))
+def _ranks(maps: torch.Tensor) -> torch.Tensor:
+    """Rank of each entry among those of its image, 0 the lowest and 1 the highest; equal ones share their mean."""
+    flat = maps.flatten(1).contiguous()
+    known = flat.sort(1).values
+    ranks = sum(torch.searchsorted(known, flat, right=right) for right in (False, True)) - 1
+    return (ranks.to(maps) / (2 * max(flat.shape[1] - 1, 1))).view_as(maps)
 
 
 def _warn_of_still(method: str, saliency: torch.Tensor) -> None:

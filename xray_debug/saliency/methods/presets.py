@@ -18,7 +18,7 @@ class Preset:
     iterations         mask updates; the last `end_iterations` of them see no path, only its end: equation 4 itself
     integration_steps  S; points: "even" s/S as the paper, or "stratified", shifted anew each iteration
     optimiser          adam, line_search, warm_line_search, nesterov or fixed, with its `rate`
-    result             last: 1 - Mx My; ranked: the same, with what saturated ordered by the push it got on the way;
+    result             last: 1 - Mx My; ranked: its values, in the order of its ranks times those of the iterates' mean;
                        mean: of the iterates
     noise              standard deviation of the noise on the images of the Mx and My terms, in units of `scale`
     scale              what one unit of the paper's normalised images is in the inputs; None: each image's own deviation
