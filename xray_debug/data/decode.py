@@ -16,6 +16,7 @@ import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from xray_debug.data.png import is_interlaced, rows_are_missing
+from xray_debug.data.shown import shown
 from xray_debug.data.view import GreyWindow
 
 MAX_PIXELS = 100_000_000
@@ -47,8 +48,8 @@ class ImageHeader(NamedTuple):
 
 
 def short(error: Exception) -> str:
-    """The first line of what an exception says, or its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    """The first line of what an exception says, or its type; it may hold what the file says."""
+    return shown((str(error).strip().splitlines() or [type(error).__name__])[0][:120])
 
 
 def pillow_header(path: Path, content: bytes) -> ImageHeader:

@@ -14,15 +14,15 @@ from xray_debug.data.view import GreyWindow
 
 def is_dicom(content: bytes) -> bool:
     """With its preamble, or beginning with an element of group 2 or 8 as files without one do."""
-    return content[128:132] == b"DICM" or (content[:2] in (b"\2\0", b"\x08\0") and content[3:4] == b"\0"
-                                           and (content[4:6].isupper() or content[6:8] == b"\0\0"))  # fmt: skip
+    little = content[:2] in (b"\2\0", b"\x08\0") and content[3:4] == b"\0"
+    big = content[:3] == b"\0\x08\0" and content[4:6].isupper()
+    return content[128:132] == b"DICM" or big or little and (content[4:6].isupper() or content[6:8] == b"\0\0")
 
 
 def dicom_header(path: Path, content: bytes) -> ImageHeader:
     """Mode is the photometric interpretation, bit_depth the bits stored. ImageError for what is no radiograph."""
     data = _dataset(path, content, stop_before_pixels=True)
-    return ImageHeader(int(data.Columns), int(data.Rows), int(data.BitsStored),
-                       str(data.PhotometricInterpretation), "DICOM", _said(data))  # fmt: skip
+    return ImageHeader(data.Columns, data.Rows, data.BitsStored, data.PhotometricInterpretation, "DICOM", _said(data))
 
 
 def _said(data) -> tuple[str, ...]:
@@ -42,25 +42,36 @@ def dicom_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | Non
     INVERSE) is inverted last. Padding becomes black and is not counted. A palette becomes RGB.
     ImageError as dicom_header, and for pixels that cannot be decoded.
     """
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    from xray_debug.data.dicom_codecs import check_frame, plugin_for
 
     data = _dataset(path, content)
     try:
-        stored = data.pixel_array
+        check_frame(data)
+        stored = pixel_array(data, decoding_plugin=plugin_for(data))
         if data.PhotometricInterpretation == "PALETTE COLOR":
             stored = apply_color_lut(stored, data)
+        if stored.ndim != 2 and (stored.ndim != 3 or stored.shape[2] != 3):
+            raise ImageError(f"{path}: pixels of shape {stored.shape}, expected one radiograph")
         if stored.ndim == 3 and stored.itemsize > 2:
             raise ImageError(f"{path}: {8 * stored.itemsize}-bit colour, expected 8 or 16 bits")
         if stored.ndim == 3:  # colour: pydicom has made it RGB already
             return stored.astype(np.uint8 if stored.itemsize == 1 else np.uint16), None
         return _grey(path, data, stored)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
-        what = short(error)
-        if "missing dependencies" in str(error):
-            what = f"compressed as {data.file_meta.TransferSyntaxUID.name}, which needs pip install xray-debug[dicom]"
-        raise ImageError(f"{path}: DICOM pixels that cannot be decoded ({what})") from error
+        raise ImageError(f"{path}: DICOM pixels that cannot be decoded ({_why(error)})") from error
+
+
+def _why(error: Exception) -> str:
+    """What pydicom says, in its own words but for those that say nothing."""
+    if isinstance(error, AttributeError) and error.name:
+        return f"it has no {error.name}"
+    if str(error).startswith("Unable to decode as"):  # "... by all available plugins:\n  plugin: what was wrong"
+        return short(ValueError(str(error).splitlines()[-1].partition(": ")[2]))
+    return short(error)
 
 
 def _grey(path: Path, data, stored: np.ndarray) -> tuple[np.ndarray, GreyWindow | None]:
@@ -127,9 +138,9 @@ def _dataset(path: Path, content: bytes, stop_before_pixels: bool = False):
                 pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
             )  # fmt: skip
         width, height, frames = int(data.Columns), int(data.Rows), int(data.get("NumberOfFrames", 1) or 1)
-        (data.BitsStored, data.PhotometricInterpretation)  # noqa: B018  an AttributeError names what is missing
+        data.BitsStored, data.PhotometricInterpretation = int(data.BitsStored), str(data.PhotometricInterpretation)
     except Exception as error:
-        raise ImageError(f"{path}: not a DICOM image ({short(error)})") from error
+        raise ImageError(f"{path}: not a DICOM image ({_why(error)})") from error
     check_size(path, width, height)
     if frames > 1:
         raise ImageError(f"{path}: {frames} frames, expected one radiograph")
