@@ -25,7 +25,7 @@ import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS, MEMORY = 5.0, 2 << 30  # processor time and bytes that one small input may take
+SECONDS, MEMORY = 5.0, 5 << 29  # processor time and bytes that one small input may take
 LONGEST = {"labels": 1 << 14, "image": 1 << 12, "dicom": 1 << 13}  # bytes of an input
 LIMITS = ("-timeout=60", "-rss_limit_mb=6000", "-print_final_stats=1", "-verbosity=0")
 KILOBYTE = 1 if sys.platform == "darwin" else 1024  # unit of ru_maxrss

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from xray_debug.data.png import is_interlaced, rows_are_missing
 from xray_debug.data.shown import shown
-from xray_debug.data.view import GreyWindow
+from xray_debug.data.view import GreyWindow, strips
 
 MAX_PIXELS = 100_000_000
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
@@ -203,9 +203,7 @@ def _pixels(image: Image.Image, path: Path, depth: int) -> np.ndarray:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         image = image.convert("LA" if image.mode == "RGBA" else "L") if grey else image
     if image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
-        base = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        base.alpha_composite(image.convert("RGBA"))
-        image = base.convert("L" if image.mode in ("LA", "La") else "RGB")
+        return _on_black(image)
     clear = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear, tuple):
         pixels = np.array(image)
@@ -222,15 +220,29 @@ def _pixels(image: Image.Image, path: Path, depth: int) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
+def _on_black(image: Image.Image) -> np.ndarray:
+    """The pixels of an image with alpha, laid on black; LA becomes grey."""
+    mode, (width, height) = "L" if image.mode in ("LA", "La") else "RGB", image.size
+    pixels = np.empty((height, width) if mode == "L" else (height, width, 3), np.uint8)
+    for rows in strips(pixels):
+        base = Image.new("RGBA", (width, min(rows.stop, height) - rows.start), (0, 0, 0, 255))
+        base.alpha_composite(image.crop((0, rows.start, width, rows.start + base.height)).convert("RGBA"))
+        pixels[rows] = base.convert(mode)
+    return pixels
+
+
 def to_16(values: np.ndarray, path: Path) -> np.ndarray:
     """Whole numbers that fit are kept (shifted to start at 0 where negative); else the range is scaled to 0..65535."""
-    if not np.isfinite(values).all():
+    low, high = float(values.min()), float(values.max())  # NaN, where there is one
+    if not np.isfinite([low, high]).all():
         raise ImageError(f"{path}: pixels that are not finite numbers")
-    low, high = float(values.min()), float(values.max())
-    whole = bool((values == np.round(values)).all())
-    if whole and high - min(low, 0.0) <= 65535:
-        return (values - min(low, 0.0)).astype(np.uint16)
-    return np.round((values - low) * (65535.0 / max(high - low, 1e-12))).astype(np.uint16)
+    whole = values.dtype.kind in "iu" or all((values[rows] == np.round(values[rows])).all() for rows in strips(values))
+    kept = whole and high - min(low, 0.0) <= 65535
+    pixels = np.empty(values.shape, np.uint16)
+    for rows in strips(values):
+        wide = values[rows].astype(np.float64)
+        pixels[rows] = wide - min(low, 0.0) if kept else np.round((wide - low) * (65535.0 / max(high - low, 1e-12)))
+    return pixels
 
 
 def _deep_colour(path: Path, content: bytes, image: Image.Image) -> np.ndarray:
@@ -244,5 +256,6 @@ def _deep_colour(path: Path, content: bytes, image: Image.Image) -> np.ndarray:
     if image.info.get("transparency") is not None:
         colour[(colour == np.array(image.info["transparency"])).all(axis=2)] = 0
     elif pixels.shape[2] == 4:
-        colour = np.round(colour * (pixels[..., 3:] / 65535.0)).astype(np.uint16)
+        for rows in strips(colour):
+            colour[rows] = np.round(colour[rows] * (pixels[rows, :, 3:] / 65535.0))
     return colour[..., 0] if image.mode == "LA" else colour

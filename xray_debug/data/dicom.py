@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xray_debug.data.decode import ImageError, ImageHeader, check_size, short, to_16
-from xray_debug.data.view import GreyWindow
+from xray_debug.data.view import GreyWindow, strips
 
 
 def is_dicom(content: bytes) -> bool:
@@ -75,31 +75,43 @@ def _why(error: Exception) -> str:
 
 
 def _grey(path: Path, data, stored: np.ndarray) -> tuple[np.ndarray, GreyWindow | None]:
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
     padding, small = _padding(data, stored), data.BitsStored <= 8
     inverted = data.PhotometricInterpretation == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE"
-    values = apply_modality_lut(stored, data)
-    windowed = bool(data.get("VOILUTSequence") or (data.get("WindowCenter") is not None and
-                                                   data.get("WindowWidth") is not None))  # fmt: skip
-    if windowed:
-        low, high, values = _voi_range(data, values, apply_voi_lut(values, data))
-    elif data.BitsStored < 8:
-        low, high, windowed = 0, (1 << data.BitsStored) - 1, True
-    if windowed:
-        top = 255 if small else 65535
-        shown = ((values.astype(np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
-        pixels = np.round((1 - shown if inverted else shown) * top).astype(np.uint8 if small else np.uint16)
+    if said := _said_range(data):
+        pixels = _windowed(data, stored, said, inverted, 255 if small else 65535)
         pixels[padding] = 0
-        return pixels, GreyWindow(0, top)
-    real = values[~padding] if not padding.all() else values.ravel()
-    values = np.where(padding, real.max() if inverted else real.min(), values) if padding.any() else values
-    if inverted:
-        wide = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
-        values = real.max().item() + real.min().item() - wide
-    deep = to_16(values, path)
+        return pixels, GreyWindow(0, 255 if small else 65535)
+    deep = to_16(_unwindowed(data, stored, padding, inverted), path)
     pixels = deep.astype(np.uint8) if small and deep.max() <= 255 else deep
     return pixels, GreyWindow.of(pixels, ~padding) if padding.any() else None
+
+
+def _windowed(data, stored: np.ndarray, said: tuple[float, float], inverted: bool, top: int) -> np.ndarray:
+    """What the VOI transformation gives, its range spread over 0..top."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    pixels, (low, high) = np.empty(stored.shape, np.uint8 if top == 255 else np.uint16), said
+    for rows in strips(stored):
+        values = apply_voi_lut(apply_modality_lut(stored[rows], data), data)
+        shown = ((values.astype(np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
+        pixels[rows] = np.round((1 - shown if inverted else shown) * top)
+    return pixels
+
+
+def _unwindowed(data, stored: np.ndarray, padding: np.ndarray, inverted: bool) -> np.ndarray:
+    """The values after the modality LUT, mirrored in their range where inverted; padding has the darkest."""
+    from pydicom.pixels import apply_modality_lut
+
+    values = apply_modality_lut(stored, data)
+    values = values.copy() if values is stored else values
+    real = values[~padding] if padding.any() and not padding.all() else values
+    low, high = real.min().item(), real.max().item()
+    values[padding] = high if inverted else low
+    if inverted:
+        for rows in strips(values):  # what comes is in the same range as what was
+            wide = values[rows].astype(np.float64 if values.dtype.kind == "f" else np.int64)
+            values[rows] = high + low - wide
+    return values
 
 
 def _padding(data, stored: np.ndarray) -> np.ndarray:
@@ -111,18 +123,19 @@ def _padding(data, stored: np.ndarray) -> np.ndarray:
     return (stored >= min(first, last)) & (stored <= max(first, last))
 
 
-def _voi_range(data, values: np.ndarray, shown: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Lowest and highest value that the VOI transformation can give, and what it gave."""
+def _said_range(data) -> tuple[float, float] | None:
+    """The values that are black and white, where the file says so: those that its VOI LUT or window can give."""
     if data.get("VOILUTSequence"):
-        item = data.VOILUTSequence[0]
-        return 0, (1 << int(item.LUTDescriptor[2])) - 1, shown
+        return 0, (1 << int(data.VOILUTSequence[0].LUTDescriptor[2])) - 1
+    bits, signed = data.BitsStored, bool(data.PixelRepresentation)
+    if data.get("WindowCenter") is None or data.get("WindowWidth") is None:
+        return (0, (1 << bits) - 1) if bits < 8 else None
     if data.get("ModalityLUTSequence"):
-        return 0, (1 << int(data.ModalityLUTSequence[0].LUTDescriptor[2])) - 1, shown
-    bits, signed = int(data.BitsStored), bool(data.PixelRepresentation)
+        return 0, (1 << int(data.ModalityLUTSequence[0].LUTDescriptor[2])) - 1
     ends = np.array([-(1 << (bits - 1)), (1 << (bits - 1)) - 1] if signed else [0, (1 << bits) - 1], np.float64)
     if data.get("RescaleSlope") is not None:
         ends = ends * float(data.RescaleSlope) + float(data.get("RescaleIntercept") or 0)
-    return float(ends.min()), float(ends.max()), shown
+    return float(ends.min()), float(ends.max())
 
 
 def _dataset(path: Path, content: bytes, stop_before_pixels: bool = False):
