@@ -20,6 +20,7 @@ from xray_debug.data.shown import shown
 from xray_debug.data.view import GreyWindow, strips
 
 MAX_PIXELS = 100_000_000
+_SMALL = 1 << 22  # pixels, for which there is room; of fewer Pillow says MemoryError where a header makes no sense
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _DEPTHS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16}
 
@@ -85,8 +86,12 @@ def pillow_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | No
         try:
             pixels = _upright(*_decoded(path, content, image, depth))
             return pixels, _kept_window(image) if pixels.dtype == np.uint16 else None
-        except (ImageError, MemoryError):
+        except ImageError:
             raise
+        except MemoryError as error:
+            if image.width * image.height > _SMALL:
+                raise
+            raise ImageError(f"{path}: damaged or truncated image (its header contradicts itself)") from error
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
             raise ImageError(f"{path}: damaged or truncated image ({short(error)})") from error
 
