@@ -20,7 +20,7 @@ from xray_debug.data.shown import shown
 from xray_debug.data.view import GreyWindow, strips
 
 MAX_PIXELS = 100_000_000
-_SMALL = 1 << 22  # pixels, for which there is room; of fewer Pillow says MemoryError where a header makes no sense
+MAX_SIDE = 1 << 24  # pixels; the bits of a longer row overflow in Pillow, which takes that for a lack of memory
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _DEPTHS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16}
 
@@ -86,12 +86,8 @@ def pillow_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | No
         try:
             pixels = _upright(*_decoded(path, content, image, depth))
             return pixels, _kept_window(image) if pixels.dtype == np.uint16 else None
-        except ImageError:
+        except (ImageError, MemoryError):
             raise
-        except MemoryError as error:
-            if image.width * image.height > _SMALL:
-                raise
-            raise ImageError(f"{path}: damaged or truncated image (its header contradicts itself)") from error
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
             raise ImageError(f"{path}: damaged or truncated image ({short(error)})") from error
 
@@ -179,9 +175,11 @@ def _opened(path: Path, content: bytes) -> Iterator[tuple[Image.Image, int]]:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """ImageError for more than MAX_PIXELS pixels."""
+    """ImageError for more than MAX_PIXELS pixels, or MAX_SIDE on one side."""
     if width * height > MAX_PIXELS:
         raise ImageError(f"{path}: {width} x {height} pixels, expected at most {MAX_PIXELS}")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{path}: {width} x {height} pixels, expected at most {MAX_SIDE} a side")
 
 
 def _bit_depth(image: Image.Image, content: bytes) -> int:
