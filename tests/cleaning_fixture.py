@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import CleanConfig
+from xray_debug.data.boxes import TextBox
 from xray_debug.data.images import write_image
 
 COLUMNS = ["image_id", "x0", "y0", "x1", "y1"]
@@ -74,4 +75,4 @@ class BrightSpots:
     def detect(self, images):
         assert all(image.dtype == np.uint8 for image in images)
         gray = [image if image.ndim == 2 else image[..., 0] for image in images]
-        return [[None] * (cv2.connectedComponents((g > 250).astype(np.uint8))[0] - 1) for g in gray]
+        return [[TextBox(0, 0, 1, 1)] * (cv2.connectedComponents((g > 250).astype(np.uint8))[0] - 1) for g in gray]

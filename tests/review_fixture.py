@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from xray_debug.data.files import write_json
+from xray_debug.data.images import write_image
 from xray_debug.run.parts import write_part
 from xray_debug.run.store import Store
 
 NASTY = "<script>alert(1)</script> **b** [x](http:y).png".replace("/", "∕")
 
 
-def write_run(folder: Path, audit: bool = True, maps: bool = True) -> Store:
+def write_run(folder: Path, audit: bool = True, maps: bool = True, nasty: str = NASTY) -> Store:
     """Three images; a.png and the nasty one flagged, c.png audited but fine, damaged.png listed but unreadable."""
     store, data = Store(folder), folder / "data"
     data.mkdir(parents=True)
-    names = ["a.png", NASTY, "c.png", "damaged.png"]
+    names = ["a.png", nasty, "c.png", "damaged.png"]
     rng = np.random.default_rng(0)
     for name in names[:3]:
-        cv2.imwrite(str(data / name), rng.integers(0, 255, (40, 60), np.uint8))
+        write_image(data / name, rng.integers(0, 255, (40, 60), np.uint8))
     (data / "damaged.png").write_bytes(b"no image")
     for stage in ("prepare", "detect", *["audit"] * audit, *["explain"] * maps):
         store.stage_folder(stage).mkdir()
@@ -35,7 +35,7 @@ def write_run(folder: Path, audit: bool = True, maps: bool = True) -> Store:
     store.write_json("dataset", {"root": str(data)})
     if audit:
         cases = pd.DataFrame(
-            {"image_id": ["c.png", NASTY, "a.png", "damaged.png"], "flagged": [False, True, True, True],
+            {"image_id": ["c.png", nasty, "a.png", "damaged.png"], "flagged": [False, True, True, True],
              "rank": [4, 2, 1, 3], "label": "COVID-19", "predicted": "COVID-19", "effect": [0.0, 0.25, 0.5, 0.1],
              "reasons": "text alone"}
         )  # fmt: skip

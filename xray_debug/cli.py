@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from xray_debug.data.files import atomic_write
+from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
     Stopped,
@@ -71,7 +71,7 @@ def _engine(work: Work, config, progress, say):
 
 def execute(folder: Path, config, first=None, only=None, force=False, work: Work | None = None) -> None:
     """Runs what must run in the run folder, and prints what it took."""
-    from xray_debug.config import ConfigError, save_config
+    from xray_debug.config import ConfigError, dump_config
     from xray_debug.run.folder import Run
     from xray_debug.run.store import Store
     from xray_debug.stages.registry import Job, why_stale
@@ -87,7 +87,7 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
         store = Store(folder)
         before = store.pipeline_file.read_bytes() if store.pipeline_file.exists() else None
         if part is None or before is None:
-            save_config(config, store.pipeline_file)
+            write_text(store.pipeline_file, dump_config(config), sync=True)
         job = Job(run, config, _engine(work, config, progress, say_aside), say_aside, first, only, force)
         try:
             ran = job()
@@ -314,7 +314,7 @@ def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
     from xray_debug.config import ExplainConfig
     from xray_debug.models.explainer import explain_one
 
-    picture = out_file or image.with_name(image.stem + ".explained.png")
+    picture = out_file or image.with_name(name_of(image.stem, ".explained.png"))
     own_picture(picture, image)
     options = {} if preset is None else {"preset": preset}
     config = ExplainConfig(method=method, mask_size=mask_size, options=options)

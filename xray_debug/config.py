@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -388,13 +387,3 @@ def load_config(path: str | Path, assignments: list[str] = ()) -> PipelineConfig
 def dump_config(config: PipelineConfig) -> str:
     """The configuration as YAML that `load_config` reads back as the same."""
     return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, allow_unicode=True)
-
-
-def save_config(config: PipelineConfig, path: str | Path) -> None:
-    """Writes the file whole or not at all."""
-    partial = Path(path).with_name(Path(path).name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(dump_config(config))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -188,6 +188,16 @@ def test_target_name(name, lossy, taken, expected):
     assert target_name(name, lossy, taken) == expected
 
 
+@pytest.mark.parametrize("name", ["a" * 251 + ".jpg", "胸" * 83 + "a.dcm", "a" * 255], ids=["latin", "Chinese", "bare"])
+def test_the_longest_names_there_are_stay_apart(name):
+    taken: set[str] = set()
+    for image_id in (name, name, "b" + name[1:]):
+        found = target_name(image_id, "png", taken)
+        assert found.endswith(".png") and len(found.encode()) <= 255 and found.casefold() not in taken
+        taken.add(found.casefold())
+    assert target_name(name, "png", set()) == target_name(name, "png", set())
+
+
 def write_dicom(path: Path, pixels: np.ndarray) -> None:
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid

@@ -17,6 +17,7 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import FEATURES, PATCHES_PER_IMAGE
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig, EngineConfig
+from xray_debug.data.boxes import TextBox
 from xray_debug.data.images import DECODES, ImageError, ModelView, image_header, read_film, read_image, write_image
 from xray_debug.data.unchanged import read_known
 from xray_debug.run.engine import Engine, TableRows
@@ -155,6 +156,21 @@ def test_a_reader_that_fails_leaves_the_repair(data, tmp_path):
     (result,) = opened(tmp_path, reader=Refuses)([row])
     assert result["residual"] is None and result["changed"]
     assert result["note"] == "JPEG written losslessly as PNG; not read again: no such image"
+
+
+class GivesNoNumbers:
+    name = "odd"
+
+    def detect(self, images):
+        return [[TextBox(0, 0, 4, 4, float("nan"))] for _ in images]
+
+
+def test_a_reader_that_gives_nan_says_nothing_of_what_is_left(data, tmp_path):
+    (row,) = [row for row in planned(data, second_images=None) if row["image_id"] == "c.jpg"]
+    (result,) = opened(tmp_path, reader=GivesNoNumbers)([row])
+    assert result["residual"] is None and result["changed"]
+    assert result["note"].endswith("not read again: the detector odd gives a box with the score nan, "
+                                   "expected a finite number")
 
 
 def test_what_cannot_be_read_is_an_error_and_leaves_no_file(data, tmp_path):

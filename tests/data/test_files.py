@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from xray_debug.data import files
-from xray_debug.data.files import atomic_write, copy_file, file_sha256, write_json, write_table, write_text
+from xray_debug.data.files import atomic_write, copy_file, file_sha256, name_of, write_json, write_table, write_text
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -42,6 +42,38 @@ def test_the_longest_name_there_is_can_be_written(tmp_path):
     path = tmp_path / ("a" * 255)
     write_text(path, "\u00e9\r\n")
     assert path.read_bytes() == b"\xc3\xa9\r\n"
+
+
+@pytest.mark.parametrize("beginning", ["a", "胸", "é", "🩻", "e\u0301"])
+@pytest.mark.parametrize("ending", [".png", ".explained.png", "_12.png"])
+def test_a_name_gets_an_ending_whatever_its_length(tmp_path, beginning, ending):
+    for count in range(200 // len(beginning.encode()), 251 // len(beginning.encode()) + 1):
+        stem = beginning * count
+        one, other = name_of(stem, ending), name_of(stem[:-1] + "b", ending)
+        assert one.endswith(ending) and len(one.encode()) <= 255 and one.isprintable()
+        assert one != other and name_of(stem, ending) == one
+        assert (one == stem + ending) == (len((stem + ending).encode()) <= 255)
+        (tmp_path / one).touch()
+    assert len(os.listdir(tmp_path)) > 10
+
+
+def test_a_name_that_is_no_text_gets_an_ending():
+    stem = os.fsdecode(b"\xff" * 250)
+    assert len(os.fsencode(name_of(stem, ".explained.png"))) <= 255
+    assert name_of("\udcff", ".png") == "\udcff.png"
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"),
+    OSError(errno.EROFS, "Read-only file system")], ids=["permission", "read-only"])  # fmt: skip
+@pytest.mark.parametrize("where", ["open", "replace"])
+def test_a_folder_that_cannot_be_written_is_told_with_the_file(tmp_path, monkeypatch, where, error):
+    def fail(temporary, *rest):
+        raise type(error)(error.errno, error.strerror, str(temporary))
+
+    monkeypatch.setattr(*((files.Path, "open") if where == "open" else (files.os, "replace")), fail)
+    with pytest.raises(type(error)) as caught:
+        write_text(tmp_path / "pipeline.yaml", "seed: 1\n")
+    assert (caught.value.filename, caught.value.strerror) == (str(tmp_path / "pipeline.yaml"), error.strerror)
 
 
 def test_json_is_strict_and_tables_come_back(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,30 @@ def test_a_disk_that_fills_is_named_and_the_run_goes_on_once_it_is_larger(tiny, 
     status, words = tiny.finish(run, *only)
     assert status == 0, words
     assert complete(run) == [*earlier, stage] and tiny.different(run) == []
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+@pytest.mark.parametrize("new", [True, False], ids=["new run", "begun run"])
+def test_a_run_that_cannot_write_its_pipeline_names_the_file(tmp_path, disk, fault, new):
+    """One sentence, and what was there is as it was."""
+    place, resize = disk
+    run, pipeline = place / "run", tmp_path / "p.yaml"
+    pipeline.write_text("phantom: {train: 24, test: 9, size: 96}\n")
+    if not new:
+        (run / ".work").mkdir(parents=True)
+        (run / "pipeline.yaml").write_text("seed: 5\n")
+    (place / "filler").write_bytes(bytes(200 << 20)[: used_up(place)])
+    if fault == "read-only":
+        mount(place, "-o", "remount,ro")
+    command = [sys.executable, "-m", "xray_debug", "run", str(pipeline), "--out", str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    words = done.stderr.strip()
+    assert done.returncode in (1, 2) and len(words.splitlines()) == 1, words
+    assert words.startswith(f"xray-debug: {run}") and ".tmp-" not in words, words
+    assert ("no space left" if fault == "full" else "Read-only") in words
+    assert (run / "pipeline.yaml").exists() != new and (new or (run / "pipeline.yaml").read_text() == "seed: 5\n")
+
+
+def used_up(place: Path) -> int:
+    facts = os.statvfs(place)
+    return facts.f_bavail * facts.f_frsize

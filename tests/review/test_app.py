@@ -87,6 +87,38 @@ def test_file_names_are_never_markup(start, tmp_path):
         assert "script" not in element.value
 
 
+@pytest.mark.parametrize(("name", "seen"), [
+    ("<script>alert(1)<∕script>.png", None), ("<img src=x onerror=alert(1)>.png", None), ("[∕x] [bold].png", None),
+    (":red[all clear] $x^2$ `a`.png", None), ("# title.png", None), ("![x](y) [z](javascript:w).png", None),
+    ("&lt;b&gt;.png", None), ("{{7*7}} {x} %s.png", None), ("'; DROP TABLE decisions; --.png", None),
+    ("\x1b[2J\x1b]0;owned\x07.png", r"\x1b[2J\x1b]0;owned\x07.png"), ("two\nlines.png", r"two\x0alines.png"),
+    ("a\u202egnp.exe.png", r"a\u202egnp.exe.png"), ("胸" * 83 + "ab.png", None), ("a\u200bb.png", r"a\u200bb.png"),
+])  # fmt: skip
+def test_a_hostile_name_is_plain_text_and_can_be_decided_on(start, tmp_path, name, seen):
+    run = write_run(tmp_path / "run", nasty=name)
+    app = start("--run", run.folder)
+    button(app, "Next").click().run()
+    assert not app.exception
+    assert f"Case 2 of 3: {seen or name} (not decided)" in texts(app).splitlines()
+    assert seen is None or name not in texts(app)
+    for element in [*app.markdown, *app.caption, *app.info, *app.warning, *app.title, *app.error]:
+        assert name not in element.value and name.partition(".")[0] not in element.value
+    button(app, "Reject").click().run()
+    assert not app.exception
+    stored = ReviewDB(run.review_file).decisions()
+    assert stored[["image_id", "decision"]].values.tolist() == [[name, "reject"]]
+
+
+def test_a_hostile_name_of_an_image_that_cannot_be_shown_is_plain_text(start, tmp_path):
+    name = "<b>[∕x]\x1b[2J.png"
+    run = write_run(tmp_path / "run", nasty=name)
+    (run.folder / "data" / name).write_bytes(b"no image")
+    app = start("--run", run.folder)
+    button(app, "Next").click().run()
+    assert not app.exception and [element.value for element in app.warning] == ["The image cannot be shown."]
+    assert r"<b>[∕x]\x1b[2J.png: not an image" in texts(app) and "\x1b" not in texts(app)
+
+
 def test_without_audit_and_maps_images_with_boxes_are_shown(start, tmp_path):
     app = start("--run", write_run(tmp_path / "run", audit=False, maps=False).folder)
     assert not app.exception

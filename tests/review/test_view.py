@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from review_fixture import NASTY, write_run
 
-from xray_debug.config import parse_config, save_config
+from xray_debug.config import dump_config, parse_config
+from xray_debug.data.files import write_text
 from xray_debug.review.view import LARGEST_SIDE, ModelView, ViewError, load_run, parse_boxes, picture
 from xray_debug.run.store import OUTPUTS
 
@@ -30,7 +31,7 @@ def test_what_is_shown_is_what_the_stages_wrote(tmp_path):
     assert view.boxes_of("a.png").tolist() == [[5, 6, 20, 16]] and not len(view.boxes_of("damaged.png"))
     assert np.array_equal(view.saliency("a.png"), np.eye(7)) and view.saliency("c.png") is None
     assert view.view == ModelView(224)
-    save_config(parse_config({"train": {"view": {"size": 64, "crop_top": 0.1}}}), store.pipeline_file)
+    write_text(store.pipeline_file, dump_config(parse_config({"train": {"view": {"size": 64, "crop_top": 0.1}}})))
     assert load_run(store).view == ModelView(64, crop_top=0.1)
 
 

@@ -176,6 +176,16 @@ def test_explain_image_writes_one_picture(tiny):
     call("explain-image", image, "--model", model, "--mask-size", 8, "--out", picture, check=0)  # its own picture
 
 
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "胸" * 83 + "ab.png"], ids=["latin", "Chinese"])
+def test_explain_image_finds_a_name_for_the_picture_of_any_film(tiny, tmp_path, name):
+    film = next((tiny / "run" / "prepare" / "phantom" / "test").glob("*.png"))
+    (tmp_path / name).write_bytes(film.read_bytes())
+    call("explain-image", tmp_path / name, "--model", tiny / "run" / "train", "--mask-size", 8, check=0)
+    (picture,) = [path for path in tmp_path.iterdir() if path.name != name]
+    assert picture.name.endswith(".explained.png") and picture.name.startswith(name[:50])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

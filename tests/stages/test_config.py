@@ -12,8 +12,8 @@ from xray_debug.config import (
     override,
     parse_config,
     read_yaml,
-    save_config,
 )
+from xray_debug.data.files import write_text
 
 PIPELINES = sorted((Path(__file__).parents[2] / "pipelines").glob("*.yaml"))
 
@@ -21,7 +21,7 @@ PIPELINES = sorted((Path(__file__).parents[2] / "pipelines").glob("*.yaml"))
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda p: p.name)
 def test_shipped_pipelines_load_and_survive_saving(path, tmp_path):
     config = load_config(path)
-    save_config(config, tmp_path / "again.yaml")
+    write_text(tmp_path / "again.yaml", dump_config(config))
     assert load_config(tmp_path / "again.yaml") == config
 
 

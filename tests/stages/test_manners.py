@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from covidx_fixture import make_dataset
 
+from xray_debug.config import ConfigError, parse_config
 from xray_debug.data.images import write_image
-from xray_debug.stages.registry import STAGES
+from xray_debug.stages.registry import STAGES, check_options
 
 ROOT = str(Path(__file__).parents[2])
 PROGRAM = [sys.executable, "-m", "xray_debug"]
@@ -64,6 +66,34 @@ def test_every_wrong_name_is_told(tmp_path):
     done = call("run", tmp_path / "p.yaml", "--out", tmp_path / "run")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 3
     assert all(word in done.stderr for word in ("cudaa", "resnet1800", "'x'")) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("select", ["predicted:covid", "label:positive", "predicted:COVID-19 "])
+@pytest.mark.parametrize("place", ["phantom", "data"])
+def test_a_class_that_the_labels_lack_is_told_with_those_they_have(tmp_path, place, select):
+    given = {"data": str(make_dataset(tmp_path / "data"))} if place == "data" else {"phantom": {}}
+    with pytest.raises(ConfigError) as error:
+        check_options(parse_config(given | {"device": "cudaa", "explain": {"select": select}}))
+    first, second = str(error.value).splitlines()
+    assert "got 'cudaa'" in first
+    assert second == ("explain.select: expected one of the classes ['normal', 'pneumonia', 'COVID-19'], got "
+                      f"{select.partition(':')[2]!r}")  # fmt: skip
+
+
+def test_a_class_that_the_labels_lack_is_told_before_anything_is_made(tmp_path):
+    make_dataset(tmp_path / "data")
+    (tmp_path / "p.yaml").write_text("explain: {select: 'predicted:positive'}\n")
+    done = call("run", tmp_path / "p.yaml", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert done.returncode == 2 and "explain.select: expected one of the classes" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("select", ["wrong", "all", "label:pneumonia"])
+def test_a_choice_of_cases_that_there_can_be_is_not_refused(tmp_path, select):
+    make_dataset(tmp_path / "data")
+    check_options(parse_config({"data": str(tmp_path / "data"), "explain": {"select": select}}))
+    (tmp_path / "empty").mkdir()  # its labels cannot be read: prepare will say so
+    check_options(parse_config({"data": str(tmp_path / "empty"), "explain": {"select": select}}))
 
 
 @pytest.mark.parametrize("place", ["data", "data/run", ".", "data/train", "link"])

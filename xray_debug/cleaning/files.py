@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xray_debug.data.files import name_of
 from xray_debug.data.images import JPEG_SUFFIXES
 
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff")
@@ -20,16 +21,17 @@ def target_name(image_id: str, lossy: str, taken: set[str]) -> str:
     """The file name of a changed image: its own where its format can hold it, else the same with .png.
 
     Formats that lose (JPEG, WEBP) or are not written (DICOM, BMP, GIF) become PNG; JPEG stays with lossy="jpeg".
-    A name in `taken` (other images of the dataset, in casefold: some file systems know no capitals) is never given out.
+    It has 255 bytes at most (name_of). A name in `taken` (other images of the dataset, in casefold: some file systems
+    know no capitals) is never given out.
     """
     suffix = Path(image_id).suffix.lower()
     if suffix in LOSSLESS_SUFFIXES or (suffix in JPEG_SUFFIXES and lossy == "jpeg"):
         return image_id
     stem = image_id[: len(image_id) - len(suffix)]
-    name, number = f"{stem}.png", 1
+    name, number = name_of(stem, ".png"), 1
     while name.casefold() in taken:
         number += 1
-        name = f"{stem}_{number}.png"
+        name = name_of(stem, f"_{number}.png")
     return name
 
 

@@ -16,7 +16,7 @@ from xray_debug.cleaning.files import JPEG_SUFFIXES
 from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
 from xray_debug.config import CleanConfig
-from xray_debug.data.boxes import as_boxes
+from xray_debug.data.boxes import as_boxes, as_found
 from xray_debug.data.files import file_sha256
 from xray_debug.data.images import (
     Film,
@@ -159,6 +159,7 @@ class CleanWorker:
         """How many boxes the second reader finds, or why it cannot say: the repair does not depend on it."""
         try:
             (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)])
+            found = as_found(found, getattr(self.reader, "name", "that reads again"))
         except Exception as error:  # of whatever kind: another's reader may raise anything
             return None, f"not read again: {error or type(error).__name__}"
         return len(found), ""

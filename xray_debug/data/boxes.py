@@ -6,6 +6,7 @@ are (N, 4) int64. Nothing here knows where boxes come from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,23 @@ def as_boxes(boxes: Iterable[Sequence[float]] | np.ndarray) -> np.ndarray:
         row = array[(np.abs(array) > FARTHEST).any(1)][0].tolist()
         raise ValueError(f"a box lies within {FARTHEST} pixels of the image's corner, got {row}")
     return np.concatenate([np.floor(array[:, :2]), np.ceil(array[:, 2:])], axis=1).astype(np.int64)
+
+
+def as_found(found: Iterable[TextBox], detector: str) -> list[TextBox]:
+    """What a detector gives for one image, in whole pixels (fractions grow outwards).
+
+    ValueError with its name for what is no TextBox, or holds NaN, infinity or numbers far beyond any image.
+    """
+    boxes = []
+    for box in found:
+        try:
+            numbers, score = as_boxes([box.box])[0].tolist(), float(box.score)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"the detector {detector} gives {str(box)[:80]}: expected a TextBox ({error})") from error
+        if not math.isfinite(score):
+            raise ValueError(f"the detector {detector} gives a box with the score {score}, expected a finite number")
+        boxes.append(TextBox(*numbers, score, str(box.kind)))
+    return boxes
 
 
 def clip_boxes(boxes: Iterable[Sequence[float]], height: int, width: int) -> np.ndarray:

@@ -16,9 +16,11 @@ import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from xray_debug.data.png import is_interlaced, rows_are_missing
-from xray_debug.data.view import GreyWindow
+from xray_debug.data.shown import shown
+from xray_debug.data.view import GreyWindow, strips
 
 MAX_PIXELS = 100_000_000
+MAX_SIDE = 1 << 24  # pixels; the bits of a longer row overflow in Pillow, which takes that for a lack of memory
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _DEPTHS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16}
 
@@ -47,8 +49,8 @@ class ImageHeader(NamedTuple):
 
 
 def short(error: Exception) -> str:
-    """The first line of what an exception says, or its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    """The first line of what an exception says, or its type; it may hold what the file says."""
+    return shown((str(error).strip().splitlines() or [type(error).__name__])[0][:120])
 
 
 def pillow_header(path: Path, content: bytes) -> ImageHeader:
@@ -173,9 +175,11 @@ def _opened(path: Path, content: bytes) -> Iterator[tuple[Image.Image, int]]:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """ImageError for more than MAX_PIXELS pixels."""
+    """ImageError for more than MAX_PIXELS pixels, or MAX_SIDE on one side."""
     if width * height > MAX_PIXELS:
         raise ImageError(f"{path}: {width} x {height} pixels, expected at most {MAX_PIXELS}")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{path}: {width} x {height} pixels, expected at most {MAX_SIDE} a side")
 
 
 def _bit_depth(image: Image.Image, content: bytes) -> int:
@@ -202,9 +206,7 @@ def _pixels(image: Image.Image, path: Path, depth: int) -> np.ndarray:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         image = image.convert("LA" if image.mode == "RGBA" else "L") if grey else image
     if image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
-        base = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        base.alpha_composite(image.convert("RGBA"))
-        image = base.convert("L" if image.mode in ("LA", "La") else "RGB")
+        return _on_black(image)
     clear = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear, tuple):
         pixels = np.array(image)
@@ -221,15 +223,29 @@ def _pixels(image: Image.Image, path: Path, depth: int) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
+def _on_black(image: Image.Image) -> np.ndarray:
+    """The pixels of an image with alpha, laid on black; LA becomes grey."""
+    mode, (width, height) = "L" if image.mode in ("LA", "La") else "RGB", image.size
+    pixels = np.empty((height, width) if mode == "L" else (height, width, 3), np.uint8)
+    for rows in strips(pixels):
+        base = Image.new("RGBA", (width, min(rows.stop, height) - rows.start), (0, 0, 0, 255))
+        base.alpha_composite(image.crop((0, rows.start, width, rows.start + base.height)).convert("RGBA"))
+        pixels[rows] = base.convert(mode)
+    return pixels
+
+
 def to_16(values: np.ndarray, path: Path) -> np.ndarray:
     """Whole numbers that fit are kept (shifted to start at 0 where negative); else the range is scaled to 0..65535."""
-    if not np.isfinite(values).all():
+    low, high = float(values.min()), float(values.max())  # NaN, where there is one
+    if not np.isfinite([low, high]).all():
         raise ImageError(f"{path}: pixels that are not finite numbers")
-    low, high = float(values.min()), float(values.max())
-    whole = bool((values == np.round(values)).all())
-    if whole and high - min(low, 0.0) <= 65535:
-        return (values - min(low, 0.0)).astype(np.uint16)
-    return np.round((values - low) * (65535.0 / max(high - low, 1e-12))).astype(np.uint16)
+    whole = values.dtype.kind in "iu" or all((values[rows] == np.round(values[rows])).all() for rows in strips(values))
+    kept = whole and high - min(low, 0.0) <= 65535
+    pixels = np.empty(values.shape, np.uint16)
+    for rows in strips(values):
+        wide = values[rows].astype(np.float64)
+        pixels[rows] = wide - min(low, 0.0) if kept else np.round((wide - low) * (65535.0 / max(high - low, 1e-12)))
+    return pixels
 
 
 def _deep_colour(path: Path, content: bytes, image: Image.Image) -> np.ndarray:
@@ -243,5 +259,6 @@ def _deep_colour(path: Path, content: bytes, image: Image.Image) -> np.ndarray:
     if image.info.get("transparency") is not None:
         colour[(colour == np.array(image.info["transparency"])).all(axis=2)] = 0
     elif pixels.shape[2] == 4:
-        colour = np.round(colour * (pixels[..., 3:] / 65535.0)).astype(np.uint16)
+        for rows in strips(colour):
+            colour[rows] = np.round(colour[rows] * (pixels[rows, :, 3:] / 65535.0))
     return colour[..., 0] if image.mode == "LA" else colour

@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from xray_debug.data.decode import ImageError, ImageHeader, check_size, short, to_16
-from xray_debug.data.view import GreyWindow
+from xray_debug.data.view import GreyWindow, strips
 
 
 def is_dicom(content: bytes) -> bool:
     """With its preamble, or beginning with an element of group 2 or 8 as files without one do."""
-    return content[128:132] == b"DICM" or (content[:2] in (b"\2\0", b"\x08\0") and content[3:4] == b"\0"
-                                           and (content[4:6].isupper() or content[6:8] == b"\0\0"))  # fmt: skip
+    little = content[:2] in (b"\2\0", b"\x08\0") and content[3:4] == b"\0"
+    big = content[:3] == b"\0\x08\0" and content[4:6].isupper()
+    return content[128:132] == b"DICM" or big or little and (content[4:6].isupper() or content[6:8] == b"\0\0")
 
 
 def dicom_header(path: Path, content: bytes) -> ImageHeader:
     """Mode is the photometric interpretation, bit_depth the bits stored. ImageError for what is no radiograph."""
     data = _dataset(path, content, stop_before_pixels=True)
-    return ImageHeader(int(data.Columns), int(data.Rows), int(data.BitsStored),
-                       str(data.PhotometricInterpretation), "DICOM", _said(data))  # fmt: skip
+    return ImageHeader(data.Columns, data.Rows, data.BitsStored, data.PhotometricInterpretation, "DICOM", _said(data))
 
 
 def _said(data) -> tuple[str, ...]:
@@ -42,53 +42,76 @@ def dicom_film(path: Path, content: bytes) -> tuple[np.ndarray, GreyWindow | Non
     INVERSE) is inverted last. Padding becomes black and is not counted. A palette becomes RGB.
     ImageError as dicom_header, and for pixels that cannot be decoded.
     """
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    from xray_debug.data.dicom_codecs import check_frame, plugin_for
 
     data = _dataset(path, content)
     try:
-        stored = data.pixel_array
+        check_frame(data)
+        stored = pixel_array(data, decoding_plugin=plugin_for(data))
         if data.PhotometricInterpretation == "PALETTE COLOR":
             stored = apply_color_lut(stored, data)
+        if stored.ndim != 2 and (stored.ndim != 3 or stored.shape[2] != 3):
+            raise ImageError(f"{path}: pixels of shape {stored.shape}, expected one radiograph")
         if stored.ndim == 3 and stored.itemsize > 2:
             raise ImageError(f"{path}: {8 * stored.itemsize}-bit colour, expected 8 or 16 bits")
         if stored.ndim == 3:  # colour: pydicom has made it RGB already
             return stored.astype(np.uint8 if stored.itemsize == 1 else np.uint16), None
         return _grey(path, data, stored)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
-        what = short(error)
-        if "missing dependencies" in str(error):
-            what = f"compressed as {data.file_meta.TransferSyntaxUID.name}, which needs pip install xray-debug[dicom]"
-        raise ImageError(f"{path}: DICOM pixels that cannot be decoded ({what})") from error
+        raise ImageError(f"{path}: DICOM pixels that cannot be decoded ({_why(error)})") from error
+
+
+def _why(error: Exception) -> str:
+    """What pydicom says, in its own words but for those that say nothing."""
+    if isinstance(error, AttributeError) and error.name:
+        return f"it has no {error.name}"
+    if str(error).startswith("Unable to decode as"):  # "... by all available plugins:\n  plugin: what was wrong"
+        return short(ValueError(str(error).splitlines()[-1].partition(": ")[2]))
+    return short(error)
 
 
 def _grey(path: Path, data, stored: np.ndarray) -> tuple[np.ndarray, GreyWindow | None]:
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
     padding, small = _padding(data, stored), data.BitsStored <= 8
     inverted = data.PhotometricInterpretation == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE"
-    values = apply_modality_lut(stored, data)
-    windowed = bool(data.get("VOILUTSequence") or (data.get("WindowCenter") is not None and
-                                                   data.get("WindowWidth") is not None))  # fmt: skip
-    if windowed:
-        low, high, values = _voi_range(data, values, apply_voi_lut(values, data))
-    elif data.BitsStored < 8:
-        low, high, windowed = 0, (1 << data.BitsStored) - 1, True
-    if windowed:
-        top = 255 if small else 65535
-        shown = ((values.astype(np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
-        pixels = np.round((1 - shown if inverted else shown) * top).astype(np.uint8 if small else np.uint16)
+    if said := _said_range(data):
+        pixels = _windowed(data, stored, said, inverted, 255 if small else 65535)
         pixels[padding] = 0
-        return pixels, GreyWindow(0, top)
-    real = values[~padding] if not padding.all() else values.ravel()
-    values = np.where(padding, real.max() if inverted else real.min(), values) if padding.any() else values
-    if inverted:
-        wide = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
-        values = real.max().item() + real.min().item() - wide
-    deep = to_16(values, path)
+        return pixels, GreyWindow(0, 255 if small else 65535)
+    deep = to_16(_unwindowed(data, stored, padding, inverted), path)
     pixels = deep.astype(np.uint8) if small and deep.max() <= 255 else deep
     return pixels, GreyWindow.of(pixels, ~padding) if padding.any() else None
+
+
+def _windowed(data, stored: np.ndarray, said: tuple[float, float], inverted: bool, top: int) -> np.ndarray:
+    """What the VOI transformation gives, its range spread over 0..top."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    pixels, (low, high) = np.empty(stored.shape, np.uint8 if top == 255 else np.uint16), said
+    for rows in strips(stored):
+        values = apply_voi_lut(apply_modality_lut(stored[rows], data), data)
+        shown = ((values.astype(np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
+        pixels[rows] = np.round((1 - shown if inverted else shown) * top)
+    return pixels
+
+
+def _unwindowed(data, stored: np.ndarray, padding: np.ndarray, inverted: bool) -> np.ndarray:
+    """The values after the modality LUT, mirrored in their range where inverted; padding has the darkest."""
+    from pydicom.pixels import apply_modality_lut
+
+    values = apply_modality_lut(stored, data)
+    values = values.copy() if values is stored else values
+    real = values[~padding] if padding.any() and not padding.all() else values
+    low, high = real.min().item(), real.max().item()
+    values[padding] = high if inverted else low
+    if inverted:
+        for rows in strips(values):  # what comes is in the same range as what was
+            wide = values[rows].astype(np.float64 if values.dtype.kind == "f" else np.int64)
+            values[rows] = high + low - wide
+    return values
 
 
 def _padding(data, stored: np.ndarray) -> np.ndarray:
@@ -100,18 +123,19 @@ def _padding(data, stored: np.ndarray) -> np.ndarray:
     return (stored >= min(first, last)) & (stored <= max(first, last))
 
 
-def _voi_range(data, values: np.ndarray, shown: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Lowest and highest value that the VOI transformation can give, and what it gave."""
+def _said_range(data) -> tuple[float, float] | None:
+    """The values that are black and white, where the file says so: those that its VOI LUT or window can give."""
     if data.get("VOILUTSequence"):
-        item = data.VOILUTSequence[0]
-        return 0, (1 << int(item.LUTDescriptor[2])) - 1, shown
+        return 0, (1 << int(data.VOILUTSequence[0].LUTDescriptor[2])) - 1
+    bits, signed = data.BitsStored, bool(data.PixelRepresentation)
+    if data.get("WindowCenter") is None or data.get("WindowWidth") is None:
+        return (0, (1 << bits) - 1) if bits < 8 else None
     if data.get("ModalityLUTSequence"):
-        return 0, (1 << int(data.ModalityLUTSequence[0].LUTDescriptor[2])) - 1, shown
-    bits, signed = int(data.BitsStored), bool(data.PixelRepresentation)
+        return 0, (1 << int(data.ModalityLUTSequence[0].LUTDescriptor[2])) - 1
     ends = np.array([-(1 << (bits - 1)), (1 << (bits - 1)) - 1] if signed else [0, (1 << bits) - 1], np.float64)
     if data.get("RescaleSlope") is not None:
         ends = ends * float(data.RescaleSlope) + float(data.get("RescaleIntercept") or 0)
-    return float(ends.min()), float(ends.max()), shown
+    return float(ends.min()), float(ends.max())
 
 
 def _dataset(path: Path, content: bytes, stop_before_pixels: bool = False):
@@ -127,9 +151,9 @@ def _dataset(path: Path, content: bytes, stop_before_pixels: bool = False):
                 pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
             )  # fmt: skip
         width, height, frames = int(data.Columns), int(data.Rows), int(data.get("NumberOfFrames", 1) or 1)
-        (data.BitsStored, data.PhotometricInterpretation)  # noqa: B018  an AttributeError names what is missing
+        data.BitsStored, data.PhotometricInterpretation = int(data.BitsStored), str(data.PhotometricInterpretation)
     except Exception as error:
-        raise ImageError(f"{path}: not a DICOM image ({short(error)})") from error
+        raise ImageError(f"{path}: not a DICOM image ({_why(error)})") from error
     check_size(path, width, height)
     if frames > 1:
         raise ImageError(f"{path}: {frames} frames, expected one radiograph")

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+LONGEST_NAME = 255  # bytes; what common file systems take
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "no space left on this disk; make room and give the same command again, what is done is kept"
 
@@ -23,7 +24,7 @@ def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any], sync: bool 
     """Lets `write` fill a temporary binary file beside `path`, then renames it; nothing is left on failure.
 
     `sync`: it is on the disk, name and all, when this returns. Many small files are better synced together (sync_all).
-    OSError with the sentence NO_ROOM where the disk, or a quota, is full.
+    OSError that names `path`, with the sentence NO_ROOM where the disk, or a quota, is full.
     """
     path = Path(path)
     temporary = path.with_name(f".tmp-{uuid.uuid4().hex[:16]}")  # short: `path` may have the longest name there is
@@ -39,6 +40,8 @@ def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any], sync: bool 
     except OSError as error:
         if error.errno in FULL or (error.errno is None and "written" in str(error)):  # as NumPy says it
             raise OSError(error.errno or errno.ENOSPC, NO_ROOM, str(path)) from error
+        if error.filename == str(temporary):  # which nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -75,9 +78,21 @@ def private() -> Iterator[None]:
         os.umask(before)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """UTF-8, line ends as in `text`."""
-    atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+def write_text(path: str | Path, text: str, sync: bool = False) -> None:
+    """UTF-8, line ends as in `text`; `sync` as in atomic_write."""
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")), sync)
+
+
+def name_of(stem: str, ending: str) -> str:
+    """`stem` + `ending` as a file name; where that has more bytes than a name can, the stem's end becomes its hash.
+
+    So that two long stems of one beginning have two names still.
+    """
+    whole = os.fsencode(stem)
+    if len(whole) + len(os.fsencode(ending)) <= LONGEST_NAME:
+        return stem + ending
+    ending = f"_{hashlib.sha256(whole).hexdigest()[:16]}{ending}"
+    return whole[: LONGEST_NAME - len(os.fsencode(ending))].decode("utf-8", "ignore") + ending
 
 
 def write_json(path: str | Path, value: Any) -> None:

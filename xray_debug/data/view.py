@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from xray_debug.data.boxes import as_boxes
+
+_AT_ONCE = 1 << 22  # pixels that are worked on together, where that takes many bytes of each
+
+
+def strips(image: np.ndarray) -> Iterator[slice]:
+    """Rows of an array, some at a time: what is made of one strip is small beside the whole."""
+    rows = max(1, _AT_ONCE // max(1, image[:1].size))
+    return (slice(top, top + rows) for top in range(0, len(image), rows))
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,10 @@ class GreyWindow:
         if grey.dtype == np.uint8:
             return cls()
         values = grey.ravel() if counted is None or not counted.any() else grey[counted]
-        counts = np.bincount(values, minlength=256)
+        counts = np.zeros(65536, np.int64)
+        for part in np.array_split(values, values.size // _AT_ONCE + 1):  # bincount makes 8 bytes of each
+            counts += np.bincount(part, minlength=65536)
+        counts = counts[: max(256, int(counts.nonzero()[0][-1]) + 1)]
         if len(counts) == 256:
             return cls()
         share = np.cumsum(counts) / values.size

@@ -39,6 +39,19 @@ def data_folder(config: PipelineConfig) -> Path:
     return root
 
 
+def classes_of(config: PipelineConfig) -> set[str]:
+    """The classes that the dataset's labels name; none where they cannot be read, which running prepare tells."""
+    from xray_debug.data.formats import read_rows
+    from xray_debug.phantom import CLASSES
+
+    if synthetic(config):
+        return set(CLASSES)
+    try:
+        return {row["label"] for row in read_rows(data_folder(config), config.prepare) if row["label"]}
+    except (OSError, ValueError):
+        return set()
+
+
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
     """A dataset is another where it has moved; later stages look at what prepare found in it, and need not run."""
     if synthetic(config):

@@ -25,7 +25,7 @@ from xray_debug.run.memory import MemoryWatch
 from xray_debug.run.store import OUTPUTS, Store
 from xray_debug.stages import audit, clean, detect, explain, prepare, report, retrain, train
 from xray_debug.stages.base import Context, Stage, check_device
-from xray_debug.stages.selection import selected_cases
+from xray_debug.stages.selection import check_class, class_of, selected_cases
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -48,7 +48,8 @@ CHECKS = {"prepare": prepare.check, "train": train.check, "explain": explain.che
 def check_options(config: PipelineConfig, only: str | None = None, store: Store | None = None) -> None:
     """ConfigError with a line for each name or option that nothing answers to, before anything is touched.
 
-    `only`: of one stage alone; where `store` has what it reads, the names in it are looked at, too.
+    `only`: of one stage alone; where `store` has what it reads, the names in it are looked at, too. Of all stages: a
+    class that the dataset's labels lack is told now and not after training.
     """
     faults = []
     for check in (check_device, *(CHECKS[name] for name in CHECKS if only in (None, name))):
@@ -56,8 +57,13 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
             check(config)
         except ValueError as error:
             faults.append(str(error))
-    if only == "explain" and store is not None and store.has("predictions") and not faults:
-        selected_cases(config, store.table("predictions"))
+    try:
+        if only == "explain" and store is not None and store.has("predictions") and not faults:
+            selected_cases(config, store.table("predictions"))
+        elif only is None and class_of(config.explain.select) is not None:
+            check_class(config.explain.select, prepare.classes_of(config))
+    except ValueError as error:
+        faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.classes import class_order
 from xray_debug.run.folder import RunError
 
 
@@ -16,15 +17,24 @@ def check_select(select: str) -> None:
         raise RunError(f"explain.select: expected predicted:CLASS, label:CLASS, wrong or all, got {select!r}")
 
 
+def class_of(select: str) -> str | None:
+    """The class that a choice names, None for one that names none."""
+    return select.partition(":")[2] or None
+
+
+def check_class(select: str, classes: set[str]) -> None:
+    """RunError for a choice of a class that is not among `classes`; these are those of a dataset, {} where unknown."""
+    if classes and (name := class_of(select)) is not None and name not in classes:
+        raise RunError(f"explain.select: expected one of the classes {class_order(classes)}, got {name!r}")
+
+
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
     """The test images to explain, as `explain.select` says: predictions of the first seed's model."""
     check_select(config.explain.select)
     kind, _, name = config.explain.select.partition(":")
     first = predictions[predictions["seed"] == config.all_seeds[0]]
     if kind in ("predicted", "label"):
-        known = set(first["label"]) | set(first["predicted"])
-        if name not in known:
-            raise RunError(f"explain.select: expected one of the classes {sorted(known)}, got {name!r}")
+        check_class(config.explain.select, set(first["label"]) | set(first["predicted"]))
         chosen = first[first[kind] == name]
     elif kind == "wrong":
         chosen = first[first["predicted"] != first["label"]]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xray_debug.data.boxes import as_found
 from xray_debug.data.unchanged import read_known
 from xray_debug.text.detectors import Detector, load_detector
 
@@ -23,8 +24,9 @@ class DetectWorker:
     pixels, ends exclusive, and of what kind each is ("text").
 
     `batch_size`: images decoded and handed to the detector at once, which bounds memory and changes no result.
-    `options` should come from `resolved_options`, so that every worker of a run reads alike. A file that cannot be
-    read, or read in, or whose bytes have another sha256 than the row's `sha256` (if any), raises ValueError naming it.
+    `options` should come from `resolved_options`, so that all workers of a run read alike. ValueError naming the file:
+    it cannot be read, or the detector refuses it or gives what are no boxes, or its bytes have another sha256 than the
+    row's `sha256` (if any).
     """
 
     detector: str = "craft-lite"
@@ -48,12 +50,15 @@ class DetectWorker:
         images = [film.pixels if film.pixels.dtype == np.uint8 else film.gray for film in
                   (read_known(row["file"], row.get("sha256", "")) for row in rows)]  # a reader sees what the model sees
         try:
-            found = self.reader.detect(images)
+            found = [as_found(boxes, self.detector) for boxes in self.reader.detect(images)]
+            if len(found) != len(rows):
+                many = f"{len(found)} lists of boxes for {len(rows)} images"
+                raise ValueError(f"the detector {self.detector} gives {many}")
         except (TypeError, ValueError) as error:
             if len(rows) > 1:
                 raise
             raise ValueError(f"{rows[0]['file']}: {error}") from error
-        return [{"image_id": row["image_id"], "boxes": [[*box.box, float(box.score)] for box in boxes],
+        return [{"image_id": row["image_id"], "boxes": [[*box.box, box.score] for box in boxes],
                  "kinds": [box.kind for box in boxes]} for row, boxes in zip(rows, found, strict=True)]
 
 

@@ -1,7 +1,7 @@
 """The page of cases: pages through flagged cases and saves decisions.
 
 Shows and asks only; what is shown comes from review/view.py, what is decided goes to review/decisions.py.
-File names and notes are shown as plain text, never as Markdown or HTML.
+File names and notes are shown as plain text, never as Markdown or HTML, and without signs that turn a line round.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewDB, ReviewError
 from xray_debug.review.view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
 from xray_debug.run.store import Store
@@ -46,7 +47,7 @@ def choose_case(names: list[str], decided: dict[str, str]) -> str:
     left.button("Previous", on_click=step, args=(-1, len(names)), disabled=position == 0, key="previous")
     right.button("Next", on_click=step, args=(1, len(names)), disabled=position == len(names) - 1, key="next")
     answer = decided.get(names[position], "not decided")
-    middle.text(f"Case {position + 1} of {len(names)}: {names[position]} ({answer})")
+    middle.text(f"Case {position + 1} of {len(names)}: {shown(names[position])} ({answer})")
     return names[position]
 
 
@@ -57,7 +58,7 @@ def show_picture(run: RunView, image_id: str) -> None:
         image = run.image(image_id)
     except (ImageError, ViewError) as error:
         st.warning("The image cannot be shown.")
-        st.text(str(error))
+        st.text(shown(error))
         return
     plain, marked = st.columns(2)
     plain.image(image, caption="Image")
@@ -69,7 +70,7 @@ def show_picture(run: RunView, image_id: str) -> None:
 
 def show_numbers(run: RunView, image_id: str) -> None:
     facts, numbers = run.facts(image_id), run.numbers(image_id)
-    st.text("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    st.text("\n".join(f"{shown(name)}: {shown(value)}" for name, value in facts.items()))
     if len(numbers):
         st.dataframe(numbers, hide_index=True)
     else:
@@ -93,7 +94,7 @@ def ask(run: RunView, review: ReviewDB, image_id: str) -> None:
         review.decide(image_id, answer, boxes, reviewer, note)
     except (ReviewError, ViewError) as error:
         st.error("Not saved.")
-        st.text(str(error))
+        st.text(shown(error))
         return
     st.session_state["reviewer_name"] = reviewer
     step(1, len(run.image_ids(st.session_state.get("flagged_only", True))))
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
         review = ReviewDB(run.store.review_file)
     except (ViewError, ReviewError) as error:
         st.error("The run cannot be shown.")
-        st.text(str(error))
+        st.text(shown(error))
         return
     flagged_only = st.toggle("Flagged cases only", value=True, key="flagged_only")
     names = run.image_ids(flagged_only)
