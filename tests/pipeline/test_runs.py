@@ -83,10 +83,10 @@ def test_options_that_change_results_invalidate_their_stages(finished, option, v
 
 
 def test_code_is_part_of_the_fingerprint(pipeline, monkeypatch):
-    real = registry.code_digest
-    monkeypatch.setattr(registry, "code_digest", lambda module, **options: real(module, **options) + "x"
-                        if module.endswith(".detect") else real(module, **options))  # fmt: skip
-    assert pipeline.why("detect") == "code changed"
+    real = registry.code_state
+    monkeypatch.setattr(registry, "code_state", lambda module, **options: real(module, **options) | (
+                        {"text/craft.py": "edited"} if module.endswith(".detect") else {}))  # fmt: skip
+    assert pipeline.why("detect") == "code (text/craft.py) changed"
     assert pipeline.why("audit") == "if stage detect gives another result" and not pipeline.why("train")
     assert pipeline.run() == ["detect"]  # it gave the same boxes, so nothing after it runs
 
@@ -103,7 +103,7 @@ def test_an_edited_mask_of_the_user_is_seen(pipeline, tmp_path):
     assert not pipeline.why("audit")
     mask[10:20, 10:20] = 255
     write_image(masks / name, mask)
-    assert pipeline.why("audit") == "input regions of the user changed"
+    assert pipeline.why("audit") == "input file of audit.regions changed"
 
 
 def test_an_image_is_decoded_once_a_stage(finished):

@@ -10,11 +10,10 @@ from filelock import FileLock
 
 from xray_debug.config import PipelineConfig
 from xray_debug.data.files import write_json
-from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import file_digest, has_plugin, plugin_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.readers import packages_of
 
 MOST = 64
 
@@ -33,17 +32,11 @@ def check(config: PipelineConfig) -> None:
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    found = {"detector": ""}
-    if has_plugin("xray_debug.detectors", config.detect.detector):
-        from xray_debug.text import DETECTORS
-
-        found = {"detector": plugin_digest(DETECTORS, config.detect.detector)}
-    if config.detect.weights is not None:
-        found["weights of the detector"] = file_digest(config.detect.weights)
-    return found
+    return {"packages of the detector": packages_of(config.detect.detector)}
 
 
 def run(context: Context) -> None:
+    from xray_debug.run.engine import TableRows
     from xray_debug.text import DetectWorker, boxes_table, resolved_options
 
     config, store = context.config.detect, context.store
@@ -75,5 +68,6 @@ STAGE = Stage(
     outputs=("regions", "unread"),
     work=run,
     inputs=inputs,
+    plugins=lambda store, config: (("xray_debug.detectors", config.detect.detector),),
     parts=True,
 )

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
+from xray_debug.config import TrainConfig
 from xray_debug.data.classes import class_order
 from xray_debug.data.files import copy_file
-from xray_debug.run.fingerprint import code_digest
+from xray_debug.run.fingerprint import code_state, digest, named_files
 from xray_debug.run.folder import RunError
+from xray_debug.run.plugins import plugin_code
 from xray_debug.stages.base import Context
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from xray_debug.data.views import Views
     from xray_debug.models.fit import FitJob
 
@@ -28,6 +29,8 @@ def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, 
 
     `digest`: what tells one state of the files that hold the views from another.
     """
+    import numpy as np
+
     from xray_debug.models.fit import FitJob
 
     classes = class_order(frame["label"])
@@ -38,8 +41,14 @@ def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, 
     return FitJob(
         images=views, train=train, labels=codes[train], val=val, val_labels=codes[val], classes=classes,
         config=context.config.train, seed=seed, folder=folder, images_digest=digest,
-        code=code_digest("xray_debug.models.fit"),
+        code=_code(context.config.train),
     )  # fmt: skip
+
+
+def _code(config: TrainConfig) -> str:
+    """What tells one state of the code that trains from another, and of the files that the options name."""
+    plugin = plugin_code([("xray_debug.models", config.model)])
+    return digest([code_state("xray_debug.models.fit"), plugin, named_files({"train": config.model_dump(mode="json")})])
 
 
 def recorded(context: Context, stage: str, name: str) -> str:
@@ -58,6 +67,8 @@ def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
 def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,
               seed: int, without: str = "") -> pd.DataFrame:  # fmt: skip
     """Tall table of a model's probabilities of the test images; of those of the source `without`, if it is one."""
+    import numpy as np
+
     from xray_debug.models.inference import load_for_inference
     from xray_debug.models.predict import NotFinite, probabilities
 
