@@ -17,6 +17,14 @@ MOST = 64
 
 
 def check(config: PipelineConfig) -> None:
+    from xray_debug.text import DETECTORS
+
+    check_apart(config)
+    if config.detect.second is not None:
+        DETECTORS.check(config.detect.second, "detect.second")
+
+
+def check_apart(config: PipelineConfig) -> None:
     settings = config.detect
     if settings.second is not None and settings.second == settings.detector:
         raise RunError(
@@ -26,7 +34,7 @@ def check(config: PipelineConfig) -> None:
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
     """The latest decision on each image, read once: what the fingerprint speaks of is what is done."""
-    check(config)
+    check_apart(config)
     rows = []
     if store.review_file.exists():
         from xray_debug.review.decisions import ReviewDB
