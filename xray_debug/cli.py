@@ -97,7 +97,7 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
             run.log(one_sentence(error), "ERROR")
             if before is not None:  # an option that failed does not stay
                 with contextlib.suppress(OSError):  # the disk may be full: the error that is told is the first
-                    atomic_write(store.pipeline_file, lambda file: file.write(before))
+                    atomic_write(store.pipeline_file, lambda file: file.write(before), sync=True)
             raise
     if part is None:
         show_costs(run, ran)

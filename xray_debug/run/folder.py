@@ -262,6 +262,7 @@ def _adopt(source: Path, target: Path) -> None:
     partial = target.with_name(target.name + ".adopting")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial, copy_function=_copy)
+    sync_all(partial)  # what is adopted vouches for itself by being there
     os.replace(partial, target)
 
 
