@@ -11,7 +11,7 @@ from xray_debug.run.fingerprint import Seen, digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
-from xray_debug.stages.readers import packages_of
+from xray_debug.stages.readers import decided_options, packages_of
 
 MOST = 64
 
@@ -59,7 +59,7 @@ def second_reader(context: Context) -> Callable[[], Any] | None:
     except ImportError as error:  # the second reader is an extra; the repair itself does not depend on it
         context.say(f"cleaned images are not read again: {error}")
         return None
-    return partial(load_detector, name)
+    return partial(load_detector, name, **decided_options(context.scratch / "second.json", name, {}))
 
 
 def run(context: Context) -> None:
