@@ -8,8 +8,10 @@ import pytest
 
 from xray_debug.config import PipelineConfig
 from xray_debug.data.views import Views
+from xray_debug.models.threads import threads_of
+from xray_debug.run import engine
 from xray_debug.run.folder import RunError
-from xray_debug.stages.modelling import predicted, training
+from xray_debug.stages.modelling import _threads, predicted, training
 from xray_debug.stages.retrain import sources_to_leave_out
 
 CONTEXT = SimpleNamespace(config=PipelineConfig(), device="cpu")
@@ -29,6 +31,19 @@ def test_a_training_learns_from_train_is_chosen_on_val_and_sees_no_test(tmp_path
     assert job.classes == ["normal", "COVID-19"]
     assert names(job.train) == FRAME["image_id"][:4].tolist() and job.labels.tolist() == [1, 0, 1, 0]
     assert names(job.val) == FRAME["image_id"][4:8].tolist() and job.val_labels.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("before", "now", "work", "expected", "word"), [
+    (1, 2, (), 1, "training with 1 CPU threads, as stage train, and not with 2"), (2, 2, (), 2, ""), (0, 2, (), 2, ""),
+    (2, 1, (), 2, "training with 2 CPU threads"), (999, 1, (), 1, "the last digits"), (1, 2, ("train",), 2, ""),
+])  # fmt: skip
+def test_retraining_takes_as_many_threads_as_training(monkeypatch, before, now, work, expected, word):
+    """A run that goes on under another number ends as one left in peace, or says that it may not."""
+    said, store = [], SimpleNamespace(record=lambda stage: {"threads": before}, work=work)
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    with threads_of(now):
+        assert _threads(SimpleNamespace(store=store, say=said.append)) == expected
+    assert len(said) == bool(word) and all(word in text for text in said)
 
 
 def test_a_source_that_is_left_out_is_in_neither(tmp_path):

@@ -59,9 +59,30 @@ def recorded(context: Context, stage: str, name: str) -> str:
 def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
     """Trains what is not trained yet; finished folders whose key holds are left as they are."""
     from xray_debug.models.fit import fit_all
+    from xray_debug.models.threads import threads_of
 
     workers = context.config.train.workers or context.engine.config.workers
-    fit_all(jobs, workers, context.progress(what), context.say)
+    context.facts["threads"] = threads = _threads(context)
+    with threads_of(threads):
+        fit_all(jobs, workers, context.progress(what), context.say)
+
+
+def _threads(context: Context) -> int:
+    """CPU threads of the trainings together: as many as stage train had, so that a run that went on elsewhere ends as
+    one left in peace; as many as torch has now, where there are not so many cores."""
+    import torch
+
+    from xray_debug.run.engine import cores
+
+    now, before = torch.get_num_threads(), (context.store.record("train") or {}).get("threads") or 0
+    if before in (0, now) or "train" in context.store.work:  # train goes on as it began: see fit_all
+        return now
+    if before > max(cores(), now):
+        context.say(f"stage train had {before} CPU threads and this stage has {now}: the last digits of the models' "
+                    f"answers can depend on it")
+        return now
+    context.say(f"training with {before} CPU threads, as stage train, and not with {now}")
+    return before
 
 
 def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,
