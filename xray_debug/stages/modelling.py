@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xray_debug.config import TrainConfig
 from xray_debug.data.classes import class_order
-from xray_debug.data.files import copy_file
+from xray_debug.data.files import copy_file, write_json
 from xray_debug.run.fingerprint import code_state, digest, named_files
 from xray_debug.run.folder import RunError
 from xray_debug.run.plugins import plugin_code
@@ -68,21 +69,25 @@ def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
 
 
 def _threads(context: Context) -> int:
-    """CPU threads of the trainings together: as many as stage train had, so that a run that went on elsewhere ends as
-    one left in peace; as many as torch has now, where there are not so many cores."""
+    """CPU threads of the stage's trainings together: as many as it began with, or stage train had, so that a run that
+    goes on elsewhere ends as one left in peace; as many as torch has now, where there are not so many cores."""
     import torch
 
     from xray_debug.run.engine import cores
 
-    now, before = torch.get_num_threads(), (context.store.record("train") or {}).get("threads") or 0
-    if before in (0, now) or "train" in context.store.work:  # train goes on as it began: see fit_all
-        return now
+    now, file = torch.get_num_threads(), context.scratch / "threads.json"
+    before = json.loads(file.read_text()) if file.exists() else 0
+    if not before and "train" not in context.store.work:
+        before = (context.store.record("train") or {}).get("threads") or 0
     if before > max(cores(), now):
-        context.say(f"stage train had {before} CPU threads and this stage has {now}: the last digits of the models' "
-                    f"answers can depend on it")
-        return now
-    context.say(f"training with {before} CPU threads, as stage train, and not with {now}")
-    return before
+        context.say(f"training began with {before} CPU threads and goes on with {now}: the last digits of the models' "
+                    f"answers can depend on it")  # fmt: skip
+    elif before not in (0, now):
+        context.say(f"training with {before} CPU threads, as it began, and not with {now}")
+        now = before
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, now)
+    return now
 
 
 def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,
@@ -91,12 +96,12 @@ def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views,
     import numpy as np
 
     from xray_debug.models.inference import load_for_inference
-    from xray_debug.models.predict import NotFinite, probabilities
+    from xray_debug.models.predict import NotFinite, probabilities_side_by_side
 
     model = load_for_inference(folder, context.device)
     rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == without) | (without == "")))
     try:
-        found = probabilities(model, views.rows(rows))
+        found = probabilities_side_by_side(model, views.rows(rows))
     except NotFinite as error:
         names = frame["image_id"].iloc[rows[error.rows]]
         raise NotFinite(error.rows, f"{names.iloc[0]}, tested {tested_on} ({folder})") from error
