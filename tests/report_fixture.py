@@ -57,7 +57,8 @@ def make_run(folder: Path, config: PipelineConfig, test_sets: tuple[str, ...] = 
 
 def complete(store: Store, stage: str, **facts) -> None:
     """The record that makes a stage complete."""
-    record = {"stage": stage, "versions": {"numpy": "2.0"}, "device": "cpu", **facts}
+    record = {"stage": stage, "versions": {"numpy": "2.0"}, "device": "cpu", "inputs": {"data": "d16e57"},
+              "parameters": {"seed": 0}, "code": "c0de", "threads": 1, **facts}  # fmt: skip
     write_json(store.stage_folder(stage) / "stage.json", record)
 
 

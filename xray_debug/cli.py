@@ -97,7 +97,7 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
             run.log(one_sentence(error), "ERROR")
             if before is not None:  # an option that failed does not stay
                 with contextlib.suppress(OSError):  # the disk may be full: the error that is told is the first
-                    atomic_write(store.pipeline_file, lambda file: file.write(before))
+                    atomic_write(store.pipeline_file, lambda file: file.write(before), sync=True)
             raise
     if part is None:
         show_costs(run, ran)
@@ -110,16 +110,13 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
 def prepared(folder: Path, config, only: str | None) -> None:
     """Makes the paths of `config` absolute; ValueError for a name, option or place that cannot be; touches nothing."""
     from xray_debug.run.folder import Run
-    from xray_debug.run.places import check_place
+    from xray_debug.run.places import absolute_paths, check_place
     from xray_debug.run.store import Store
     from xray_debug.stages.registry import check_options
 
-    config.data, config.audit.regions, config.detect.weights = (
-        path and os.path.abspath(path) for path in (config.data, config.audit.regions, config.detect.weights))
+    named = absolute_paths(config)
     Run(folder).check_free(list_of_stages())
-    read = {"audit.regions": config.audit.regions, "detect.weights": config.detect.weights}
-    check_place(folder, config.data and Path(config.data), list_of_stages(),
-                {option: Path(path) for option, path in read.items() if path})
+    check_place(folder, config.data and Path(config.data), list_of_stages(), named)
     check_options(config, only, Store(folder))
 
 
@@ -363,23 +360,25 @@ def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what
 
     file = pipeline_of(run)
     folder, table = Run(run), Table(COSTS[0], "state", *COSTS[1:])
-    for stage, why in plan(folder, load_config(file)):
+    rows = plan(folder, load_config(file))
+    for stage, why in rows:
         found = folder.record(stage.name)
         cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
         table.add_row(stage.name, Text(shown(why or "up to date")), *cells)
     out.print(table)
-    for name in list_of_stages() if lineage else ():
-        if record := folder.record(name):
-            say(lineage_of(name, record))
+    for stage, why in rows if lineage else ():
+        if record := folder.record(stage.name):
+            say(lineage_of(stage.name, record, why))
 
 
-def lineage_of(name: str, record: dict) -> str:
-    """What a finished stage was made from, a line for each kind of thing."""
+def lineage_of(name: str, record: dict, why: str) -> str:
+    """What a finished stage was made from, a line for each kind of thing, and why that no longer holds."""
     import json
 
-    kinds = ("finished", "inputs", "parameters", "code", "seed", "versions", "device", "threads", "workers", "outputs")
-    known = {kind: record[kind] for kind in kinds if kind in record}
-    return "\n".join([name, *(f"  {kind}: {json.dumps(value, ensure_ascii=False)}" for kind, value in known.items())])
+    from xray_debug.run.folder import lineage
+
+    lines = [f"  {kind}: {json.dumps(value, ensure_ascii=False)}" for kind, value in lineage(record).items()]
+    return "\n".join([name, *([f"  stale: {why}"] if why else []), *lines])
 
 
 def command() -> int:

@@ -10,7 +10,8 @@ from torch import nn
 from xray_debug.data.view import ModelView
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.explainer import ExplainWorker
-from xray_debug.models.predict import NotFinite, probabilities
+from xray_debug.models.predict import NotFinite, probabilities, probabilities_side_by_side
+from xray_debug.models.threads import threads_of
 from xray_debug.run.engine import run_here
 from xray_debug.run.worker import EngineError
 from xray_debug.saliency import METHODS, deletion_insertion
@@ -47,6 +48,9 @@ def films(count=3, odd=1):
 def test_probabilities_name_the_image(bad):
     with pytest.raises(NotFinite, match="NaN or infinity for image 9 ") as caught:
         probabilities(classifier(bad), films(12, 9))
+    assert caught.value.rows == [9]
+    with threads_of(2), pytest.raises(NotFinite, match="NaN or infinity for image 9 ") as caught:
+        probabilities_side_by_side(classifier(bad).eval(), films(12, 9))
     assert caught.value.rows == [9]
 
 

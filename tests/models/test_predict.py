@@ -5,7 +5,8 @@ import pytest
 import torch
 from training_fixture import tiny, toy
 
-from xray_debug.models.predict import Subset, probabilities
+from xray_debug.models.predict import Subset, probabilities, probabilities_side_by_side
+from xray_debug.models.threads import threads_of
 
 
 def test_probabilities_are_the_softmax_of_the_model():
@@ -30,6 +31,17 @@ def test_rows_floats_and_tensors_are_images_too():
     np.testing.assert_allclose(probabilities(model, floats), found, rtol=1e-4, atol=1e-6)
     assert np.array_equal(probabilities(model, torch.from_numpy(floats)), probabilities(model, floats))
     assert probabilities(model, images[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_side_by_side_gives_the_bits_of_one_thread(threads):
+    model, images = tiny().eval(), toy(19)[0]
+    with threads_of(1):
+        expected = probabilities(model, images)
+    with threads_of(threads):
+        assert np.array_equal(probabilities_side_by_side(model, images), expected)
+        assert probabilities_side_by_side(model, images[:0]).shape == (0, 2)
+        assert torch.get_num_threads() == threads
 
 
 def test_the_others_do_not_matter():

@@ -8,9 +8,10 @@ import pytest
 from training_fixture import job, same_history
 
 from xray_debug.config import TrainConfig
-from xray_debug.models import load_checkpoint, processes
+from xray_debug.data.files import write_json
+from xray_debug.models import fit, load_checkpoint, processes
 from xray_debug.models.fit import TrainingError, fit_all, threads_of
-from xray_debug.models.job import How, write_begun
+from xray_debug.models.job import How, read_begun, write_begun
 from xray_debug.models.predict import probabilities
 from xray_debug.models.processes import launcher, train_apart
 
@@ -34,6 +35,27 @@ def test_side_by_side_gives_the_bytes_of_one_after_the_other(tmp_path):
             beside, after = ((tmp_path / name / f"seed-{seed}" / file).read_bytes() for name in ("beside", "after"))
             assert beside == after
         same_history(results["beside"][seed].history, results["after"][seed].history)
+
+
+@pytest.mark.parametrize("state", ["finished", "begun", "neither"])
+def test_a_training_keeps_the_threads_that_others_of_its_run_had(tmp_path, monkeypatch, state):
+    """Seed 0 was finished, or begun, with one thread; then the same is asked for with two: it ends as in peace."""
+    first, second = (job(tmp_path, seed) for seed in (0, 1))
+    if state == "begun":
+        write_begun(first.folder, first.key, How("32-true", 1), first)
+    if state == "finished":
+        first.folder.mkdir()
+        extra = {"key": first.key, "best_epoch": 1, "precision": "32-true", "threads": 1}
+        write_json(first.folder / "model.json", {"extra": extra})
+        (first.folder / "model.safetensors").write_bytes(b"weights")
+        (first.folder / "history.csv").write_text("epoch,seconds\n1,2.0\n")
+    monkeypatch.setattr(fit, "_train", lambda *arguments: None)
+    said, threads = [], 2 if state == "neither" else 1
+    with threads_of(2):
+        fit_all([first, second], 1, say=said.append, precision="32-true")
+    assert read_begun(second.folder, second.key) == How("32-true", threads)
+    sentence = "training goes on with 1 CPU threads, as it was begun, and not with 2"
+    assert (sentence in said) == (state != "neither")
 
 
 def test_two_processes_train_the_model_of_one(tmp_path):

@@ -2,16 +2,21 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from xray_debug.config import EngineConfig
 from xray_debug.data.images import read_image, write_image
+from xray_debug.models.threads import threads_of
 from xray_debug.review.decisions import ReviewDB
 from xray_debug.run.engine import EngineError
 from xray_debug.run.folder import RunError
 from xray_debug.stages import registry
+from xray_debug.stages.modelling import predicted
 
 
 def files_of(folder, suffix) -> dict[str, bytes]:
@@ -83,12 +88,33 @@ def test_options_that_change_results_invalidate_their_stages(finished, option, v
 
 
 def test_code_is_part_of_the_fingerprint(pipeline, monkeypatch):
-    real = registry.code_digest
-    monkeypatch.setattr(registry, "code_digest", lambda module, **options: real(module, **options) + "x"
-                        if module.endswith(".detect") else real(module, **options))  # fmt: skip
-    assert pipeline.why("detect") == "code changed"
+    real = registry.code_state
+    monkeypatch.setattr(registry, "code_state", lambda module, **options: real(module, **options) | (
+                        {"text/craft.py": "edited"} if module.endswith(".detect") else {}))  # fmt: skip
+    assert pipeline.why("detect") == "code (text/craft.py) changed"
     assert pipeline.why("audit") == "if stage detect gives another result" and not pipeline.why("train")
     assert pipeline.run() == ["detect"]  # it gave the same boxes, so nothing after it runs
+
+
+def test_stages_give_the_same_under_another_number_of_threads(pipeline):
+    """prepare, explain, detect, audit, clean: image by image. (Training keeps its number: see test_modelling.)"""
+    names = ("prepare", "explain", "detect", "audit", "clean")
+    before = {name: pipeline.store.record(name)["outputs"] for name in names}
+    with threads_of(2 if torch.get_num_threads() == 1 else 1):
+        assert [pipeline.run(only=name, force=True) for name in names] == [[name] for name in names]
+    assert {name: pipeline.store.record(name)["outputs"] for name in names} == before
+
+
+def test_a_models_predictions_do_not_depend_on_the_threads(finished):
+    frame, views, folder = finished.store.manifest(), finished.store.views(), finished.store.path("model")
+    context, found = SimpleNamespace(device="cpu"), []
+    for count in (1, 2, 3):
+        with threads_of(count):
+            found.append(predicted(context, folder / "seed-0", frame, views, "original", "original", 0))
+    known = finished.store.table("predictions")
+    known = known[known["seed"] == 0].reset_index(drop=True)
+    for table in found:
+        pd.testing.assert_frame_equal(table, known[table.columns.tolist()], check_exact=True)
 
 
 def test_an_edited_mask_of_the_user_is_seen(pipeline, tmp_path):
@@ -103,7 +129,7 @@ def test_an_edited_mask_of_the_user_is_seen(pipeline, tmp_path):
     assert not pipeline.why("audit")
     mask[10:20, 10:20] = 255
     write_image(masks / name, mask)
-    assert pipeline.why("audit") == "input regions of the user changed"
+    assert pipeline.why("audit") == "input file of audit.regions changed"
 
 
 def test_an_image_is_decoded_once_a_stage(finished):

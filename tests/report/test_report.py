@@ -133,6 +133,15 @@ def test_times_are_told_with_images_per_second(run, report):
     assert report["explanations"]["seconds"] == rows["explain"]["seconds"] / rows["explain"]["images"]
 
 
+def test_the_lineage_of_every_stage_but_this_is_in_the_json(run, report):
+    records = {file.parent.name: json.loads(file.read_text()) for file in run.glob("*/stage.json")}
+    assert report["lineage"] and set(report["lineage"]) == set(records) - {"report"}
+    for stage, told in report["lineage"].items():
+        known = {"finished", "inputs", "parameters", "code", "files", "seed", "versions", "device", "threads",
+                 "workers", "outputs"} & set(records[stage])  # fmt: skip
+        assert told == {kind: records[stage][kind] for kind in known}
+
+
 def test_every_number_of_the_pages_tables_is_in_the_json(run, report):
     page = Page((run / "report" / "report.html").read_text(encoding="utf-8"))
     known = known_numbers(report, set())

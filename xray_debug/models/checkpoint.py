@@ -32,7 +32,7 @@ def save_checkpoint(model: XrayClassifier, folder: str | Path, **extra) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = save(weights_of(model))
-    atomic_write(folder / WEIGHTS, lambda file: file.write(content))
+    atomic_write(folder / WEIGHTS, lambda file: file.write(content), sync=True)
     description = {
         "format": FORMAT,
         "name": model.name,

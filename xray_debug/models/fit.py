@@ -138,9 +138,9 @@ def fit_all(
 
     On CPUs `workers` of them run side by side (0: see slots_for), in processes that share torch's threads.
     A training's number of threads depends on `workers` and on the number of jobs, finished ones included, not on what
-    is left to do; what it gives depends on the threads in the last digits. With the same threads it gives the same
-    bytes, alone or beside others. On GPUs, and with `devices` or `nodes`, trainings run one after the other; see
-    processes.py for several devices and machines.
+    is left to do; where some are finished or begun, it is theirs. What it gives depends on it in the last digits. With
+    the same threads it gives the same bytes, alone or beside others. On GPUs, and with `devices` or `nodes`, trainings
+    run one after the other; see processes.py for several devices and machines.
 
     Args:
         jobs: in different folders, with the same `config`.
@@ -170,8 +170,12 @@ def fit_all(
             jobs[number].data.checked(jobs[number].classes)
         slots, threads = _shares(jobs, workers)
         begun = {number: read_begun(jobs[number].folder, jobs[number].key) for number in todo}
-        known = [found.precision for found in (*results, *begun.values()) if found is not None]
-        how = How(precision or (known[0] if known else _decided_with(threads, jobs[todo[0]], say)), threads)
+        known = next((found for found in (*results, *begun.values()) if found is not None), None)
+        if known is not None and known.threads != threads:
+            if say:
+                say(f"training goes on with {known.threads} CPU threads, as it was begun, and not with {threads}")
+            threads = known.threads
+        how = How(precision or (known.precision if known else _decided_with(threads, jobs[todo[0]], say)), threads)
         for number in todo:
             write_begun(jobs[number].folder, jobs[number].key, begun[number] or how, jobs[number])
         _train(jobs, todo, slots, tell)

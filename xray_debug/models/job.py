@@ -163,7 +163,7 @@ def write_begun(folder: Path, key: str, how: How, job: FitJob | None = None) -> 
     if job is not None:
         places = job.images.numbers
         rows = {"train": places[job.train], "labels": job.labels, "val": places[job.val], "val_labels": job.val_labels}
-        atomic_write(folder / ROWS, lambda file: np.savez(file, **rows))
+        atomic_write(folder / ROWS, lambda file: np.savez(file, **rows), sync=True)
         config = job.config.model_dump(mode="json")
         stored["job"] = {"images": list(job.images.files), "classes": job.classes, "config": config, "seed": job.seed}
     write_json(folder / JOB, stored)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xray_debug.config import TrainConfig
-from xray_debug.data.files import write_text
+from xray_debug.data.files import sync_file, write_text
 from xray_debug.models.augment import augment
 from xray_debug.models.batches import Batches, ranks
 from xray_debug.models.checkpoint import weights_of
@@ -187,6 +187,7 @@ class Task(lightning.LightningModule):
             partial = folder / (LAST + ".part")
             self.trainer.save_checkpoint(partial)
             if self.trainer.is_global_zero:
+                sync_file(partial)
                 os.replace(partial, folder / LAST)
             self.saved = time.monotonic()
 

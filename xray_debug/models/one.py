@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from xray_debug.config import TrainConfig
+from xray_debug.data.files import atomic_write
 from xray_debug.models.checkpoint import save_checkpoint
 from xray_debug.models.classifier import XrayClassifier
-from xray_debug.models.job import JOB, LAST, ROWS, Data, How
+from xray_debug.models.job import HISTORY, JOB, LAST, ROWS, Data, How
 from xray_debug.models.precision import on_gpu
 from xray_debug.models.threads import threads_of
 
@@ -39,6 +41,8 @@ def train_here(
     model.net.load_state_dict(best)
     row = [r for r in rows if r["best"]][-1]
     model.extra = {"key": key, "seed": seed, "best_epoch": row["epoch"], "val_f1": row["val_f1"], **vars(how)}
+    history = pd.DataFrame(rows).to_csv(index=False).encode()
+    atomic_write(folder / HISTORY, lambda file: file.write(history), sync=True)  # model.json vouches for it
     save_checkpoint(model.eval(), folder, **model.extra)
     for name in (LAST, JOB, ROWS):
         (folder / name).unlink(missing_ok=True)

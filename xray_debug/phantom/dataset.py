@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.config import PhantomConfig
-from xray_debug.data.files import write_text
+from xray_debug.data.files import atomic_write, sync_all
 from xray_debug.data.formats.covidx_labels import COLUMNS, write_labels
 from xray_debug.data.images import write_image
 from xray_debug.phantom.case import choose_marker, draw_film, plant
@@ -77,6 +77,7 @@ class PhantomWorker:
 
     def __init__(self, out: str | Path, config: PhantomConfig, seed: int = 0):
         self.out, self.config, self.seed = str(out), config, seed
+        self.writes_into = [self.out]
 
     def open(self) -> None:
         for folder in FOLDERS:
@@ -113,7 +114,9 @@ def finish_phantom(out: str | Path, rows: list[dict], entries: Iterable[str]) ->
         lines = [(row["patient"], image_id, row["label"], found[image_id]["source"]) for row, image_id in copies]
         parent, _, split = folder.rpartition("/")
         write_labels(out / parent / f"{split}_COVIDx.txt", pd.DataFrame(lines, columns=COLUMNS[:4]))
-    write_text(out / "truth" / "boxes.json", json.dumps(boxes, indent=0))
+    sync_all(out)  # before the file that vouches for the others
+    content = json.dumps(boxes, indent=0).encode()
+    atomic_write(out / "truth" / "boxes.json", lambda file: file.write(content), sync=True)
     return out
 
 

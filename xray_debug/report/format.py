@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 MISSING = "–"
 
 
 def plain(value):
     """`value` with numpy and pandas types, paths, tuples and sets as JSON has them; NaN and infinities become None."""
+    import numpy as np
+    import pandas as pd
+
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, pd.DataFrame):

@@ -21,6 +21,7 @@ from xray_debug.report.html import render_html
 from xray_debug.report.inputs import RunFiles, StageInfo, read_cells, read_run
 from xray_debug.report.markdown import render_markdown
 from xray_debug.report.words import headline
+from xray_debug.run.folder import lineage
 from xray_debug.run.store import OUTPUTS, Store
 from xray_debug.stats.intervals import LEVEL
 
@@ -72,6 +73,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     }
     report["flagged"], report["flagged_counts"] = flagged_cases(run, figures)
     report["timings"], report["versions"] = _timings(run), _versions(run)
+    report["lineage"] = {stage: lineage(record) for stage, record in run.records.items()}
     _note_gaps(run, report, cells)
     report["figures"] = _draw(report, figures)
     report["config"] = run.config.model_dump(mode="json")

@@ -13,10 +13,12 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from xray_debug.data.boxes import as_boxes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DECISIONS = ("approve", "reject", "edit")
 COLUMNS = ["image_id", "decision", "boxes", "reviewer", "note", "decided_at"]
@@ -85,6 +87,10 @@ class ReviewDB:
 
         Columns: image_id, decision, boxes (list of [x0, y0, x1, y1], or None), reviewer, note, decided_at (UTC).
         """
+        return as_table(self.latest())
+
+    def latest(self) -> list[dict[str, Any]]:
+        """The rows of `decisions`."""
         return self._read(
             "SELECT * FROM decisions WHERE id IN (SELECT max(id) FROM decisions GROUP BY image_id) ORDER BY image_id"
         )
@@ -92,17 +98,13 @@ class ReviewDB:
     def history(self, image_id: str | None = None) -> pd.DataFrame:
         """Every decision ever made, oldest first; of one image or of all. Columns as in `decisions`."""
         if image_id is None:
-            return self._read("SELECT * FROM decisions ORDER BY id")
-        return self._read("SELECT * FROM decisions WHERE image_id = ? ORDER BY id", (image_id,))
+            return as_table(self._read("SELECT * FROM decisions ORDER BY id"))
+        return as_table(self._read("SELECT * FROM decisions WHERE image_id = ? ORDER BY id", (image_id,)))
 
-    def _read(self, query: str, values: tuple = ()) -> pd.DataFrame:
+    def _read(self, query: str, values: tuple = ()) -> list[dict[str, Any]]:
         with self._connection("DEFERRED") as connection:
             rows = connection.execute(query, values).fetchall()
-        records = [
-            (r["image_id"], r["decision"], self._boxes(r), r["reviewer"], r["note"], r["decided_at"])
-            for r in rows
-        ]
-        return pd.DataFrame(records, columns=COLUMNS, dtype=object)
+        return [{name: self._boxes(row) if name == "boxes" else row[name] for name in COLUMNS} for row in rows]
 
     def _boxes(self, row: sqlite3.Row) -> list[list[int]] | None:
         try:
@@ -147,6 +149,13 @@ class ReviewDB:
         for statement in _statements(_SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of `latest` as `decisions` gives them."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
 def _statements(script: str) -> Iterator[str]:

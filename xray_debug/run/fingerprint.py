@@ -11,8 +11,8 @@ import ast
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("xray_debug.config",)
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # nodes that can hold an import
 DATA = {".safetensors", ".json", ".html", ".npy", ".txt"}
 
 
@@ -41,8 +42,14 @@ def _module_file(name: str, root: Path) -> Path | None:
     return None
 
 
-def _imported(file: Path, name: str) -> set[str]:
+def _imported(file: Path, name: str) -> frozenset[str]:
     """Dotted names that a module's source imports; a name taken from a module counts as a module, too."""
+    facts = file.stat()
+    return _names_in(file, name, (facts.st_mtime_ns, facts.st_size))
+
+
+@lru_cache(maxsize=1024)
+def _names_in(file: Path, name: str, state: tuple[int, int]) -> frozenset[str]:
     found, package = set(), name if file.name == "__init__.py" else name.rpartition(".")[0]
     waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
     while waiting:
@@ -58,8 +65,8 @@ def _imported(file: Path, name: str) -> set[str]:
                 parents = package.split(".")
                 base = ".".join([*parents[: len(parents) - node.level + 1], *([node.module] if node.module else [])])
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        waiting += ast.iter_child_nodes(node)
-    return found
+        waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, STATEMENTS)]
+    return frozenset(found)
 
 
 @lru_cache(maxsize=256)
@@ -94,36 +101,20 @@ def code_files(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -
     return sorted(set(files))
 
 
+def code_state(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> dict[str, str]:
+    """Name of each of `code_files`, below `root` -> sha256 (16 hex digits) of its contents."""
+    return {file.relative_to(root).as_posix(): _content(file, file.stat().st_mtime_ns)
+            for file in code_files(module, root, skips)}  # fmt: skip
+
+
 def code_digest(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> str:
     """sha256 (16 hex digits) of the names and contents of `code_files`."""
-    total = hashlib.sha256()
-    for file in code_files(module, root, skips):
-        total.update(file.relative_to(root).as_posix().encode() + b"\0" + _content(file, file.stat().st_mtime_ns))
-    return total.hexdigest()[:16]
+    return digest(code_state(module, root, skips))
 
 
 @lru_cache(maxsize=1024)
-def _content(file: Path, changed: int) -> bytes:
-    return hashlib.sha256(file.read_bytes()).digest()
-
-
-def plugin_digest(registry, name: str) -> str:
-    """"" for a name of this package, else what tells one state of the foreign module from another."""
-    import importlib.util
-
-    origin = registry.origin(name)
-    if origin.partition(".")[0] == PACKAGE.name:
-        return ""
-    found = importlib.util.find_spec(origin)
-    file = Path(found.origin) if found and found.origin else None
-    return f"{origin} {file_digest(file)}" if file and file.is_file() else origin
-
-
-def has_plugin(group: str, name: str) -> bool:
-    """Whether another package brings something of this name; nothing is loaded, unlike to ask the registry."""
-    from importlib import metadata
-
-    return any(point.name == name for point in metadata.entry_points(group=group))
+def _content(file: Path, changed: int) -> str:
+    return file_digest(file)
 
 
 # ---------------------------------------------------------------------------------------------------- inputs
@@ -187,8 +178,8 @@ def _files_below(root: Path) -> Iterator[tuple[Path, Path | None]]:
 def result_options(section: BaseModel) -> dict[str, Any]:
     """The options of a section that change a result: all but those declared with `free` (workers, batches, devices)."""
     kept = {}
-    for name, field in type(section).model_fields.items():
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("result") is False:
+    for name, option in type(section).model_fields.items():
+        if isinstance(option.json_schema_extra, dict) and option.json_schema_extra.get("result") is False:
             continue
         value = getattr(section, name)
         kept[name] = result_options(value) if isinstance(value, BaseModel) else section.model_dump(mode="json")[name]
@@ -209,13 +200,56 @@ def chosen_options(config: BaseModel, names: Iterable[str]) -> dict[str, Any]:
     return result
 
 
+FREE_TEXT = ("train", "explain", "detect", "audit")  # sections in which a text may be the path of a file
+
+
+def named_files(parameters: dict[str, Any]) -> dict[str, str]:
+    """"file of OPTION" -> digest of its contents, for each option that names a file, or a folder by a path.
+
+    `parameters`: of `chosen_options`. What `prepare` names lies in the dataset, which is looked at as a whole.
+    """
+    found = {}
+    for option, text in _texts(parameters):
+        if option.partition(".")[0] in FREE_TEXT and (is_path(text) or os.path.isfile(text)):
+            found[f"file of {option}"] = contents_digest([Path(text)]) if os.path.isdir(text) else file_digest(text)
+    return found
+
+
+def is_path(value: Any) -> bool:
+    """Whether an option's value is the path of a file or folder that is there, and no mere word that one is called."""
+    if not isinstance(value, str) or not any(sign in value for sign in {"/", os.sep, "."}):
+        return False
+    return os.path.isfile(value) or os.path.isdir(value)
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """(option, value) of every text in nested options."""
+    if isinstance(value, str):
+        yield place, value
+    for name, child in value.items() if isinstance(value, dict) else ():
+        yield from _texts(child, f"{place}.{name}" if place else name)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An input as it was read for the fingerprint, handed to the work, which then does not read it again."""
+
+    digest: str
+    value: Any
+
+
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a stage depends on, kept in parts so that a change can be named."""
+    """What a stage depends on, kept in parts so that a change can be named.
+
+    `files`: those that `code` is the digest of, name -> digest. `seen`: values of inputs, for the stage's work.
+    """
 
     inputs: dict[str, str]
     parameters: dict[str, Any]
     code: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def key(self) -> str:
@@ -225,11 +259,22 @@ class Fingerprint:
         """Why the recorded stage does not fit: "" when it does."""
         if recorded.get("fingerprint") == self.key:
             return ""
-        changed = [f"input {k}" for k, v in self.inputs.items() if recorded.get("inputs", {}).get(k) != v]
+        changed = [f"input {name}" for name in _differing(recorded.get("inputs") or {}, self.inputs)]
         changed += [f"option {name}" for name in changed_options(recorded, self.parameters)]
         if recorded.get("code") != self.code:
-            changed.append("code")
+            files = _differing(recorded.get("files") or {}, self.files) if recorded.get("files") else []
+            changed.append(f"code ({_few(files)})" if files else "code")
         return ", ".join(changed) + " changed" if changed else "fingerprint changed"
+
+
+def _differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Names that are new, gone, or of another value."""
+    return [name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def changed_options(recorded: dict, parameters: dict[str, Any]) -> list[str]:

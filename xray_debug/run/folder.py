@@ -49,6 +49,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+LINEAGE = ("finished", "inputs", "parameters", "code", "files", "seed", "versions", "device", "threads", "workers",
+           "outputs")  # fmt: skip
+
+
+def lineage(record: dict) -> dict:
+    """What a finished stage was made from, of its stage.json; old ones say less."""
+    return {kind: record[kind] for kind in LINEAGE if kind in record}
+
+
 class Run:
     """A run folder. Use `with run.locked():` around anything that writes."""
 
@@ -204,7 +213,8 @@ class Run:
         seconds = self.spent(stage)
         record = {
             "stage": stage, "made_by": "xray-debug", "fingerprint": fingerprint.key, "inputs": fingerprint.inputs,
-            "parameters": fingerprint.parameters, "code": fingerprint.code, "versions": versions(),
+            "parameters": fingerprint.parameters, "code": fingerprint.code, "files": dict(fingerprint.files),
+            "versions": versions(),
             "seconds": round(seconds, 2), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts,
         }  # fmt: skip
         for stray in work.rglob(".tmp-*"):  # of a write that was killed
@@ -252,6 +262,7 @@ def _adopt(source: Path, target: Path) -> None:
     partial = target.with_name(target.name + ".adopting")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial, copy_function=_copy)
+    sync_all(partial)  # what is adopted vouches for itself by being there
     os.replace(partial, target)
 
 

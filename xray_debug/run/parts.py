@@ -60,7 +60,7 @@ def write_part(folder: Path, index: int, rows: Sequence[Row], key: str, arrays: 
         for place, row in zip(stack, rows, strict=True):
             if row.get(name) is not None:
                 place[...] = row[name]
-        atomic_write(array_file(folder, index, name), lambda file, stack=stack: np.save(file, stack))
+        atomic_write(array_file(folder, index, name), lambda file, stack=stack: np.save(file, stack), sync=True)
     names = list(dict.fromkeys(name for row in rows for name in row if name not in arrays))
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     table = table.replace_schema_metadata({KEY: key.encode()})

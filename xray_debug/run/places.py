@@ -8,7 +8,26 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from xray_debug.config import PipelineConfig
+from xray_debug.run.fingerprint import is_path
 from xray_debug.run.folder import RECORD, RunError
+
+
+def absolute_paths(config: PipelineConfig) -> dict[str, Path]:
+    """Makes the paths in `config` absolute, so that they hold wherever the run goes on; option -> what is read there.
+
+    The free options of models, methods and detectors are texts of any kind: those that name what is there are paths.
+    """
+    config.data, config.audit.regions, config.detect.weights = (
+        path and os.path.abspath(path) for path in (config.data, config.audit.regions, config.detect.weights))
+    found = {"audit.regions": config.audit.regions, "detect.weights": config.detect.weights}
+    for section, part, options in (("train", config.train, "model_options"), ("explain", config.explain, "options"),
+                                   ("detect", config.detect, "options")):  # fmt: skip
+        values = getattr(part, options)
+        paths = {name: os.path.abspath(value) for name, value in values.items() if is_path(value)}
+        setattr(part, options, values | paths)
+        found |= {f"{section}.{options}.{name}": path for name, path in paths.items()}
+    return {option: Path(path) for option, path in found.items() if path}
 
 
 def check_place(out: Path, data: Path | None, stages: Sequence[str], others: Mapping[str, Path] | None = None) -> None:

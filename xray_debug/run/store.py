@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
-
 from xray_debug.data.files import write_json, write_table
-from xray_debug.run.parts import Parts
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pandas and Arrow are imported where a table is read: status reads none
+    import numpy as np
+    import pandas as pd
+
     from xray_debug.data.views import Views
+    from xray_debug.run.parts import Parts
 
 BOX = ("x0", "y0", "x1", "y1")
 
@@ -137,6 +136,8 @@ class Store:
 
     def table(self, name: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table (or some of its columns); StoreError where it is absent, damaged or lacks columns."""
+        import pandas as pd
+
         path, wanted = self._present(name), OUTPUTS[name].columns
         try:
             frame = pd.read_parquet(path, columns=None if columns is None else list(columns))
@@ -161,6 +162,8 @@ class Store:
 
     def parts(self, name: str) -> Parts:
         """The parts that an engine wrote; kept, with what they know of their rows, while the stage is the same."""
+        from xray_debug.run.parts import Parts
+
         path, stage = self._present(name), OUTPUTS[name].stage
         if stage in self.work:
             return Parts.read(path)
@@ -223,6 +226,8 @@ class Store:
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of the test images by all models: one row per model, test version and image."""
+        import pandas as pd
+
         names = [name for name in ("predictions", "retrained predictions") if self.has(name)]
         if not names:
             raise StoreError(f"{self.folder}: {self.why_absent('predictions')}")
@@ -237,6 +242,8 @@ class Store:
 
     def saliency(self, image_id: str, column: str = "saliency") -> np.ndarray | None:
         """The case's saliency map (m, m) float32, or its deletion_curve or insertion_curve; None: not explained."""
+        import numpy as np
+
         if not self.has("maps"):
             return None
         with self._readable("maps"):
@@ -293,6 +300,9 @@ class Store:
 
 def split_boxes(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """image_id -> (N, 4) int64 of a table with image_id x0 y0 x1 y1, in the table's order."""
+    import numpy as np
+    import pandas as pd
+
     if not len(frame):
         return {}
     codes, names = pd.factorize(frame["image_id"])
@@ -304,6 +314,8 @@ def split_boxes(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def npy_bytes(array: np.ndarray) -> bytes:
     """An array as the bytes of an .npy file, for a column of a table."""
+    import numpy as np
+
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()
@@ -311,4 +323,6 @@ def npy_bytes(array: np.ndarray) -> bytes:
 
 def rows_of(path: Path) -> int:
     """Rows of a Parquet file, from its footer."""
+    import pyarrow.parquet as pq
+
     return pq.read_metadata(path).num_rows

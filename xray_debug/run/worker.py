@@ -18,7 +18,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from xray_debug.data.files import FULL
+from xray_debug.data.files import FULL, sync_all
 from xray_debug.run.parts import PROBLEM, Row
 
 SYSTEMATIC = 8  # rows, from which on a part that fails throughout is no matter of single images
@@ -32,7 +32,8 @@ class EngineError(RuntimeError):
 class Worker(Protocol):
     """What the engine needs of a worker. It must pickle before `open` (options, paths, numbers; no models).
 
-    `batch` (optional, 8): rows of one call.
+    `batch` (optional, 8): rows of one call. `writes_into` (optional, none): folders that it writes files into, which
+    are on the disk before the part that vouches for them.
     """
 
     def open(self) -> None:
@@ -115,6 +116,9 @@ def work_part(worker: Worker, rows: list[Row], stopped: Callable[[], bool] = lam
         for row, result in zip(batch, results, strict=True):
             found.append({"image_id": row["image_id"], **result, PROBLEM: result.get(PROBLEM) or ""})
         tick(len(batch))
+    for folder in getattr(worker, "writes_into", ()):
+        if os.path.isdir(folder):
+            sync_all(folder)
     if aside == len(found) >= SYSTEMATIC:
         raise EngineError(f"none of {len(found)} images could be done, the first: {found[0][PROBLEM]}")
     return found

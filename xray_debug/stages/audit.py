@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from xray_debug.config import PipelineConfig
 from xray_debug.data.classes import class_order
 from xray_debug.data.files import write_table
-from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import contents_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
-from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.base import Context, Stage, model_plugin
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST = 32
 
@@ -26,9 +26,8 @@ def check(config: PipelineConfig) -> None:
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    """The contents of the user's masks or boxes."""
-    check(config)
-    return {"regions of the user": contents_digest([Path(config.audit.regions)])} if config.audit.regions else {}
+    check(config)  # the contents of the user's masks or boxes are inputs as every file that an option names
+    return {}
 
 
 def cases_of(store: Store) -> pd.DataFrame:
@@ -43,7 +42,10 @@ def cases_of(store: Store) -> pd.DataFrame:
 
 def _bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
     """The Parquet file of the markers that are pasted, made first; None where nothing is pasted."""
+    import pandas as pd
+
     from xray_debug.audit.bank import BankWorker, bank_candidates, bank_of, needs_bank
+    from xray_debug.run.engine import TableRows
 
     config, file = context.config, context.scratch / "bank.parquet"
     if not needs_bank(config.audit):
@@ -62,6 +64,7 @@ def run(context: Context) -> None:
     from xray_debug.audit.auditor import check_cases, choose_cases, finish
     from xray_debug.audit.no_evidence import no_evidence
     from xray_debug.audit.worker import AuditWorker
+    from xray_debug.run.engine import TableRows
 
     store, config = context.store, context.config
     frame, boxes = store.manifest(), store.boxes()
@@ -104,5 +107,6 @@ STAGE = Stage(
     outputs=("cases", "checks", "verdict", "patches"),
     work=run,
     inputs=inputs,
+    plugins=lambda store, config: (("xray_debug.checks", None), model_plugin(store, config)),
     parts=True,
 )  # fmt: skip

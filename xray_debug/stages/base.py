@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xray_debug.config import ConfigError, PipelineConfig
-from xray_debug.run.engine import Engine
+from xray_debug.run.fingerprint import Seen
 from xray_debug.run.store import Store
+
+if TYPE_CHECKING:
+    from xray_debug.run.engine import Engine
 
 
 @dataclass
@@ -17,7 +20,7 @@ class Context:
     """What a stage at work is given.
 
     `folder`: its work folder; `scratch`: a folder for parts that are gone once the stage is complete; `stages`: all
-    of the pipeline, in order; `facts`: what it adds to stage.json (`images`).
+    of the pipeline, in order; `facts`: what it adds to stage.json (`images`); `seen`: what its `inputs` have read.
     """
 
     store: Store
@@ -28,6 +31,7 @@ class Context:
     say: Callable[[str], None]
     stages: tuple[Stage, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def progress(self):
@@ -56,6 +60,12 @@ def check_device(config: PipelineConfig) -> None:
         raise ConfigError(f"device: expected auto, cpu, cuda, mps ..., got {config.device!r}: {reason}") from error
 
 
+def model_plugin(store: Store, config: PipelineConfig) -> tuple[str, str]:
+    """The entry point, if any, that the run's trained model is built by."""
+    options = (store.record("train") or {}).get("parameters", {}).get("train") or {}
+    return "xray_debug.models", options.get("model", config.train.model)
+
+
 def _nothing(*_: Any) -> Mapping[str, str]:
     return {}
 
@@ -71,9 +81,11 @@ class Stage:
         options: sections or options ("clean.radius") that change its result.
         outputs: its own results.
         work: does it.
-        inputs: further inputs with what tells one state of them from another, from (store, config).
+        inputs: further inputs with what tells one state of them from another, from (store, config). Files that options
+            name are inputs anyway.
         adopts: patterns of folders in its work folder that carry their own fingerprint and may outlive the stage's.
         skips: packages whose code does not matter, from the configuration.
+        plugins: (group, name or None for all) of the entry points whose code it may call, from (store, config).
         parts: whether it can be shared out with --part.
     """
 
@@ -83,9 +95,10 @@ class Stage:
     options: tuple[str, ...]
     outputs: tuple[str, ...]
     work: Callable[[Context], None]
-    inputs: Callable[[Store, PipelineConfig], Mapping[str, str]] = _nothing
+    inputs: Callable[[Store, PipelineConfig], Mapping[str, str | Seen]] = _nothing
     adopts: tuple[str, ...] = ()
     skips: Callable[[PipelineConfig], tuple[str, ...]] = lambda config: ()
+    plugins: Callable[[Store, PipelineConfig], tuple[tuple[str, str | None], ...]] = lambda store, config: ()
     parts: bool = False
 
     @property

@@ -6,19 +6,25 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from xray_debug.config import PipelineConfig
-from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import digest, plugin_digest
+from xray_debug.run.fingerprint import Seen, digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.readers import decided_options, packages_of
 
 MOST = 64
 
 
 def check(config: PipelineConfig) -> None:
+    from xray_debug.text import DETECTORS
+
+    check_apart(config)
+    if config.detect.second is not None:
+        DETECTORS.check(config.detect.second, "detect.second")
+
+
+def check_apart(config: PipelineConfig) -> None:
     settings = config.detect
     if settings.second is not None and settings.second == settings.detector:
         raise RunError(
@@ -26,34 +32,19 @@ def check(config: PipelineConfig) -> None:
         )
 
 
-def decisions_of(store: Store):
-    """The latest decision on each image, None where nobody has decided yet."""
-    from xray_debug.review.decisions import ReviewDB
+def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
+    """The latest decision on each image, read once: what the fingerprint speaks of is what is done."""
+    check_apart(config)
+    rows = []
+    if store.review_file.exists():
+        from xray_debug.review.decisions import ReviewDB
 
-    return ReviewDB(store.review_file).decisions() if store.review_file.exists() else None
-
-
-def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    check(config)
-    decided = decisions_of(store)
-    rows = [] if decided is None else decided[["image_id", "decision", "boxes"]].to_dict("records")
-    found = {"decisions": digest(rows)}
+        rows = ReviewDB(store.review_file).latest()
+    facts = [{name: row[name] for name in ("image_id", "decision", "boxes")} for row in rows]
+    found: dict[str, str | Seen] = {"decisions": Seen(digest(facts), rows)}
     if config.detect.second is not None:
-        from xray_debug.text import DETECTORS
-
-        found["second reader"] = plugin_digest(DETECTORS, config.detect.second) or _available(config.detect.second)
+        found["second reader"] = packages_of(config.detect.second)
     return found
-
-
-def _available(name: str) -> str:
-    """Whether a detector can be loaded here: the result differs, and an extra may be installed later."""
-    from xray_debug.text import load_detector
-
-    try:
-        load_detector(name)
-    except ImportError:
-        return "not installed"
-    return "installed"
 
 
 def second_reader(context: Context) -> Callable[[], Any] | None:
@@ -68,13 +59,17 @@ def second_reader(context: Context) -> Callable[[], Any] | None:
     except ImportError as error:  # the second reader is an extra; the repair itself does not depend on it
         context.say(f"cleaned images are not read again: {error}")
         return None
-    return partial(load_detector, name)
+    return partial(load_detector, name, **decided_options(context.scratch / "second.json", name, {}))
 
 
 def run(context: Context) -> None:
+    import numpy as np
+
     from xray_debug.cleaning.dataset import finish, plan_rows
     from xray_debug.cleaning.residue import probe_result
     from xray_debug.cleaning.worker import CleanWorker
+    from xray_debug.review.decisions import as_table
+    from xray_debug.run.engine import TableRows
 
     store, config = context.store, context.config
     manifest, views, patch_of = store.manifest(), store.views(), store.patches()
@@ -82,7 +77,7 @@ def run(context: Context) -> None:
     control = store.path("control") if config.clean.control else None
     reader = second_reader(context)
     plan = plan_rows(
-        manifest, store.dataset_root(), store.boxes(), config.clean, decisions_of(store), config.seed,
+        manifest, store.dataset_root(), store.boxes(), config.clean, as_table(context.seen["decisions"]), config.seed,
         config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
         unread=store.json("unread"),
     )  # fmt: skip
@@ -127,5 +122,6 @@ STAGE = Stage(
     outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,
+    plugins=lambda store, config: (("xray_debug.detectors", config.detect.second),) if config.detect.second else (),
     parts=True,
 )

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock
-
 from xray_debug.config import PipelineConfig
-from xray_debug.data.files import write_json
-from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import file_digest, has_plugin, plugin_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.readers import decided_options, packages_of
 
 MOST = 64
 
@@ -33,28 +28,17 @@ def check(config: PipelineConfig) -> None:
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    found = {"detector": ""}
-    if has_plugin("xray_debug.detectors", config.detect.detector):
-        from xray_debug.text import DETECTORS
-
-        found = {"detector": plugin_digest(DETECTORS, config.detect.detector)}
-    if config.detect.weights is not None:
-        found["weights of the detector"] = file_digest(config.detect.weights)
-    return found
+    return {"packages of the detector": packages_of(config.detect.detector)}
 
 
 def run(context: Context) -> None:
-    from xray_debug.text import DetectWorker, boxes_table, resolved_options
+    from xray_debug.run.engine import TableRows
+    from xray_debug.text import DetectWorker, boxes_table
 
     config, store = context.config.detect, context.store
     frame, root = store.manifest(), store.dataset_root()
     table = frame[["image_id", "sha256"]].assign(file=[str(root / path) for path in frame["path"]])
-    decided = context.scratch / "options.json"  # what depends on the machine is decided once for all workers
-    context.scratch.mkdir(parents=True, exist_ok=True)
-    with FileLock(decided.with_suffix(".lock")):  # parts may begin at the same moment
-        if not decided.exists():
-            write_json(decided, resolved_options(config.detector, dict(config.options)))
-    options = json.loads(decided.read_text(encoding="utf-8"))
+    options = decided_options(context.scratch / "options.json", config.detector, config.options)
     worker = DetectWorker(config.detector, config.weights, options, config.batch_size)
     parts = context.engine.run(worker, TableRows(table), context.scratch / "boxes", "detect text", most=MOST)
     boxes = boxes_table(parts.rows(), config.detector)
@@ -75,5 +59,6 @@ STAGE = Stage(
     outputs=("regions", "unread"),
     work=run,
     inputs=inputs,
+    plugins=lambda store, config: (("xray_debug.detectors", config.detect.detector),),
     parts=True,
 )

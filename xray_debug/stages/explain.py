@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xray_debug.config import PipelineConfig
-from xray_debug.run.engine import TableRows
-from xray_debug.run.fingerprint import has_plugin, plugin_digest
-from xray_debug.run.store import Store
-from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.base import Context, Stage, model_plugin
 from xray_debug.stages.selection import check_select, selected_cases
 
 MOST = 64
@@ -22,17 +17,9 @@ def check(config: PipelineConfig) -> None:
     checked_method(config.explain.method, config.explain.options)
 
 
-def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    if not has_plugin("xray_debug.methods", config.explain.method):
-        return {"method": ""}
-    from xray_debug.saliency import METHODS
-
-    METHODS.check(config.explain.method, "explain.method")
-    return {"method": plugin_digest(METHODS, config.explain.method)}
-
-
 def run(context: Context) -> None:
     from xray_debug.models.explainer import ExplainWorker
+    from xray_debug.run.engine import TableRows
 
     config, store = context.config, context.store
     frame, views = store.manifest(), store.views()
@@ -63,6 +50,6 @@ STAGE = Stage(
     options=("explain", "seeds"),
     outputs=("explanations", "maps"),
     work=run,
-    inputs=inputs,
+    plugins=lambda store, config: (("xray_debug.methods", config.explain.method), model_plugin(store, config)),
     parts=True,
 )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
+from xray_debug.config import TrainConfig
 from xray_debug.data.classes import class_order
-from xray_debug.data.files import copy_file
-from xray_debug.run.fingerprint import code_digest
+from xray_debug.data.files import copy_file, write_json
+from xray_debug.run.fingerprint import code_state, digest, named_files
 from xray_debug.run.folder import RunError
+from xray_debug.run.plugins import plugin_code
 from xray_debug.stages.base import Context
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from xray_debug.data.views import Views
     from xray_debug.models.fit import FitJob
 
@@ -28,6 +30,8 @@ def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, 
 
     `digest`: what tells one state of the files that hold the views from another.
     """
+    import numpy as np
+
     from xray_debug.models.fit import FitJob
 
     classes = class_order(frame["label"])
@@ -38,8 +42,14 @@ def training(context: Context, frame: pd.DataFrame, views: Views, folder: Path, 
     return FitJob(
         images=views, train=train, labels=codes[train], val=val, val_labels=codes[val], classes=classes,
         config=context.config.train, seed=seed, folder=folder, images_digest=digest,
-        code=code_digest("xray_debug.models.fit"),
+        code=_code(context.config.train),
     )  # fmt: skip
+
+
+def _code(config: TrainConfig) -> str:
+    """What tells one state of the code that trains from another, and of the files that the options name."""
+    plugin = plugin_code([("xray_debug.models", config.model)])
+    return digest([code_state("xray_debug.models.fit"), plugin, named_files({"train": config.model_dump(mode="json")})])
 
 
 def recorded(context: Context, stage: str, name: str) -> str:
@@ -50,21 +60,48 @@ def recorded(context: Context, stage: str, name: str) -> str:
 def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
     """Trains what is not trained yet; finished folders whose key holds are left as they are."""
     from xray_debug.models.fit import fit_all
+    from xray_debug.models.threads import threads_of
 
     workers = context.config.train.workers or context.engine.config.workers
-    fit_all(jobs, workers, context.progress(what), context.say)
+    context.facts["threads"] = threads = _threads(context)
+    with threads_of(threads):
+        fit_all(jobs, workers, context.progress(what), context.say)
+
+
+def _threads(context: Context) -> int:
+    """CPU threads of the stage's trainings together: as many as it began with, or stage train had, so that a run that
+    goes on elsewhere ends as one left in peace; as many as torch has now, where there are not so many cores."""
+    import torch
+
+    from xray_debug.run.engine import cores
+
+    now, file = torch.get_num_threads(), context.scratch / "threads.json"
+    before = json.loads(file.read_text()) if file.exists() else 0
+    if not before and "train" not in context.store.work:
+        before = (context.store.record("train") or {}).get("threads") or 0
+    if before > max(cores(), now):
+        context.say(f"training began with {before} CPU threads and goes on with {now}: the last digits of the models' "
+                    f"answers can depend on it")  # fmt: skip
+    elif before not in (0, now):
+        context.say(f"training with {before} CPU threads, as it began, and not with {now}")
+        now = before
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, now)
+    return now
 
 
 def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views, trained_on: str, tested_on: str,
               seed: int, without: str = "") -> pd.DataFrame:  # fmt: skip
     """Tall table of a model's probabilities of the test images; of those of the source `without`, if it is one."""
+    import numpy as np
+
     from xray_debug.models.inference import load_for_inference
-    from xray_debug.models.predict import NotFinite, probabilities
+    from xray_debug.models.predict import NotFinite, probabilities_side_by_side
 
     model = load_for_inference(folder, context.device)
     rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == without) | (without == "")))
     try:
-        found = probabilities(model, views.rows(rows))
+        found = probabilities_side_by_side(model, views.rows(rows))
     except NotFinite as error:
         names = frame["image_id"].iloc[rows[error.rows]]
         raise NotFinite(error.rows, f"{names.iloc[0]}, tested {tested_on} ({folder})") from error

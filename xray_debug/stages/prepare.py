@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from xray_debug.config import PipelineConfig
-from xray_debug.run.engine import TableRows
 from xray_debug.run.fingerprint import folder_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
@@ -61,12 +57,16 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
 
 
 def run(context: Context) -> None:
+    import numpy as np
+    import pandas as pd
+
     from xray_debug.data.check import unusable
     from xray_debug.data.formats import read_rows
     from xray_debug.data.likeness import SHAPE
     from xray_debug.data.manifest import finish_manifest
     from xray_debug.data.scan import ScanWorker
     from xray_debug.data.views import Views
+    from xray_debug.run.engine import TableRows
 
     config, store = context.config, context.store
     settings = config.prepare.model_copy(deep=True)
@@ -101,7 +101,10 @@ def run(context: Context) -> None:
 
 def _draw(context: Context) -> Path:
     """The synthetic dataset; its label files come last and vouch for the films."""
+    import pandas as pd
+
     from xray_debug.phantom.dataset import PhantomWorker, finish_phantom, phantom_rows
+    from xray_debug.run.engine import TableRows
 
     root, config = context.store.path("phantom"), context.config
     if not (root / "truth" / "boxes.json").exists():
@@ -122,5 +125,6 @@ STAGE = Stage(
     work=run,
     inputs=inputs,
     skips=lambda config: () if synthetic(config) else ("xray_debug.phantom",),
+    plugins=lambda store, config: (("xray_debug.formats", config.prepare.format),),
     parts=True,
 )

@@ -9,23 +9,28 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xray_debug.config import ConfigError, PipelineConfig
-from xray_debug.run.engine import Engine, PartDone
 from xray_debug.run.fingerprint import (
     Fingerprint,
+    Seen,
     changed_options,
     chosen_options,
-    code_digest,
+    code_state,
     contents_digest,
+    digest,
+    named_files,
 )
 from xray_debug.run.folder import Run, RunError
-from xray_debug.run.memory import MemoryWatch
+from xray_debug.run.plugins import plugin_code
 from xray_debug.run.store import OUTPUTS, Store
 from xray_debug.stages import audit, clean, detect, explain, prepare, report, retrain, train
 from xray_debug.stages.base import Context, Stage, check_device
 from xray_debug.stages.selection import check_class, class_of, selected_cases
+
+if TYPE_CHECKING:
+    from xray_debug.run.engine import Engine
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -74,9 +79,11 @@ def fingerprint(stage: Stage, run: Run, config: PipelineConfig) -> Fingerprint:
     for name in stage.needs:
         record = run.record(OUTPUTS[name].stage) or {}
         inputs[name] = record.get("outputs", {}).get(name, "absent")
-    inputs |= stage.inputs(store, config)
-    code = code_digest(stage.module, skips=tuple(stage.skips(config)))
-    return Fingerprint(inputs, chosen_options(config, ("seed", *stage.options)), code)
+    further, parameters = stage.inputs(store, config), chosen_options(config, ("seed", *stage.options))
+    seen = {name: found.value for name, found in further.items() if isinstance(found, Seen)}
+    inputs |= {name: found.digest if isinstance(found, Seen) else found for name, found in further.items()}
+    files = code_state(stage.module, skips=tuple(stage.skips(config))) | plugin_code(stage.plugins(store, config))
+    return Fingerprint(inputs | named_files(parameters), parameters, digest(files), files, seen)
 
 
 def plan(run: Run, config: PipelineConfig, first: str | None = None, only: str | None = None,
@@ -157,6 +164,9 @@ class Job:
         self.run.log(text)
 
     def _stage(self, stage: Stage, again: bool) -> bool:
+        from xray_debug.run.engine import PartDone
+        from xray_debug.run.memory import MemoryWatch
+
         mark = fingerprint(stage, self.run, self.config)
         why = "asked for" if again else self.run.reason_to_run(stage.name, mark)
         if not why:
@@ -172,7 +182,7 @@ class Job:
         folder = self.run.begin(stage.name, mark, again and not shared, stage.adopts)
         store = Store(self.run.folder, {stage.name: folder})
         context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
-                          tuple(STAGES.values()))  # fmt: skip
+                          tuple(STAGES.values()), seen=mark.seen)  # fmt: skip
         start, before = time.perf_counter(), _processor_seconds()
         try:
             with MemoryWatch() as memory:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from xray_debug.stages import modelling
-from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.base import Context, Stage, model_plugin
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TESTED = ("original", "cleaned")
 
@@ -55,6 +56,8 @@ def _left_out(context: Context, frame: pd.DataFrame, folder: Path) -> list[Model
 
 def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
     """Manifest and views without the images that could not be cleaned: every version holds the same images."""
+    import numpy as np
+
     store = context.store
     frame, views = store.manifest(), {name: store.views(name) for name in versions}
     kept = np.array([not row["problem"] for row in store.parts("cleaned views").rows(["problem"])], bool)
@@ -65,6 +68,8 @@ def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
 
 
 def run(context: Context) -> None:
+    import pandas as pd
+
     store, seeds = context.store, context.config.all_seeds
     folder = store.path("retrained")
     versions = ["original", "cleaned"] + ["control"] * context.config.clean.control
@@ -100,5 +105,6 @@ STAGE = Stage(
     options=("train", "seeds", "retrain", "clean.control", "report.bootstrap"),
     outputs=("retrained predictions", "retrained metrics"),
     work=run,
+    plugins=lambda store, config: (("xray_debug.models", config.train.model), model_plugin(store, config)),
     adopts=("cleaned/seed-*", "control/seed-*", "without/*/seed-*"),
 )

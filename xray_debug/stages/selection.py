@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from xray_debug.config import PipelineConfig
 from xray_debug.data.classes import class_order
 from xray_debug.run.folder import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_select(select: str) -> None:
@@ -30,6 +32,8 @@ def check_class(select: str, classes: set[str]) -> None:
 
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
     """The test images to explain, as `explain.select` says: predictions of the first seed's model."""
+    import numpy as np
+
     check_select(config.explain.select)
     kind, _, name = config.explain.select.partition(":")
     first = predictions[predictions["seed"] == config.all_seeds[0]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from xray_debug.config import PipelineConfig
 from xray_debug.stages import modelling
 from xray_debug.stages.base import Context, Stage
@@ -16,6 +14,8 @@ def check(config: PipelineConfig) -> None:
 
 
 def run(context: Context) -> None:
+    import pandas as pd
+
     store, seeds = context.store, context.config.all_seeds
     frame, views, folder = store.manifest(), store.views(), store.path("model")
     known = modelling.recorded(context, "prepare", "views") + "original"
@@ -38,5 +38,6 @@ STAGE = Stage(
     options=("train", "seeds", "report.bootstrap"),
     outputs=("weights", "description", "predictions", "metrics"),
     work=run,
+    plugins=lambda store, config: (("xray_debug.models", config.train.model),),
     adopts=("seed-*",),
 )

@@ -1,0 +1,86 @@
+"""The code that other packages bring as entry points, for fingerprints: read from its files, never imported."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from xray_debug.run.fingerprint import DATA, PACKAGE, _imported, code_state, file_digest, import_closure
+
+BESIDE = DATA | {".onnx", ".pt", ".pth", ".npz", ".csv", ".yaml", ".yml", ".toml"}  # what a module may read
+
+
+def plugin_code(chosen: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """"plugin PACKAGE/FILE" -> sha256 (16 hex digits) of the code behind entry points.
+
+    It is what the entry point's module imports of its own package, the data beside that, and what these modules import
+    of xray_debug. `chosen`: (group, name), or (group, None) for all of a group. Built-in names bring nothing.
+    """
+    found: dict[str, str] = {}
+    for group, name in chosen:
+        for point in _points(tuple(sys.path)).get(group, ()):
+            if name in (None, point.name):
+                found |= _code_of(point.value.partition(":")[0].strip())
+    return found
+
+
+@lru_cache(maxsize=4)
+def _points(path: tuple[str, ...]) -> dict[str, list[metadata.EntryPoint]]:
+    """Every group of ours with its entry points, of what is installed on `path`."""
+    points = metadata.entry_points()
+    return {group: list(points.select(group=group)) for group in points.groups if group.startswith(PACKAGE.name)}
+
+
+def _code_of(module: str) -> dict[str, str]:
+    top = module.partition(".")[0]
+    if top == PACKAGE.name:
+        return code_state(module)
+    for place in _places(top):
+        if files := [place] if place.is_file() else _files(module, place):
+            found = {f"plugin {file.relative_to(place.parent).as_posix()}": file_digest(file) for file in files}
+            for name in {name for file in files for name in _ours(file)}:
+                found |= code_state(name)
+            return found
+    return {f"plugin {module}": "absent"}
+
+
+def _places(top: str) -> list[Path]:
+    """The folders of a package (several for a namespace), or the file of a module that is none."""
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        spec = importlib.util.find_spec(top)  # of a name without a dot: imports nothing
+        if spec is not None and spec.submodule_search_locations is not None:
+            return [Path(place) for place in spec.submodule_search_locations]
+        if spec is not None and spec.origin and Path(spec.origin).is_file():
+            return [Path(spec.origin)]
+    return []
+
+
+def _files(module: str, root: Path) -> list[Path]:
+    """The modules of the package in `root` that importing `module` can bring in, and the data beside them."""
+    try:
+        modules = set(import_closure(module, root))
+    except (SyntaxError, ValueError):  # it cannot be imported either, which is told when it is tried
+        modules = set(root.rglob("*.py"))
+    inside = root.joinpath(*module.split(".")[1:])
+    if inside.with_suffix(".py") not in modules and inside / "__init__.py" not in modules:
+        modules |= set(inside.parent.glob(f"{inside.name}.*"))  # compiled
+    folders = {file.parent for file in modules}
+    folders |= {path for folder in folders for path in folder.iterdir()
+                if path.is_dir() and not (path / "__init__.py").exists()}  # fmt: skip
+    data = {file for folder in folders for file in folder.iterdir() if file.is_file() and file.suffix in BESIDE}
+    return sorted(modules | data)
+
+
+def _ours(file: Path) -> set[str]:
+    """Modules of this package that a file of another imports."""
+    if file.suffix != ".py":
+        return set()
+    try:
+        return {name for name in _imported(file, file.stem) if name.startswith(f"{PACKAGE.name}.")}
+    except (SyntaxError, ValueError):
+        return set()
