@@ -1,7 +1,7 @@
 """Pictures of an explanation: the image, its map, the overlay and the curves. Arrays in, PNG out.
 
 Matplotlib's object interface with the Agg canvas only: no global state, safe in threads and without a display.
-Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is matplotlib's "inferno".
+Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is data/overlay.py's.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xray_debug.data.files import atomic_write
+from xray_debug.data.overlay import gray_bytes, heat_colours, heat_overlay, map_facts, resized_map, scaled_map
 
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442"
 INK, FAINT = "#1f2933", "#9aa5b1"
-HEAT = "inferno"
 EXPLAINED = "xray-debug explain-image"  # noted in the picture of one image, so that it may be replaced
 
 
@@ -64,52 +62,6 @@ def plain_axes(axes) -> None:
     axes.tick_params(colors=INK, labelsize=8)
 
 
-def gray_bytes(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] or uint8, (H, W) or (H, W, 3), as uint8; others raise ValueError."""
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[0] == 1:
-        image = image[0]
-    if image.dtype != np.uint8:
-        image = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
-    if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3:
-        raise ValueError(f"expected an image (H, W) or (H, W, 3), got shape {image.shape}")
-    return image
-
-
-def heat_overlay(image: np.ndarray, saliency: np.ndarray, opacity: float = 0.65) -> np.ndarray:
-    """RGB uint8: `image` under the map in "inferno", more opaque where more salient, scaled to its peak.
-
-    Map of any size, in [0, 1].
-    """
-    gray = gray_bytes(image)
-    rgb = gray if gray.ndim == 3 else np.repeat(gray[..., None], 3, axis=2)
-    fine = scaled_map(resized_map(saliency, *rgb.shape[:2]))
-    heat = colormaps[HEAT](0.15 + 0.85 * fine)[..., :3] * 255
-    alpha = (opacity * fine)[..., None]
-    return np.round((1 - alpha) * rgb + alpha * heat).astype(np.uint8)
-
-
-def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(m, m) or (1, m, m) saliency in [0, 1] -> float32 (height, width), bilinear."""
-    saliency = np.asarray(saliency, np.float32)
-    saliency = saliency[0] if saliency.ndim == 3 and saliency.shape[0] == 1 else saliency
-    if saliency.ndim != 2:
-        raise ValueError(f"expected a map (m, m), got shape {saliency.shape}")
-    return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
-
-
-def scaled_map(saliency: np.ndarray) -> np.ndarray:
-    """The map over its own peak, so that its heat can be seen; an empty map stays empty."""
-    return saliency / max(float(saliency.max()), 1e-6)
-
-
-def map_facts(saliency: np.ndarray) -> str:
-    """What scaling hides: the peak, and the share of the map above half of it."""
-    saliency = np.asarray(saliency, float)
-    peak = float(saliency.max())
-    return f"peak {peak:.2f}, {100 * float((saliency > peak / 2).mean()):.0f} % above half of it"
-
-
 def show_panel(axes, panel: Panel) -> None:
     axes.imshow(gray_bytes(panel.image), cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
     height, width = panel.image.shape[:2]
@@ -137,9 +89,8 @@ def explain_figure(image, saliency, deletion_curve, insertion_curve, deletion: f
     figure = empty_figure(10.4, 2.75)
     axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.45])
     fine = scaled_map(resized_map(saliency, *image.shape[:2]))
-    heat = np.round(colormaps[HEAT](fine)[..., :3] * 255).astype(np.uint8)
     overlay = Panel(heat_overlay(image, saliency), "overlay")
-    panels = [Panel(image, "image"), Panel(heat, "saliency", map_facts(saliency)), overlay]
+    panels = [Panel(image, "image"), Panel(heat_colours(fine), "saliency", map_facts(saliency)), overlay]
     for place, panel in zip(axes, panels, strict=False):
         show_panel(place, panel)
     _curves(axes[3], deletion_curve, insertion_curve, deletion, insertion)
