@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 import torch
 
+HARDLY = 0.1  # a mask whose saliency peaks below this did not move
+
+
+class StillMask(UserWarning):
+    """The masks of an image hardly moved: its map says little."""
+
 
 class Evaluations(NamedTuple):
     """Images sent through the network: forward passes, and those that were also differentiated."""
@@ -51,3 +57,12 @@ class Explanation:
     insertion_mask: torch.Tensor | None = None
     objective: dict[str, torch.Tensor] | None = None
     trace: list[Step] | None = field(default=None, repr=False)
+
+    @property
+    def hardly_moved(self) -> torch.Tensor:
+        """Whether the masks stayed about where they began, so that the map says little, (N,) bool.
+
+        False for methods without masks, whose maps are scaled to [0, 1] anyway.
+        """
+        still = self.saliency.amax((1, 2, 3)) < HARDLY
+        return still if self.deletion_mask is not None else torch.zeros_like(still)

@@ -32,5 +32,9 @@ def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.Data
         chosen = first
     if config.explain.max_cases is None or len(chosen) <= config.explain.max_cases:
         return chosen
-    spread = np.linspace(0, len(chosen) - 1, config.explain.max_cases)  # evenly, so that no test set is left out
-    return chosen.iloc[spread.round().astype(int)]
+    return chosen.iloc[spread(len(chosen), config.explain.max_cases)]
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """`most` of `count` places (all, where there are no more), evenly, so that no test set is left out."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
