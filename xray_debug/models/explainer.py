@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from xray_debug.config import ConfigError, ExplainConfig
-from xray_debug.data.images import read_film
+from xray_debug.config import ConfigError
 from xray_debug.models.checkpoint import load_checkpoint
 from xray_debug.models.inference import load_for_inference
-from xray_debug.models.predict import probabilities, to_batch
+from xray_debug.models.predict import to_batch
 from xray_debug.models.sanity import SANITY, SanityChecks
 from xray_debug.saliency import METHODS, Explanation, deletion_insertion, sparseness
 from xray_debug.saliency.result import StillMask
@@ -127,29 +124,3 @@ def _objective(found: Explanation, row: int) -> dict[str, float]:
     """The final objective of one image and its parts."""
     parts = {name: float(values[row]) for name, values in (found.objective or {}).items()}
     return {"objective": parts.pop("total", math.nan), **{f"objective_{name}": value for name, value in parts.items()}}
-
-
-def explain_one(
-    image: Path, model: Path, config: ExplainConfig, target: str | None, picture: Path, seed: int = 0
-) -> str:
-    """One image, one picture (PNG): the film, its map, the overlay and the curves. Returns the facts in one line.
-
-    `target` None explains the predicted class.
-    """
-    from xray_debug.saliency.plots import explain_figure
-
-    if picture.suffix.lower() != ".png":
-        raise ConfigError(f"--out {picture}: expected a file name ending in .png")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    worker = ExplainWorker(str(model), config.method, config.options, config.mask_size, seed, device)
-    worker.open()
-    view = worker.model.view.apply(*read_film(image))
-    if target is None:
-        target = worker.model.classes[int(probabilities(worker.model, view[None])[0].argmax())]
-    started = time.perf_counter()
-    row = worker([{"image_id": image.name, "view": view, "target": target}])[0]
-    seconds = time.perf_counter() - started
-    title = f"{image.name}: {target} {row['probability']:.3f} ({config.method})"
-    areas = row["deletion"], row["insertion"]
-    explain_figure(view, row["saliency"], row["deletion_curve"], row["insertion_curve"], *areas, title, picture)
-    return f"{target} {row['probability']:.3f}, deletion {areas[0]:.3f}, insertion {areas[1]:.3f}, {seconds:.1f} s"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HARDLY = 0.1  # a mask whose saliency peaks below this did not move
 
@@ -57,6 +60,13 @@ class Explanation:
     insertion_mask: torch.Tensor | None = None
     objective: dict[str, torch.Tensor] | None = None
     trace: list[Step] | None = field(default=None, repr=False)
+
+    def plot(self, images: torch.Tensor) -> Figure:
+        """A matplotlib Figure: each image (N, C, H, W) beside its overlay, scaled to its peak, which is said below."""
+        from xray_debug.saliency.plots import explanation_figure
+
+        maps = self.saliency.detach().cpu().float().numpy()
+        return explanation_figure(images.detach().cpu().float().numpy(), maps)
 
     @property
     def hardly_moved(self) -> torch.Tensor:
