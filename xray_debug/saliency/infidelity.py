@@ -110,7 +110,8 @@ def _max_sensitivity(explain, image, radius: float, samples: int, draws: torch.G
     """Of one image (1, C, H, W)."""
 
     def saliency(frames) -> torch.Tensor:
-        return explain(images=frames[0] if isinstance(frames, tuple) else frames).saliency
+        frames = frames[0] if isinstance(frames, tuple) else frames
+        return explain(images=frames).saliency.contiguous()  # captum takes no other
 
     def move(frames: torch.Tensor) -> torch.Tensor:
         return frames + radius * (2 * torch.rand(frames.shape, generator=draws) - 1).to(frames)
