@@ -6,6 +6,7 @@ from PIL import Image
 from training_fixture import CLASSES, tiny, toy
 
 from xray_debug.config import ConfigError
+from xray_debug.data.images import ImageError
 from xray_debug.models import save_checkpoint
 from xray_debug.models.explain_images import MOST, Way, explain_images, ways_of
 
@@ -70,6 +71,14 @@ def test_ways():
         ways_of(["igos_pp"], ["papre"])
     with pytest.raises(ConfigError, match="explain.method: unknown explanation method 'grad'"):
         ways_of(["igos_pp", "grad"], [])
+
+
+def test_a_film_that_cannot_be_read_is_named(folder, films, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    for name, words in (("no.png", "no.png"), ("absent.png", "absent.png: no such file")):
+        with pytest.raises(ImageError, match=words):
+            explain_images([films[0], tmp_path / name], folder, [IGOS], None, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_too_many_images(folder, films, tmp_path):

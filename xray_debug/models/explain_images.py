@@ -62,13 +62,13 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
         raise ConfigError(f"--out {picture}: expected a file name ending in .png")
     if not 1 <= len(images) <= MOST:
         raise ConfigError(f"images: expected 1 to {MOST}, got {len(images)}")
-    films, views, targets, rows, lines = [read_film(image) for image in images], [], [], [], []
+    views, targets, rows, lines = [], [], [], []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for way in ways:
         worker = ExplainWorker(str(model), way.method, way.options, mask_size, seed, device)
         worker.open()
         if not views:
-            views = [worker.model.view.apply(*film) for film in films]
+            views = [worker.model.view.apply(*read_film(image)) for image in images]
             targets = [target or _predicted(worker.model, view) for view in views]
         rows.append([])
         for image, view, wanted in zip(images, views, targets, strict=True):

@@ -15,13 +15,13 @@ from xray_debug.models.inference import folded
 from xray_debug.saliency import METHODS, max_sensitivity
 from xray_debug.saliency.randomisation import layers_from_output, other_classes, randomised_models, rank_correlation
 
-SAMPLES = 2  # moved images of max-sensitivity: each costs an explanation
+SAMPLES = 2  # moved images of max-sensitivity: each costs an explanation, and so does the image as it is
 SANITY = ("mprt_output", "mprt_all", "random_logit", "max_sensitivity")
 
 
 @dataclass
 class SanityChecks:
-    """The checks of one method on one model, five explanations an image.
+    """The checks of one method on one model, six explanations an image.
 
     mprt_output, mprt_all   rank correlation of the map with that of the model whose output layer, or every layer, was
                             drawn anew (MPRT); a method that explains the model loses its similarity
