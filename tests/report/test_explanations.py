@@ -64,6 +64,14 @@ def test_where_the_maps_look_is_measured_in_what_the_model_sees(store, config):
     assert 0 <= found["relevance_rank"]["value"] <= 1 and found["pointing_game"]["value"] in (0, 0.5, 1)
 
 
+def test_of_very_many_cases_some_are_taken(store, config, monkeypatch):
+    _, found = said(store, config)
+    monkeypatch.setattr("xray_debug.report.explanations.MOST", 1)
+    _, fewer = said(store, config)
+    assert fewer["relevance_mass"]["cases"] == 1 < found["relevance_mass"]["cases"]
+    assert fewer["deletion"]["cases"] == found["deletion"]["cases"]
+
+
 def test_without_boxes_it_says_so(store, config):
     store.write_table("regions", store.table("regions").iloc[:0])
     run, found = said(store, config)

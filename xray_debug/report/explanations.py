@@ -12,6 +12,7 @@ from xray_debug.saliency.regions import area_share, pointing_game, relevance_mas
 from xray_debug.stats.intervals import LEVEL, bootstrap
 
 CURVES = ("deletion", "insertion")
+MOST = 2000  # cases whose maps are held against text boxes: each is ranked at the size of the view
 LOCALISED = {"relevance_mass": relevance_mass_accuracy, "relevance_rank": relevance_rank_accuracy,
              "pointing_game": pointing_game}  # fmt: skip
 # each measure as a reader is told of it: its name, and what it says
@@ -71,14 +72,16 @@ def mean_of(values: pd.Series, samples: int, seed: int) -> dict | None:
 
 
 def in_text(run: RunFiles, image_ids: set[str]) -> pd.DataFrame:
-    """LOCALISED and text_area of the explained cases whose text the model sees, by image_id."""
+    """LOCALISED and text_area, by image_id, of explained cases whose text the model sees; of MOST at most."""
     view, rows = ModelView.from_config(run.config.train.view), []
     size, sizes = (view.size, view.size), {}
     if run.usable is not None:
         sizes = run.usable.drop_duplicates("image_id").set_index("image_id")[["height", "width"]].to_dict("index")
+    known = sorted(image_ids & run.boxes.keys() & sizes.keys())
+    known = set(known[:: -(-len(known) // MOST) or 1])
     for row in run.store.saliency_maps(["image_id", "saliency"]):
         name = row["image_id"]
-        if name not in image_ids or name not in run.boxes or name not in sizes or row.get("saliency") is None:
+        if name not in known or row.get("saliency") is None:
             continue
         boxes = [view.boxes_to_view(run.boxes[name], **sizes[name])]
         saliency = torch.from_numpy(np.array(row["saliency"], np.float32))[None, None]
