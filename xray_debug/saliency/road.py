@@ -47,7 +47,7 @@ class Road:
         return (self.lerf - self.morf).mean(1)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # eight numbers a pixel
 def _neighbours(height: int, width: int) -> sparse.csr_matrix:
     """(H W, H W): row i holds the weights of pixel i's neighbours inside the image, which sum to 1."""
     place = np.arange(height * width).reshape(height, width)
