@@ -35,17 +35,22 @@ def candidates(descriptors: np.ndarray, known: np.ndarray) -> np.ndarray:
     Args:
         descriptors: (N, 2, CORNERS, BYTES) uint8; known: (N, 2, CORNERS) bool, where there is one. Axis 1: mirrored.
 
-    Memory: about 60 bytes for each corner and 8 for each pair of corners that fit.
+    Memory: about 60 bytes for each corner and processor, and 8 for each pair of corners that fit.
     """
     entries = np.flatnonzero(known)
     if not len(entries):
         return np.zeros((0, 3), np.int64)
     words = descriptors.reshape(-1, BYTES)[entries].view(np.uint64)
-    found = np.zeros(0, np.int64)
-    for turn in range(ORDERS):
+
+    def turned(turn: int) -> np.ndarray:
         order = np.argsort(_keys(words, turn), kind="stable")
         pairs = [_near(words, entries, order, ahead, len(descriptors)) for ahead in range(1, AHEAD + 1)]
-        found = np.union1d(found, np.concatenate(pairs))
+        return np.unique(np.concatenate(pairs))
+
+    found = np.zeros(0, np.int64)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for pairs in pool.map(turned, range(ORDERS)):
+            found = np.union1d(found, pairs)
     images, votes = np.unique(found // (CORNERS * CORNERS), return_counts=True)
     images, votes = images[votes >= VOTES], votes[votes >= VOTES]
     count = len(descriptors)
@@ -103,7 +108,7 @@ def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list
         picture = outlines[earlier][:, ::-1] if mirror else outlines[earlier]
         one = Seen(picture, found[earlier, mirror], places[earlier, mirror])
         two = Seen(outlines[later], found[later, 0], places[later, 0])
-        return agreement(one, two, row in alike)
+        return agreement(one, two, least, row in alike)
 
     rows = sorted({*map(tuple, rows.tolist()), *alike})
     threads = cv2.getNumThreads()
