@@ -142,8 +142,11 @@ def write_maps(store: Store, names: list[str], rng) -> None:
     for start in range(0, len(rows), 3):
         write_part(store.path("maps"), start // 3, rows[start : start + 3], "fake")
     table = [{"image_id": name, "target": "COVID-19", "method": "igos_pp", "mask_size": 7, "probability": 0.9,
-              "deletion": 0.2, "insertion": 0.7} for name in names]  # fmt: skip
+              "deletion": 0.2, "insertion": 0.7, "sparseness": 0.6, "objective": -1.25, "objective_area": 0.2,
+              "hardly_moved": name == names[0]} for name in names]  # fmt: skip
     store.write_table("explanations", pd.DataFrame(table))
+    checks = {"target": "COVID-19", "mprt_output": 0.5, "mprt_all": np.nan, "random_logit": 0.4, "max_sensitivity": 0.1}
+    store.write_table("sanity", pd.DataFrame([{"image_id": name, **checks} for name in names[:2]]))
 
 
 def share(value: float, **more) -> dict:

@@ -300,23 +300,22 @@ def restore(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help=
 
 
 @app.command("explain-image")
-def explain_image(image: Annotated[Path, typer.Argument(help="radiograph")],
+def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs")],
                   model: Annotated[Path, typer.Option(help="model folder or model.safetensors")],
                   target: Annotated[Optional[str], typer.Option(help="class; the predicted one without it")] = None,
-                  method: Annotated[str, typer.Option(help="saliency method")] = "igos_pp",
-                  preset: Annotated[Optional[str], typer.Option(help="default, paper or quick (igos_pp, igos)")] = None,
+                  method: Annotated[Optional[list[str]], typer.Option(help="igos_pp or another; repeatable")] = None,
+                  preset: Annotated[Optional[list[str]], typer.Option(help="default, paper, quick; repeatable")] = None,
                   mask_size: Annotated[int, typer.Option(help="side of the mask")] = 28,
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
-    """One image, one picture: the film, its map and the deletion and insertion curves."""
-    from xray_debug.config import ExplainConfig
-    from xray_debug.models.explainer import explain_one
+    """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
+    from xray_debug.models.explain_images import explain_images, ways_of
 
-    picture = out_file or image.with_name(name_of(image.stem, ".explained.png"))
-    own_picture(picture, image)
-    options = {} if preset is None else {"preset": preset}
-    config = ExplainConfig(method=method, mask_size=mask_size, options=options)
-    facts = explain_one(image, model, config, target, picture)
-    say(f"{picture}: {facts}")
+    picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
+    for image in images:
+        own_picture(picture, image)
+    ways = ways_of(method or ["igos_pp"], preset or [])
+    for line in explain_images(images, model, ways, target, picture, mask_size):
+        say(f"{picture}: {line}")
 
 
 def own_picture(picture: Path, image: Path) -> None:

@@ -111,9 +111,8 @@ class ExplainConfig(Section):
     select: str = Field("predicted:COVID-19", description="predicted:CLASS, label:CLASS, wrong, or all (test images)")
     max_cases: int | None = Field(None, ge=1)
     mask_size: int = Field(28, ge=2, le=4096)
-    options: dict[str, float | int | str | bool | None] = Field(
-        default_factory=dict, description="passed to the method"
-    )
+    options: dict[str, float | int | str | bool | None] = Field(default_factory=dict, description="of the method")
+    sanity_cases: int = Field(8, ge=0, description="cases, spread, whose explanations are put to the sanity checks")
     batch_size: int = free(8, ge=1)
 
 

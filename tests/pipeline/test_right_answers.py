@@ -97,6 +97,17 @@ def test_the_prediction_is_explained_and_not_the_label(finished):
     assert np.allclose(explained["probability"], columns[np.arange(len(own)), own], atol=1e-4)
 
 
+def test_a_few_cases_spread_over_all_are_put_to_the_sanity_checks(finished):
+    explained, checked = finished.store.table("explanations"), finished.store.table("sanity")
+    places = explained["image_id"].tolist()
+    assert len(checked) == 8 < len(places)
+    found = [places.index(name) for name in checked["image_id"]]
+    assert found[0] == 0 and found[-1] == len(places) - 1 and np.ptp(np.diff(found)) <= 1
+    assert checked["max_sensitivity"].gt(0).all() and checked["random_logit"].between(-1, 1).all()
+    assert explained["objective"].isna().all() and not explained["hardly_moved"].any()  # it is the gradient
+    assert explained["sparseness"].between(0, 1).all()
+
+
 def test_areas_are_the_same_in_explain_and_audit(finished):
     cases, explained = finished.store.table("cases"), finished.store.table("explanations")
     both = cases.merge(explained, on="image_id", suffixes=("", "_explain"))

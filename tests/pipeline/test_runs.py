@@ -160,8 +160,8 @@ def test_shares_and_a_merge_give_the_same_boxes(pipeline):
         pipeline.run(part=(1, 2), only="train", force=True)
 
 
-COMPARED = ("manifest", "views", "explanations", "maps", "regions", "cases", "checks", "verdict", "patches", "changes",
-            "probe", "cleaned views", "cleaned", "control")  # fmt: skip
+COMPARED = ("manifest", "views", "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict", "patches",
+            "changes", "probe", "cleaned views", "cleaned", "control")  # fmt: skip
 
 
 def contents(pipeline, name) -> dict[str, bytes]:

@@ -222,6 +222,7 @@ PARTS = {
     "probe": ("clean/probe.json", "inpainting probe"),
     "boxes": ("detect/regions.parquet", "boxes on the pictures"),
     "explanations": ("explain/explanations.parquet", "deletion and insertion"),
+    "sanity": ("explain/sanity.parquet", "sanity checks"),
     "train": ("train/predictions.parquet", "trained on the original"),
     "manifest": ("prepare/manifest.parquet", "faults set aside"),
 }

@@ -12,8 +12,6 @@ from xray_debug.saliency import (
     blurred,
     deletion_insertion,
     insertion_deletion_images,
-    mass_inside,
-    pointing,
     rank_pixels,
     upsample_saliency,
 )
@@ -138,18 +136,6 @@ def test_blur_is_opencvs(side):
     assert blurred(torch.full((1, 3, side, side), 0.7)).sub(0.7).abs().max() < 1e-6
 
 
-def test_mass_and_pointing():
-    saliency = torch.zeros(3, 1, 4, 4)
-    saliency[0, 0, 1, 1] = 1
-    saliency[1, 0] = 0.5
-    boxes = [[(2, 2, 4, 4)], [(0, 0, 4, 2), (0, 0, 4, 4)], []]
-    share, enrichment = mass_inside(saliency, boxes, (4, 4))
-    assert share.tolist() == [0.0, 1.0, 0.0]
-    assert enrichment[1].item() == 1.0 and torch.isnan(enrichment[2])
-    assert mass_inside(saliency[:1], [[(1, 1, 2, 2)]], (4, 4))[1].item() == 16
-    assert pointing(saliency, [[(1, 1, 2, 2)], [(0, 0, 4, 2)], []], (4, 4)).tolist() == [1.0, 0.5, 0.0]
-
-
 @pytest.mark.parametrize(
     "call, word",
     [
@@ -161,7 +147,6 @@ def test_mass_and_pointing():
         (lambda x, s: insertion_deletion_images(x, x, s, 1.5), "share"),
         (lambda x, s: upsample_saliency(s[0], 8), "saliency"),
         (lambda x, s: blurred(x, 4), "kernel_size"),
-        (lambda x, s: mass_inside(s, [], (4, 4)), "boxes"),
     ],
 )
 def test_bad_input_is_named(call, word):

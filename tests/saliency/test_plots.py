@@ -2,50 +2,69 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from xray_debug.saliency.plots import explain_figure, gray_bytes, heat_overlay, map_facts, resized_map
+from xray_debug.data.overlay import heat_overlay
+from xray_debug.saliency import Evaluations, Explanation
+from xray_debug.saliency import plots as drawing
+from xray_debug.saliency.plots import Compared, Explained, compare_figure, explain_figure
 
 IMAGE = np.tile(np.arange(40, dtype=np.uint8) * 6, (30, 1))
+CURVE = np.linspace(0.9, 0.1, 11)
 
 
-def test_gray_bytes_takes_floats_and_bytes():
-    assert np.array_equal(gray_bytes(IMAGE), IMAGE)
-    assert np.array_equal(gray_bytes(IMAGE / 255), IMAGE)
-    assert gray_bytes(np.array([[-1.0, 0.5, 2.0]])).tolist() == [[0, 128, 255]]
-    assert gray_bytes(IMAGE[None]).shape == (30, 40)
-    with pytest.raises(ValueError, match=r"got shape \(2, 3, 4\)"):
-        gray_bytes(np.zeros((2, 3, 4)))
+def explained(number: int, name: str = "a_b $c", **more) -> Explained:
+    saliency = np.random.default_rng(number).random((1, 7, 7))
+    return Explained(name, saliency, CURVE - 0.05 * number, CURVE[::-1], 0.5, 0.625, **more)
 
 
-def test_an_overlay_without_saliency_is_the_image():
-    overlay = heat_overlay(IMAGE, np.zeros((4, 4)))
-    assert np.array_equal(overlay, np.repeat(IMAGE[..., None], 3, axis=2))
-    hot = heat_overlay(IMAGE, np.ones((4, 4)), opacity=1.0)
-    assert (hot == hot[0, 0]).all() and hot[0, 0, 0] > 200  # the end of the colour scale everywhere
-
-
-def test_a_map_is_resized_where_it_belongs():
-    saliency = np.zeros((4, 4), np.float32)
-    saliency[0, 3] = 1
-    fine = resized_map(saliency, 40, 80)
-    assert fine.shape == (40, 80) and np.unravel_index(fine.argmax(), fine.shape)[0] < 10
-    assert fine[:, :50].max() == 0 and np.array_equal(resized_map(saliency[None], 40, 80), fine)
-    with pytest.raises(ValueError, match="expected a map"):
-        resized_map(np.zeros((2, 3, 4)), 8, 8)
+@pytest.fixture
+def shown(monkeypatch):
+    """The figures that were saved."""
+    figures = []
+    kept = drawing.save_figure
+    monkeypatch.setattr(drawing, "save_figure", lambda figure, *given: figures.append(figure) or kept(figure, *given))
+    return figures
 
 
 def test_explain_figure_accepts_what_the_methods_return(tmp_path):
-    rng = np.random.default_rng(0)
-    curve = np.linspace(0.9, 0.1, 11)
-    saliency, name = rng.random((1, 7, 7)), "a_b $c.png"
-    path = explain_figure(IMAGE / 255, saliency, curve, curve[::-1], 0.5, 0.5, name, tmp_path / "e.png")
+    path = explain_figure(IMAGE / 255, explained(0), "a_b $c.png", tmp_path / "e.png")
     with Image.open(path) as picture:
-        assert picture.size == (1352, 357)
+        assert picture.size == (1352, 357) and picture.info["Creator"] == drawing.EXPLAINED
 
 
-def test_an_overlay_is_scaled_to_its_peak_and_the_peak_is_said():
-    saliency = np.zeros((4, 4))
-    saliency[1, 1] = 0.2
-    assert np.array_equal(heat_overlay(IMAGE, saliency), heat_overlay(IMAGE, 5 * saliency))
-    assert map_facts(saliency) == "peak 0.20, 6 % above half of it"
+def test_the_papers_figure_has_a_row_for_each_image(tmp_path, shown):
+    rows = [Compared(IMAGE, "film.png", "normal 0.9", [explained(0, "igos"), explained(1, "rise", hardly_moved=True)]),
+            Compared(IMAGE[::-1], "x" * 80, "pneumonia 0.8", [explained(2, "igos"), explained(3, "rise")])]  # fmt: skip
+    path = compare_figure(rows, tmp_path / "c.png")
+    with Image.open(path) as picture:
+        assert picture.info["Creator"] == drawing.EXPLAINED
+    (figure,) = shown
+    places = np.array(figure.axes).reshape(2, 5)
+    for line, row in zip(places, rows, strict=True):
+        assert np.array_equal(line[0].images[0].get_array(), row.image) and line[0].get_xlabel() == row.caption
+        for axes, found in zip(line[1:3], row.maps, strict=True):
+            assert np.array_equal(axes.images[0].get_array(), heat_overlay(row.image, found.saliency))
+            assert axes.get_title() == found.name and "deletion 0.500, insertion 0.625" in axes.get_xlabel()
+            assert ("hardly moved" in axes.get_xlabel()) == found.hardly_moved and "peak" in axes.get_xlabel()
+        for axes, kind in zip(line[3:], ("deletion", "insertion"), strict=True):
+            assert axes.get_xlabel().startswith(kind)
+            for drawn, found in zip(axes.lines, row.maps, strict=True):
+                assert np.array_equal(drawn.get_ydata(), getattr(found, f"{kind}_curve"))
+                assert np.array_equal(drawn.get_xdata(), np.linspace(0, 100, 11))
+    assert len(places[1, 0].get_title()) <= 30
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["igos", "rise"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 2])
+def test_an_explanation_plots_itself_beside_its_images(channels):
+    images = torch.randn(2, channels, 12, 16) * 3  # as a network with normalised inputs takes them
+    maps = torch.rand(2, 1, 4, 4)
+    figure = Explanation(maps, Evaluations(0, 0), 0.0).plot(images)
+    assert len(figure.axes) == 4
+    for film, overlay, saliency in zip(figure.axes[::2], figure.axes[1::2], maps, strict=True):
+        shown = film.images[0].get_array()
+        assert shown.dtype == np.uint8 and shown.shape == ((12, 16, 3) if channels == 3 else (12, 16))
+        assert np.array_equal(overlay.images[0].get_array(), heat_overlay(shown, saliency.numpy()))
+        assert overlay.get_xlabel().startswith(f"peak {saliency.max():.2f}")

@@ -1,4 +1,4 @@
-"""Sanity checks, adversarial examples, and the figures for comparing methods."""
+"""Label randomisation, adversarial examples, and the figures for comparing methods."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from xray_debug.saliency import adversarial_alarm, gradient, integrated_gradients, mi_fgsm
 from xray_debug.saliency.measure import mean_error, objective_of
-from xray_debug.saliency.sanity import layers_from_output, randomise_labels, randomise_model, rank_correlation
+from xray_debug.saliency.sanity import randomise_labels
 
 
 def network(seed=0, side=8, classes=2):
@@ -27,41 +27,6 @@ def halves(count=60, side=8):
     for image, label in zip(images, labels, strict=True):
         image[:, 2:6, slice(1, 3) if label else slice(5, 7)] += 0.7
     return images, labels
-
-
-def test_rank_correlation_is_spearmans():
-    a = torch.tensor([[1.0, 2.0, 2.0, 5.0, 0.0, 3.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
-    b = torch.tensor([[0.0, 3.0, 1.0, 1.0, 1.0, 9.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
-    found = rank_correlation(a.view(2, 1, 2, 3), b.view(2, 1, 2, 3))
-    assert found[0].item() == pytest.approx(stats.spearmanr(a[0], b[0]).statistic)
-    assert torch.isnan(found[1])
-
-
-def test_cascade_goes_from_the_output_and_leaves_the_model_alone():
-    model, (images, labels) = network(), halves(4)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    assert [name for name, _ in layers_from_output(model)] == ["4", "0"]
-    before = torch.get_rng_state()
-    found = randomise_model(gradient, model, images, labels, seed=3, mask_size=8)
-    assert [step.layer for step in found] == ["4", "0"]
-    assert found[0].similarity.shape == (4,)
-    assert found[-1].similarity.abs().mean() < 0.9
-    again = randomise_model(gradient, model, images, labels, seed=3, mask_size=8)
-    assert torch.equal(found[-1].saliency, again[-1].saliency)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_method_that_ignores_the_model_is_caught():
-    """Edge detection keeps its map through the whole cascade."""
-
-    def edges(model, images, targets, **options):
-        from xray_debug.saliency.result import Evaluations, Explanation
-
-        return Explanation(images.diff(dim=-1, append=images[..., -1:]).abs().float(), Evaluations(0, 0), 0.0)
-
-    images, labels = halves(3)
-    assert all((step.similarity > 0.999).all() for step in randomise_model(edges, network(), images, labels))
 
 
 def test_shuffled_labels_give_other_maps():

@@ -173,7 +173,15 @@ def test_explain_image_writes_one_picture(tiny):
     said = call("explain-image", image, "--model", tiny / "run" / "train", "--mask-size", 8, "--out", picture, check=0)
     assert picture.read_bytes().startswith(b"\x89PNG") and "insertion" in said.stdout
     model = tiny / "run" / "train"
-    call("explain-image", image, "--model", model, "--mask-size", 8, "--out", picture, check=0)  # its own picture
+    films = sorted((tiny / "run" / "prepare" / "phantom" / "test").glob("*.png"))[:2]
+    ways = ["--method", "gradient", "--method", "igos_pp", "--preset", "quick"]
+    settings = ["--model", model, *ways, "--mask-size", 8, "--out", picture]  # over its own picture
+    both = call("explain-image", *films, *settings, check=0)
+    lines = both.stdout.strip().splitlines()
+    assert [film.name in line for film, line in zip(films * 2, lines, strict=True)] == [True] * 4
+    assert "gradient:" in lines[0] and "igos_pp quick:" in lines[-1]
+    refused = call("explain-image", *films, "--model", model, "--method", "gradient", "--preset", "quick")
+    assert refused.returncode == 2 and "gradient does not take preset" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["a" * 251 + ".png", "胸" * 83 + "ab.png"], ids=["latin", "Chinese"])

@@ -13,6 +13,7 @@ from covidx_fixture import make_dataset
 
 from xray_debug.config import ConfigError, parse_config
 from xray_debug.data.images import write_image
+from xray_debug.saliency.plots import EXPLAINED, empty_figure, save_figure
 from xray_debug.stages.registry import STAGES, check_options
 
 ROOT = str(Path(__file__).parents[2])
@@ -119,6 +120,17 @@ def test_explain_image_replaces_no_file_that_it_did_not_make(tmp_path, target):
     before = contents(tmp_path)
     done = call("explain-image", tmp_path / "film.png", "--model", tmp_path, "--out", tmp_path / target)
     assert done.returncode == 2 and "is there already and was not made by explain-image" in done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_explain_image_replaces_none_of_its_films(tmp_path):
+    """Not even one that is a picture of explain-image itself."""
+    for name in ("first.png", "second.png"):
+        save_figure(empty_figure(1, 1), tmp_path / name, creator=EXPLAINED)
+    before = contents(tmp_path)
+    films = [tmp_path / "first.png", tmp_path / "second.png"]
+    done = call("explain-image", *films, "--model", tmp_path, "--out", tmp_path / "second.png")
+    assert done.returncode == 2 and "choose another name" in done.stderr
     assert contents(tmp_path) == before
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import time
+import math
+import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from xray_debug.config import ConfigError, ExplainConfig
-from xray_debug.data.images import read_film
+from xray_debug.config import ConfigError
 from xray_debug.models.checkpoint import load_checkpoint
 from xray_debug.models.inference import load_for_inference
-from xray_debug.models.predict import probabilities, to_batch
-from xray_debug.saliency import METHODS, deletion_insertion
+from xray_debug.models.predict import to_batch
+from xray_debug.models.sanity import SANITY, SanityChecks
+from xray_debug.saliency import METHODS, Explanation, deletion_insertion, sparseness
+from xray_debug.saliency.result import StillMask
 from xray_debug.stats.seeds import seed_of
 
 LAYERED = {"gradcam"}  # methods that look into layers, which are others in a folded network
@@ -42,9 +43,11 @@ def checked_method(method: str, options: dict) -> None:
 class ExplainWorker:
     """Saliency maps and their deletion and insertion curves, with one model and one method.
 
-    Rows carry image_id, view (uint8 (S, S), what the model sees) and target (a class's name). Results: image_id,
-    target, method, mask_size, probability (of the target), deletion, insertion (areas under the curves), saliency
-    (m, m) float32 in [0, 1], deletion_curve, insertion_curve.
+    Rows carry image_id, view (uint8 (S, S), what the model sees), target (a class's name) and, where its sanity checks
+    are wanted, `sanity` (true). Results: image_id, target, method, mask_size, probability (of the target), deletion,
+    insertion (areas under the curves), sparseness (Gini index), objective (final, NaN for a method without one) and its
+    parts (objective_...), hardly_moved, saliency (m, m) float32 in [0, 1], deletion_curve, insertion_curve, and the
+    SANITY checks (None where not wanted).
 
     An image's noise has a seed of its own. On a CPU images are explained one by one, which costs nothing there (the
     methods send many altered images through the network for each) and makes a result the same whatever stands beside
@@ -64,6 +67,9 @@ class ExplainWorker:
         checked_method(self.method, self.options)
         load = load_checkpoint if self.method in LAYERED else load_for_inference
         self.model = load(self.model_folder).to(self.device)
+        self.checks = SanityChecks(self.model_folder, self.method, self.options, self.mask_size, self.seed, self.device,
+                                   fold=self.method not in LAYERED)  # fmt: skip
+        warnings.simplefilter("ignore", StillMask)  # it is in the results
 
     def __call__(self, rows: list[dict]) -> list[dict]:
         """ConfigError for a target that the model does not have, ValueError where the model gives NaN or infinity."""
@@ -84,6 +90,7 @@ class ExplainWorker:
         except ValueError as error:
             names = rows[0]["image_id"] if len(rows) == 1 else f"{len(rows)} images from {rows[0]['image_id']} on"
             raise ValueError(f"{names}: {error}") from error
+        sparse, still = sparseness(found.saliency), found.hardly_moved
         return [
             {
                 "image_id": row["image_id"],
@@ -93,12 +100,19 @@ class ExplainWorker:
                 "probability": float(curves.deletion_curve[i, 0]),  # nothing is deleted yet
                 "deletion": float(curves.deletion[i]),
                 "insertion": float(curves.insertion[i]),
+                "sparseness": float(sparse[i]),
+                "hardly_moved": bool(still[i]),
+                **_objective(found, i),
                 "saliency": found.saliency[i, 0].cpu().numpy(),
                 "deletion_curve": curves.deletion_curve[i].cpu().numpy(),
                 "insertion_curve": curves.insertion_curve[i].cpu().numpy(),
+                **self._sanity(row, images[i : i + 1], targets[i : i + 1], found.saliency[i : i + 1], seeds[i]),
             }
             for i, row in enumerate(rows)
         ]
+
+    def _sanity(self, row, image, target, saliency, seed: int) -> dict[str, float | None]:
+        return self.checks(self.model, image, target, saliency, seed) if row.get("sanity") else dict.fromkeys(SANITY)
 
     def _target(self, name: str) -> int:
         if name not in self.model.classes:
@@ -106,27 +120,7 @@ class ExplainWorker:
         return self.model.classes.index(name)
 
 
-def explain_one(
-    image: Path, model: Path, config: ExplainConfig, target: str | None, picture: Path, seed: int = 0
-) -> str:
-    """One image, one picture (PNG): the film, its map, the overlay and the curves. Returns the facts in one line.
-
-    `target` None explains the predicted class.
-    """
-    from xray_debug.saliency.plots import explain_figure
-
-    if picture.suffix.lower() != ".png":
-        raise ConfigError(f"--out {picture}: expected a file name ending in .png")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    worker = ExplainWorker(str(model), config.method, config.options, config.mask_size, seed, device)
-    worker.open()
-    view = worker.model.view.apply(*read_film(image))
-    if target is None:
-        target = worker.model.classes[int(probabilities(worker.model, view[None])[0].argmax())]
-    started = time.perf_counter()
-    row = worker([{"image_id": image.name, "view": view, "target": target}])[0]
-    seconds = time.perf_counter() - started
-    title = f"{image.name}: {target} {row['probability']:.3f} ({config.method})"
-    areas = row["deletion"], row["insertion"]
-    explain_figure(view, row["saliency"], row["deletion_curve"], row["insertion_curve"], *areas, title, picture)
-    return f"{target} {row['probability']:.3f}, deletion {areas[0]:.3f}, insertion {areas[1]:.3f}, {seconds:.1f} s"
+def _objective(found: Explanation, row: int) -> dict[str, float]:
+    """The final objective of one image and its parts."""
+    parts = {name: float(values[row]) for name, values in (found.objective or {}).items()}
+    return {"objective": parts.pop("total", math.nan), **{f"objective_{name}": value for name, value in parts.items()}}

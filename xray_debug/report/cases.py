@@ -18,12 +18,13 @@ from xray_debug.audit.frames import composite, ranks, top_share
 from xray_debug.cleaning.erase import erase
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.images import ImageError, ModelView, to_gray8
+from xray_debug.data.overlay import heat_overlay, map_facts
 from xray_debug.data.unchanged import read_known
 from xray_debug.report.inputs import RunFiles
 from xray_debug.report.strips import case_figure
 from xray_debug.run.store import OUTPUTS
 from xray_debug.saliency.images import blurred
-from xray_debug.saliency.plots import Panel, heat_overlay
+from xray_debug.saliency.plots import Panel
 
 INSERTED, DELETED = 0.06, 0.12  # shares of the most salient pixels shown
 SHOWN_SIDE = 420  # pixels, the original's longer side in the strip
@@ -96,7 +97,7 @@ def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | No
     base = _baseline(seen)
     if saliency is not None:
         rank = ranks(saliency, seen.shape[0])
-        panels.append(_panel(row, heat_overlay(seen, saliency), "saliency", None))
+        panels.append((Panel(heat_overlay(seen, saliency), "saliency", map_facts(saliency)), None))
         inserted = composite(seen, base, top_share(rank, INSERTED))
         deleted = composite(base, seen, top_share(rank, DELETED))
         panels.append(_panel(row, inserted, f"top {100 * INSERTED:.0f} % inserted", f"p_inserted_{INSERTED:g}"))

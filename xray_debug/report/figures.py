@@ -1,7 +1,7 @@
 """Figures of the tables: the 2x2, confusion matrices, reliability, mean curves of the explanations.
 
 Matplotlib's object interface with the Agg canvas only: no global state, safe in threads and without a display.
-Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is matplotlib's "inferno".
+Colours are Okabe and Ito's, told apart with every kind of colour vision.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import FORMATS
 from xray_debug.report.words import test_name
 
@@ -37,7 +38,7 @@ def _template() -> Template:
                                       "test_name": test_name}
     environment.globals |= {"cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
-                            "textless_rows": textless_rows}  # fmt: skip
+                            "textless_rows": textless_rows, "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
 

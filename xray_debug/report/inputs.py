@@ -34,6 +34,7 @@ class RunFiles:
     manifest: pd.DataFrame | None = None
     predictions: pd.DataFrame | None = None
     explanations: pd.DataFrame | None = None
+    sanity: pd.DataFrame | None = None
     boxes: dict[str, np.ndarray] = field(default_factory=dict)
     cases: pd.DataFrame | None = None
     changes: pd.DataFrame | None = None
@@ -88,7 +89,7 @@ def read_run(store: Store, config: PipelineConfig, stages: Iterable[StageInfo]) 
     run.manifest = store.manifest(usable=False) if store.has("manifest") else None
     run.predictions = store.predictions() if store.has("predictions") or store.has("retrained predictions") else None
     run.boxes = store.boxes() if store.has("regions") else {}
-    for name in ("explanations", "cases", "changes", "verdict", "probe"):
+    for name in ("explanations", "sanity", "cases", "changes", "verdict", "probe"):
         setattr(run, name, _known(store, name))
     run.patch = store.patches()
     run.records = {stage.name: record for stage in run.stages if (record := store.record(stage.name)) is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 
+from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
 from xray_debug.report.html import test_names, verdict_rows
 from xray_debug.run.store import OUTPUTS
@@ -16,7 +17,7 @@ def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
              *_verdict(report), *_table4(report), *_differences(report), *_left_out(report), *_repaired(report),
-             *_flagged(report), *_cost(report), *_not_shown(report)]  # fmt: skip
+             *_explanations(report), *_flagged(report), *_cost(report), *_not_shown(report)]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,6 +114,18 @@ def _repaired(report: dict) -> list[str]:
     rows = [["class" if row["group"] == "label" else row["group"], _text(row["name"]), count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
     return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows)]
+
+
+def _explanations(report: dict) -> list[str]:
+    found = report["explanations"]
+    if not found:
+        return []
+    rows = [[name, _interval(part[key], "value", decimal, ""), count(part[key]["cases"]), says]
+            for part, names in ((found, MEASURES), (found["sanity"] or {}, SANITY))
+            for key, (name, says) in names.items() if part.get(key)]  # fmt: skip
+    said = (f"{count(found['cases'])} cases explained with {_text(found['method'])}; the masks of "
+            f"{count(found['hardly_moved'])} hardly moved.")  # fmt: skip
+    return ["## Explanations", said, _table(["measure", "mean", "cases", "what it says"], rows)]
 
 
 def _flagged(report: dict) -> list[str]:

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from xray_debug.data.files import atomic_write
-from xray_debug.saliency.plots import INK, SKY, Panel, gray_bytes
+from xray_debug.data.overlay import gray_bytes
+from xray_debug.saliency.plots import INK, SKY, Panel
 
 SIDE, GAP, LINE = 168, 8, 24  # pixels: a picture's longer side, between pictures, a line of text
 TITLE, CAPTION = 12.5, 11.5  # sizes of the letters, pixels

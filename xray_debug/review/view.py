@@ -15,10 +15,10 @@ import pandas as pd
 from xray_debug.config import ConfigError, load_config
 from xray_debug.data.boxes import clip_boxes
 from xray_debug.data.images import ImageError, ModelView
+from xray_debug.data.overlay import heat_overlay
 from xray_debug.data.unchanged import read_known
 from xray_debug.run.store import Store, StoreError
 
-HEAT_COLOURS = cv2.COLORMAP_INFERNO  # even in lightness: holds in print and for the colour-blind
 BOX_COLOUR = (255, 64, 200)
 LARGEST_SIDE = 1024  # pixels shown
 NOT_NUMBERS = ("image_id", "label", "predicted", "source", "split", "test_set", "reasons", "flagged", "file", "path")
@@ -121,20 +121,11 @@ def picture(
                        interpolation=cv2.INTER_AREA)  # fmt: skip
     shown = np.repeat(shown[..., None], 3, axis=2)
     if saliency is not None and opacity > 0:
-        shown = _blend(shown, view.map_to_image(saliency, *shown.shape[:2]), opacity)
+        shown = heat_overlay(shown, view.map_to_image(saliency, *shown.shape[:2]), opacity)
     thickness = max(1, round(max(shown.shape) / 400))
     for x0, y0, x1, y1 in (clip_boxes(boxes, height, width) * scale).round().astype(int).tolist():
         cv2.rectangle(shown, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), BOX_COLOUR, thickness)
     return shown
-
-
-def _blend(shown: np.ndarray, saliency: np.ndarray, opacity: float) -> np.ndarray:
-    """Salient places coloured, scaled to the map's own peak; where the saliency is 0 the image stays as it is."""
-    saliency = np.clip(saliency, 0, 1).astype(np.float32)
-    saliency = saliency / max(float(saliency.max()), 1e-6)
-    heat = cv2.applyColorMap((saliency * 255).astype(np.uint8), HEAT_COLOURS)[..., ::-1].astype(np.float32)
-    weight = np.float32(min(max(opacity, 0.0), 1.0)) * saliency[..., None]
-    return np.round(shown * (1 - weight) + heat * weight).astype(np.uint8)
 
 
 def parse_boxes(rows: Sequence[dict]) -> list[list[int]]:

@@ -71,8 +71,13 @@ OUTPUTS: dict[str, Output] = {
     "metrics": Output("train", "metrics.json", "json"),
     "explanations": Output(
         "explain", "explanations.parquet", "table",
-        ("image_id", "target", "method", "mask_size", "probability", "deletion", "insertion"),
+        ("image_id", "target", "method", "mask_size", "probability", "deletion", "insertion", "sparseness", "objective",
+         "hardly_moved"),
         "deletion and insertion of the explanations"),
+    "sanity": Output(
+        "explain", "sanity.parquet", "table",
+        ("image_id", "target", "mprt_output", "mprt_all", "random_logit", "max_sensitivity"),
+        "sanity checks of the explanations"),
     "maps": Output("explain", "maps", "parts"),
     "regions": Output(
         "detect", "regions.parquet", "table", ("image_id", "kind", *BOX, "score", "detector"),

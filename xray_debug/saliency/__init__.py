@@ -12,14 +12,18 @@ from xray_debug.saliency.faithfulness import (
     rank_pixels,
 )
 from xray_debug.saliency.images import blurred, compose, upsample_saliency
+from xray_debug.saliency.infidelity import infidelity, max_sensitivity
+from xray_debug.saliency.measure import sparseness
 from xray_debug.saliency.methods.gradients import gradcam, gradient, integrated_gradients
 from xray_debug.saliency.methods.igos import igos, igos_pp
 from xray_debug.saliency.methods.mask import mask_perturbation
 from xray_debug.saliency.methods.rise import rise
-from xray_debug.saliency.regions import mass_inside, pointing
+from xray_debug.saliency.randomisation import mprt, random_logit
+from xray_debug.saliency.regions import pointing_game, relevance_mass_accuracy, relevance_rank_accuracy
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation, Step
-from xray_debug.saliency.sanity import adversarial_alarm, mi_fgsm, randomise_labels, randomise_model
+from xray_debug.saliency.road import noisy_linear_imputation, road
+from xray_debug.saliency.sanity import adversarial_alarm, mi_fgsm, randomise_labels
 
 __all__ = [
     "METHODS",
@@ -35,15 +39,22 @@ __all__ = [
     "gradient",
     "igos",
     "igos_pp",
+    "infidelity",
     "insertion_deletion_images",
     "integrated_gradients",
     "mask_perturbation",
-    "mass_inside",
+    "max_sensitivity",
     "mi_fgsm",
-    "pointing",
+    "mprt",
+    "noisy_linear_imputation",
+    "pointing_game",
+    "random_logit",
     "randomise_labels",
-    "randomise_model",
     "rank_pixels",
+    "relevance_mass_accuracy",
+    "relevance_rank_accuracy",
     "rise",
+    "road",
+    "sparseness",
     "upsample_saliency",
 ]

@@ -1,4 +1,4 @@
-"""Figures for comparing methods: means with standard errors, and the objective of a found map."""
+"""Figures for comparing methods: means with standard errors, sparseness, and the objective of a found map."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def mean_error(values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
         return mean, math.nan
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+
+
+def sparseness(saliency: torch.Tensor) -> torch.Tensor:
+    """The Gini index of each map (Chalasani et al. 2020), (N, ...) of values >= 0 to (N,) in [0, 1); NaN if all 0.
+
+    0 for an even map, 1 - 1/n where one of n entries holds everything.
+    """
+    values = saliency.detach().double().flatten(1).sort(1).values
+    if not bool((torch.isfinite(values) & (values >= 0)).all()):
+        raise ValueError("saliency: expected finite values of at least 0, got others")
+    count = values.shape[1]
+    weights = 2 * torch.arange(1, count + 1, dtype=values.dtype, device=values.device) - count - 1
+    return (values * weights).sum(1) / (count * values.sum(1))
 
 
 def objective_of(

@@ -1,7 +1,7 @@
 """Pictures of an explanation: the image, its map, the overlay and the curves. Arrays in, PNG out.
 
 Matplotlib's object interface with the Agg canvas only: no global state, safe in threads and without a display.
-Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is matplotlib's "inferno".
+Colours are Okabe and Ito's, told apart with every kind of colour vision; heat is data/overlay.py's.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xray_debug.data.files import atomic_write
+from xray_debug.data.overlay import gray_bytes, heat_colours, heat_overlay, map_facts, resized_map, scaled_map
 
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442"
 INK, FAINT = "#1f2933", "#9aa5b1"
-HEAT = "inferno"
+LINES, STYLES = (ORANGE, BLUE, GREEN, PINK, SKY, INK), ("-", "--", "-.", ":")  # of methods; 12 pairs
 EXPLAINED = "xray-debug explain-image"  # noted in the picture of one image, so that it may be replaced
 
 
@@ -64,52 +63,6 @@ def plain_axes(axes) -> None:
     axes.tick_params(colors=INK, labelsize=8)
 
 
-def gray_bytes(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] or uint8, (H, W) or (H, W, 3), as uint8; others raise ValueError."""
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[0] == 1:
-        image = image[0]
-    if image.dtype != np.uint8:
-        image = np.round(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
-    if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3:
-        raise ValueError(f"expected an image (H, W) or (H, W, 3), got shape {image.shape}")
-    return image
-
-
-def heat_overlay(image: np.ndarray, saliency: np.ndarray, opacity: float = 0.65) -> np.ndarray:
-    """RGB uint8: `image` under the map in "inferno", more opaque where more salient, scaled to its peak.
-
-    Map of any size, in [0, 1].
-    """
-    gray = gray_bytes(image)
-    rgb = gray if gray.ndim == 3 else np.repeat(gray[..., None], 3, axis=2)
-    fine = scaled_map(resized_map(saliency, *rgb.shape[:2]))
-    heat = colormaps[HEAT](0.15 + 0.85 * fine)[..., :3] * 255
-    alpha = (opacity * fine)[..., None]
-    return np.round((1 - alpha) * rgb + alpha * heat).astype(np.uint8)
-
-
-def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(m, m) or (1, m, m) saliency in [0, 1] -> float32 (height, width), bilinear."""
-    saliency = np.asarray(saliency, np.float32)
-    saliency = saliency[0] if saliency.ndim == 3 and saliency.shape[0] == 1 else saliency
-    if saliency.ndim != 2:
-        raise ValueError(f"expected a map (m, m), got shape {saliency.shape}")
-    return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
-
-
-def scaled_map(saliency: np.ndarray) -> np.ndarray:
-    """The map over its own peak, so that its heat can be seen; an empty map stays empty."""
-    return saliency / max(float(saliency.max()), 1e-6)
-
-
-def map_facts(saliency: np.ndarray) -> str:
-    """What scaling hides: the peak, and the share of the map above half of it."""
-    saliency = np.asarray(saliency, float)
-    peak = float(saliency.max())
-    return f"peak {peak:.2f}, {100 * float((saliency > peak / 2).mean()):.0f} % above half of it"
-
-
 def show_panel(axes, panel: Panel) -> None:
     axes.imshow(gray_bytes(panel.image), cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
     height, width = panel.image.shape[:2]
@@ -126,36 +79,105 @@ def show_panel(axes, panel: Panel) -> None:
         spine.set_visible(False)
 
 
-def explain_figure(image, saliency, deletion_curve, insertion_curve, deletion: float, insertion: float, title: str,
-                   path: str | Path) -> Path:
-    """Image, map, overlay, and the deletion and insertion curves with their areas, as one PNG.
+@dataclass(frozen=True)
+class Explained:
+    """One map of one image: (m, m) in [0, 1], its curves (steps + 1,) with their areas, and who made it."""
 
-    `image` grey uint8 or float in [0, 1], (H, W); `saliency` (m, m) in [0, 1]; curves (steps + 1,), the class
-    probability after each share of pixels is deleted or inserted.
-    """
+    name: str
+    saliency: np.ndarray
+    deletion_curve: np.ndarray
+    insertion_curve: np.ndarray
+    deletion: float
+    insertion: float
+    hardly_moved: bool = False
+
+    @property
+    def facts(self) -> str:
+        return map_facts(self.saliency) + (", hardly moved" if self.hardly_moved else "")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One image, grey uint8 or float in [0, 1], (H, W), its name, what the model says of it, and its maps."""
+
+    image: np.ndarray
+    title: str
+    caption: str
+    maps: Sequence[Explained]
+
+
+def explain_figure(image: np.ndarray, found: Explained, title: str, path: str | Path) -> Path:
+    """Image (as of Compared), map, overlay, and the deletion and insertion curves with their areas, as one PNG."""
     image = gray_bytes(image)
     figure = empty_figure(10.4, 2.75)
     axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.45])
-    fine = scaled_map(resized_map(saliency, *image.shape[:2]))
-    heat = np.round(colormaps[HEAT](fine)[..., :3] * 255).astype(np.uint8)
-    overlay = Panel(heat_overlay(image, saliency), "overlay")
-    panels = [Panel(image, "image"), Panel(heat, "saliency", map_facts(saliency)), overlay]
+    fine = scaled_map(resized_map(found.saliency, *image.shape[:2]))
+    overlay = Panel(heat_overlay(image, found.saliency), "overlay")
+    panels = [Panel(image, "image"), Panel(heat_colours(fine), "saliency", found.facts), overlay]
     for place, panel in zip(axes, panels, strict=False):
         show_panel(place, panel)
-    _curves(axes[3], deletion_curve, insertion_curve, deletion, insertion)
+    for kind, colour, style in (("deletion", ORANGE, "-"), ("insertion", BLUE, "--")):
+        curve, area = getattr(found, f"{kind}_curve"), getattr(found, kind)
+        share = _curve(axes[3], curve, colour, style, f"{kind}, area {area:.3f}")
+        axes[3].fill_between(share, 0, np.ravel(curve), color=colour, alpha=0.12, linewidth=0)
+    _curve_axes(axes[3], "pixels deleted or inserted, %, most salient first")
+    axes[3].legend(fontsize=8, frameon=False, loc="best")
+    axes[3].set_ylabel("class probability", fontsize=8, color=INK)
     figure.suptitle(literal(title), fontsize=10, color=INK)
     return save_figure(figure, path, 130, EXPLAINED)
 
 
-def _curves(axes, deletion_curve, insertion_curve, deletion: float, insertion: float) -> None:
-    rows = ((deletion_curve, deletion, ORANGE, "-", "deletion"), (insertion_curve, insertion, BLUE, "--", "insertion"))
-    for curve, area, colour, style, name in rows:
-        curve = np.asarray(curve, float).ravel()
-        share = np.linspace(0, 100, len(curve))
-        axes.plot(share, curve, color=colour, linestyle=style, linewidth=1.8, label=f"{name}, area {area:.3f}")
-        axes.fill_between(share, 0, curve, color=colour, alpha=0.12, linewidth=0)
+def compare_figure(rows: Sequence[Compared], path: str | Path) -> Path:
+    """Figure 2 of the iGOS++ paper as one PNG: a row for each image, with the film, an overlay for each map (its areas
+    below it), and the deletion and the insertion curves of all. Every row has the same number of maps.
+    """
+    count = len(rows[0].maps)
+    figure = empty_figure(2.1 * (count + 1) + 2 * 2.7, 2.6 * len(rows) + 0.3)
+    places = figure.subplots(len(rows), count + 3, squeeze=False, width_ratios=[1] * (count + 1) + [1.3] * 2)
+    for axes, row in zip(places, rows, strict=True):
+        show_panel(axes[0], Panel(row.image, _short(row.title), row.caption))
+        for place, found in zip(axes[1:], row.maps, strict=False):
+            areas = f"deletion {found.deletion:.3f}, insertion {found.insertion:.3f}"
+            show_panel(place, Panel(heat_overlay(row.image, found.saliency), found.name, f"{found.facts}\n{areas}"))
+        for place, kind in zip(axes[-2:], ("deletion", "insertion"), strict=True):
+            for number, found in enumerate(row.maps):
+                colour, style = LINES[number % len(LINES)], STYLES[number % len(STYLES)]
+                _curve(place, getattr(found, f"{kind}_curve"), colour, style, found.name)
+            _curve_axes(place, f"{kind}: pixels, %, most salient first")
+    figure.legend(*places[0][-1].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=count,
+                  loc="outside lower right")  # fmt: skip
+    return save_figure(figure, path, 130, EXPLAINED)
+
+
+def _short(text: str, most: int = 30) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) + 1 :]}"
+
+
+def explanation_figure(images: np.ndarray, maps: np.ndarray) -> Figure:
+    """For notebooks: a row for each image (N, C, H, W) with its overlay beside it; maps (N, 1, m, m) in [0, 1].
+
+    Images beyond [0, 1] (normalised ones) are stretched to it; other than one or three channels are averaged.
+    """
+    figure = empty_figure(4.6, 2.5 * len(images))
+    for axes, image, saliency in zip(figure.subplots(len(images), 2, squeeze=False), images, maps, strict=True):
+        image = np.asarray(image, float)
+        if image.min() < 0 or image.max() > 1:
+            image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
+        shown = gray_bytes(image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0))
+        show_panel(axes[0], Panel(shown, "image"))
+        show_panel(axes[1], Panel(heat_overlay(shown, saliency), "saliency", map_facts(saliency)))
+    return figure
+
+
+def _curve(axes, curve, colour: str, style, label: str) -> np.ndarray:
+    """Draws a curve; the shares of the pixels, in percent, that it was drawn over."""
+    curve = np.asarray(curve, float).ravel()
+    share = np.linspace(0, 100, len(curve))
+    axes.plot(share, curve, color=colour, linestyle=style, linewidth=1.8, label=literal(label))
+    return share
+
+
+def _curve_axes(axes, label: str) -> None:
     axes.set(xlim=(0, 100), ylim=(0, 1.02))
-    axes.set_xlabel("pixels deleted or inserted, %, most salient first", fontsize=8, color=INK)
-    axes.set_ylabel("class probability", fontsize=8, color=INK)
-    axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.set_xlabel(label, fontsize=8, color=INK)
     plain_axes(axes)

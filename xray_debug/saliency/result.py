@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HARDLY = 0.1  # a mask whose saliency peaks below this did not move
+
+
+class StillMask(UserWarning):
+    """The masks of an image hardly moved: its map says little."""
 
 
 class Evaluations(NamedTuple):
@@ -51,3 +60,19 @@ class Explanation:
     insertion_mask: torch.Tensor | None = None
     objective: dict[str, torch.Tensor] | None = None
     trace: list[Step] | None = field(default=None, repr=False)
+
+    def plot(self, images: torch.Tensor) -> Figure:
+        """A matplotlib Figure: each image (N, C, H, W) beside its overlay, scaled to its peak, which is said below."""
+        from xray_debug.saliency.plots import explanation_figure
+
+        maps = self.saliency.detach().cpu().float().numpy()
+        return explanation_figure(images.detach().cpu().float().numpy(), maps)
+
+    @property
+    def hardly_moved(self) -> torch.Tensor:
+        """Whether the masks stayed about where they began, so that the map says little, (N,) bool.
+
+        False for methods without masks, whose maps are scaled to [0, 1] anyway.
+        """
+        still = self.saliency.amax((1, 2, 3)) < HARDLY
+        return still if self.deletion_mask is not None else torch.zeros_like(still)

@@ -1,4 +1,4 @@
-"""Sanity checks of saliency methods (Adebayo et al. 2018) and adversarial examples with insertion as the alarm."""
+"""Label randomisation (Adebayo et al. 2018) and adversarial examples with insertion as the alarm."""
 
 from __future__ import annotations
 
@@ -12,80 +12,11 @@ from torch import nn
 
 from xray_debug.saliency.faithfulness import deletion_insertion
 from xray_debug.saliency.network import borrowed, prepared
+from xray_debug.saliency.randomisation import rank_correlation
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator
 
 Method = Callable[..., Explanation]
-
-
-@dataclass(frozen=True)
-class Randomised:
-    """Explanations after the layers from the output down to `layer` were drawn anew.
-
-    similarity (N,) is the rank correlation with the original model's maps, NaN for a constant map.
-    """
-
-    layer: str
-    similarity: torch.Tensor
-    saliency: torch.Tensor
-
-
-def rank_correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Spearman's correlation of each pair of maps (N, ...), ties at their mean rank: (N,) in [-1, 1] or NaN."""
-    x, y = (_mean_ranks(maps.detach().double().flatten(1)) for maps in (a, b))
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
-
-
-def _mean_ranks(values: torch.Tensor) -> torch.Tensor:
-    ranks = torch.empty_like(values)
-    for row, own in enumerate(values):
-        _, place, count = torch.unique(own, return_inverse=True, return_counts=True)
-        last = count.cumsum(0).double()
-        ranks[row] = (last - (count.double() - 1) / 2)[place]
-    return ranks
-
-
-def layers_from_output(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The layers that can be drawn anew, the last registered first."""
-    return [
-        (name, module)
-        for name, module in reversed(list(model.named_modules()))
-        if callable(getattr(module, "reset_parameters", None)) and any(True for _ in module.parameters(recurse=False))
-    ]
-
-
-def draw_anew(module: nn.Module, *key: int | str) -> None:
-    """The layer's own initialisation with random numbers set by the key; the global generator is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator("cpu", *key).initial_seed())
-        module.reset_parameters()
-
-
-def randomise_model(
-    method: Method,
-    model: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    seed: int = 0,
-    every: int = 1,
-    **options,
-) -> list[Randomised]:
-    """Cascading randomisation: layers drawn anew from the output down, one explanation after each `every`.
-
-    A method that explains the model loses its similarity on the way; one that only finds edges keeps it. Works
-    on a copy: the model is not touched.
-    """
-    original = method(model, images, targets, **options).saliency
-    changed = copy.deepcopy(model)
-    found = []
-    layers = layers_from_output(changed)
-    for number, (name, layer) in enumerate(layers, start=1):
-        draw_anew(layer, "cascade", seed, name)
-        if number % every == 0 or number == len(layers):
-            saliency = method(changed, images, targets, **options).saliency
-            found.append(Randomised(name, rank_correlation(original, saliency), saliency))
-    return found
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from xray_debug.config import PipelineConfig
+from xray_debug.run.store import OUTPUTS
 from xray_debug.stages.base import Context, Stage, model_plugin
-from xray_debug.stages.selection import check_select, selected_cases
+from xray_debug.stages.selection import check_select, selected_cases, spread
 
 MOST = 64
-COLUMNS = ["image_id", "target", "method", "mask_size", "probability", "deletion", "insertion"]
 
 
 def check(config: PipelineConfig) -> None:
@@ -18,6 +18,8 @@ def check(config: PipelineConfig) -> None:
 
 
 def run(context: Context) -> None:
+    import numpy as np
+
     from xray_debug.models.explainer import ExplainWorker
     from xray_debug.run.engine import TableRows
 
@@ -26,6 +28,7 @@ def run(context: Context) -> None:
     row_of = {name: i for i, name in enumerate(frame["image_id"])}
     chosen = selected_cases(config, store.table("predictions"))
     cases = chosen[["image_id", "predicted"]].rename(columns={"predicted": "target"})
+    cases["sanity"] = np.isin(np.arange(len(cases)), spread(len(cases), config.explain.sanity_cases))
 
     def add(rows: list[dict]) -> list[dict]:
         return [{**row, "view": views[row_of[row["image_id"]]]} for row in rows]
@@ -39,8 +42,15 @@ def run(context: Context) -> None:
     table = parts.table()
     if len(table):
         table = table[table["problem"] == ""]
-    store.write_table("explanations", table.reindex(columns=COLUMNS))
+    parts_of_objective = [name for name in table if name.startswith("objective_")]
+    found = table.reindex(columns=[*OUTPUTS["explanations"].columns, *parts_of_objective])
+    store.write_table("explanations", found)
+    checked = table.reindex(columns=OUTPUTS["sanity"].columns)
+    store.write_table("sanity", checked[checked["image_id"].isin(cases["image_id"][cases["sanity"]])])
     context.facts["images"] = len(table)
+    still = int(found["hardly_moved"].eq(True).sum())
+    if still:
+        context.say(f"explain: the masks of {still} of {len(found)} cases hardly moved; their maps say little")
 
 
 STAGE = Stage(
@@ -48,7 +58,7 @@ STAGE = Stage(
     help="Saliency maps of the chosen cases.",
     needs=("manifest", "views", "weights", "description", "predictions"),
     options=("explain", "seeds"),
-    outputs=("explanations", "maps"),
+    outputs=("explanations", "maps", "sanity"),
     work=run,
     plugins=lambda store, config: (("xray_debug.methods", config.explain.method), model_plugin(store, config)),
     parts=True,

@@ -15,8 +15,8 @@ STAGE = Stage(
     name="report",
     help="Tables, figures and one HTML file.",
     needs=(
-        "manifest", "views", "predictions", "explanations", "maps", "regions", "cases", "checks", "verdict", "patches",
-        "changes", "probe", "retrained predictions",
+        "manifest", "views", "predictions", "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict",
+        "patches", "changes", "probe", "retrained predictions",
     ),
     options=("report", "name"),
     outputs=("report", "page", "summary", "figures"),

@@ -32,8 +32,6 @@ def check_class(select: str, classes: set[str]) -> None:
 
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
     """The test images to explain, as `explain.select` says: predictions of the first seed's model."""
-    import numpy as np
-
     check_select(config.explain.select)
     kind, _, name = config.explain.select.partition(":")
     first = predictions[predictions["seed"] == config.all_seeds[0]]
@@ -46,5 +44,11 @@ def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.Data
         chosen = first
     if config.explain.max_cases is None or len(chosen) <= config.explain.max_cases:
         return chosen
-    spread = np.linspace(0, len(chosen) - 1, config.explain.max_cases)  # evenly, so that no test set is left out
-    return chosen.iloc[spread.round().astype(int)]
+    return chosen.iloc[spread(len(chosen), config.explain.max_cases)]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """`most` of `count` places (all, where there are no more), evenly, so that no test set is left out."""
+    import numpy as np
+
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()

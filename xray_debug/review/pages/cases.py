@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from xray_debug.data.overlay import map_facts
 from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewDB, ReviewError
 from xray_debug.review.view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
@@ -63,7 +64,8 @@ def show_picture(run: RunView, image_id: str) -> None:
     plain, marked = st.columns(2)
     plain.image(image, caption="Image")
     overlay = picture(image, run.boxes_of(image_id), saliency, run.view, opacity)
-    marked.image(overlay, caption="Saliency and text boxes")
+    facts = "" if saliency is None else f" ({map_facts(saliency)})"
+    marked.image(overlay, caption=f"Saliency and text boxes{facts}")
     if saliency is None:
         st.info("This case has no saliency map.")
 

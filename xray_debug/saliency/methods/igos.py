@@ -16,13 +16,12 @@ from xray_debug.saliency.methods.presets import IGOS_PAPER, PRESETS, Preset, cho
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import make_optimiser
 from xray_debug.saliency.registry import METHODS
-from xray_debug.saliency.result import Explanation, Step
+from xray_debug.saliency.result import Explanation, Step, StillMask
 from xray_debug.saliency.seeds import image_seeds
 from xray_debug.saliency.terms import Objective
 
 Progress = Callable[[int, int], None]
-# a share of the scale that is kept for ordering saturated entries; a map that peaks below HARDLY did not move
-TIE, HARDLY = 1e-4, 0.1
+TIE = 1e-4  # a share of the scale that is kept for ordering saturated entries
 IGOS_PRESETS = {
     "paper": IGOS_PAPER,
     **{name: replace(PRESETS[name], variant="deletion", bilateral=False) for name in ("default", "quick")},
@@ -129,8 +128,7 @@ def optimise(
     saliency = 1 - (mean if plan.result == "mean" else masks.prod(1, keepdim=True)).clamp(0, 1)
     if plan.result == "ranked":
         saliency = _ranked(saliency, 1 - mean)
-    _warn_of_still(method, saliency)
-    return Explanation(
+    result = Explanation(
         saliency=saliency.float(),
         evaluations=network.evaluations,
         seconds=time.perf_counter() - started,
@@ -140,6 +138,8 @@ def optimise(
         objective=found,
         trace=steps if trace else None,
     )
+    _warn_of_still(result)
+    return result
 
 
 def _ranked(saliency: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
@@ -164,9 +164,10 @@ def _ranks(maps: torch.Tensor) -> torch.Tensor:
     return (ranks.to(maps) / (2 * max(flat.shape[1] - 1, 1))).view_as(maps)
 
 
-def _warn_of_still(method: str, saliency: torch.Tensor) -> None:
-    peaks = saliency.amax((1, 2, 3))
-    still = (peaks < HARDLY).nonzero().flatten().tolist()
+def _warn_of_still(found: Explanation) -> None:
+    peaks = found.saliency.amax((1, 2, 3))
+    still = found.hardly_moved.nonzero().flatten().tolist()
     if still:
         named = ", ".join(f"{row} (peak {float(peaks[row]):.3f})" for row in still[:5])
-        warnings.warn(f"{method}: the masks of these images hardly moved: {named}; their maps say little", stacklevel=4)
+        said = f"{found.method}: the masks of these images hardly moved: {named}; their maps say little"
+        warnings.warn(said, StillMask, stacklevel=4)

@@ -1,0 +1,102 @@
+"""explain-image: pictures of what a model says of some films, by one method or several side by side."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from xray_debug.config import ConfigError
+from xray_debug.data.images import read_film
+from xray_debug.models.explainer import ExplainWorker, checked_method
+from xray_debug.models.predict import probabilities
+from xray_debug.saliency import METHODS
+from xray_debug.saliency.plots import Compared, Explained, compare_figure, explain_figure
+
+MOST = 32  # films in one picture
+
+
+class Way(NamedTuple):
+    """One way to explain: a method and the preset of it that was asked for, None for its own default."""
+
+    method: str
+    preset: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.method if self.preset is None else f"{self.method} {self.preset}"
+
+    @property
+    def options(self) -> dict:
+        return {} if self.preset is None else {"preset": self.preset}
+
+
+def ways_of(methods: Sequence[str], presets: Sequence[str]) -> list[Way]:
+    """Each method once, those that have presets once with each of `presets`. ConfigError for what there is not."""
+    ways, used = [], False
+    for method in dict.fromkeys(methods):
+        checked_method(method, {})
+        own = list(dict.fromkeys(presets)) if "preset" in inspect.signature(METHODS[method]).parameters else []
+        used = used or bool(own)
+        ways += [Way(method, preset) for preset in own or [None]]
+    for way in ways:
+        checked_method(way.method, way.options)
+    if presets and not used:
+        checked_method(methods[0], {"preset": presets[0]})  # says what it takes
+    return ways
+
+
+def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], target: str | None, picture: Path,
+                   mask_size: int = 28, seed: int = 0) -> list[str]:  # fmt: skip
+    """One picture (PNG) of all images and ways; the facts of each, a line for each map.
+
+    One image explained in one way: the film, its map, the overlay and the curves. Else the paper's Figure 2: a row for
+    each image, with the film, an overlay for each way, and the curves of deletion and insertion. `target` None explains
+    what is predicted.
+    """
+    if picture.suffix.lower() != ".png":
+        raise ConfigError(f"--out {picture}: expected a file name ending in .png")
+    if not 1 <= len(images) <= MOST:
+        raise ConfigError(f"images: expected 1 to {MOST}, got {len(images)}")
+    views, targets, rows, lines = [], [], [], []
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for way in ways:
+        worker = ExplainWorker(str(model), way.method, way.options, mask_size, seed, device)
+        worker.open()
+        if not views:
+            views = [worker.model.view.apply(*read_film(image)) for image in images]
+            targets = [target or _predicted(worker.model, view) for view in views]
+        rows.append([])
+        for image, view, wanted in zip(images, views, targets, strict=True):
+            started = time.perf_counter()
+            row = worker([{"image_id": image.name, "view": view, "target": wanted}])[0]
+            rows[-1].append(row)
+            lines.append(_said(image, way, row, time.perf_counter() - started, len(images) * len(ways) > 1))
+    found = [[_explained(way, row) for way, row in zip(ways, own, strict=True)] for own in zip(*rows, strict=True)]
+    said = [f"{row['target']} {row['probability']:.3f}" for row in rows[0]]
+    if len(lines) == 1:
+        explain_figure(views[0], found[0][0], f"{images[0].name}: {said[0]} ({ways[0].name})", picture)
+    else:
+        names = [image.name for image in images]
+        compare_figure([Compared(*row) for row in zip(views, names, said, found, strict=True)], picture)
+    return lines
+
+
+def _predicted(model, view) -> str:
+    return model.classes[int(probabilities(model, view[None])[0].argmax())]
+
+
+def _explained(way: Way, row: dict) -> Explained:
+    return Explained(way.name, row["saliency"], row["deletion_curve"], row["insertion_curve"], row["deletion"],
+                     row["insertion"], row["hardly_moved"])  # fmt: skip
+
+
+def _said(image: Path, way: Way, row: dict, seconds: float, named: bool) -> str:
+    start = f"{image.name}, {way.name}: " if named else ""
+    still = ", the masks hardly moved" if row["hardly_moved"] else ""
+    return (f"{start}{row['target']} {row['probability']:.3f}, deletion {row['deletion']:.3f}, insertion "
+            f"{row['insertion']:.3f}, {seconds:.1f} s{still}")  # fmt: skip
