@@ -35,7 +35,7 @@ class Film:
         return torch.from_numpy(np.ascontiguousarray(self.view))[None, None].float() / 255
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
     """The run, the class that is looked into, and where the figure goes."""
 
@@ -48,14 +48,12 @@ class Request:
     seed: int = 0
 
     def __post_init__(self):
-        store = Store(self.run)
-        object.__setattr__(self, "store", store)
-        object.__setattr__(self, "model", load_checkpoint(store.path("model")).eval())
+        self.store = Store(self.run)
+        self.model = load_checkpoint(self.store.path("model")).eval()
         classes = list(self.model.classes)
-        name = self.class_name or ("COVID-19" if "COVID-19" in classes else classes[-1])
-        if name not in classes:
-            raise ValueError(f"--class {name}: expected one of {', '.join(classes)}")
-        object.__setattr__(self, "class_name", name)
+        self.class_name = self.class_name or ("COVID-19" if "COVID-19" in classes else classes[-1])
+        if self.class_name not in classes:
+            raise ValueError(f"--class {self.class_name}: expected one of {', '.join(classes)}")
 
     @property
     def target(self) -> int:
@@ -105,6 +103,7 @@ class Request:
 
 
 def pixels(image: torch.Tensor) -> np.ndarray:
+    """(1, 1, S, S) in [0, 1] to uint8 (S, S)."""
     return (image[0, 0] * 255).round().clamp(0, 255).byte().numpy()
 
 
