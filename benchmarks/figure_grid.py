@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,8 @@ def draw(rows: Sequence[Sequence[Item]], names: Sequence[str], path: str | Path,
             _show(place, row[column] if column < len(row) else None)
         places[0].set_ylabel(literal(name), fontsize=8, color=INK)
     if heading:
-        figure.suptitle(literal(heading), fontsize=9, color=INK)
+        width = int(side * columns * 14)  # letters of this size in the figure's width
+        figure.suptitle(literal(textwrap.fill(heading, width)), fontsize=9, color=INK)
     return plots.save_figure(figure, path, 130)
 
 

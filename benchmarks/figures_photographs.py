@@ -173,6 +173,8 @@ def figure_4(ask: Request) -> None:
                 row += ask.panel("igos_pp", one, size, f"{size} x {size}")
             rows.append(row)
             names.append(name)
+    if not rows:
+        raise ValueError(f"--wanted {wanted}: the images are taken for {wanted} as they are; name another class")
     draw(rows, names, ask.out, f"Figure 4: natural images, and adversarial ones that are taken for {wanted}")
 
 
