@@ -87,6 +87,15 @@ def load_classifier(name: str, weights: str | None = None, device: str = "cpu") 
     return Classifier(**{**vars(found), "device": device})
 
 
+def name_of(name: str) -> str:
+    """What results call the network: of a checkpoint its folder's name, of a run's model the run's."""
+    path = Path(name)
+    if not path.exists():
+        return name
+    path = path.resolve()
+    return path.parent.name if path.name in ("train", "retrain") else path.name
+
+
 def _checkpoint(path: Path) -> Classifier:
     from xray_debug.models import load_checkpoint
 
@@ -96,8 +105,7 @@ def _checkpoint(path: Path) -> Classifier:
     def values(file: Path) -> torch.Tensor:
         return torch.from_numpy(view.apply(read_image(file)))[None].float() / 255
 
-    name = path.resolve().name if path.resolve().name not in ("train", "retrain") else path.resolve().parent.name
-    return Classifier(name, model, values, (0.0,), (1.0,), list(model.classes))
+    return Classifier(name_of(str(path)), model, values, (0.0,), (1.0,), list(model.classes))
 
 
 def _lite() -> Classifier:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from networks import Case, Classifier, cases, load_classifier
+from networks import Case, Classifier, cases, load_classifier, name_of
 from saliency_print import differences, printed
 from saliency_store import Measurement, Store, forget, machine, planned, read_results
 from saliency_tables import NAMES, PAPER_TABLES, table_named
@@ -152,8 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     plan = Plan(args.table, args.preset, changed(args.set), args.mask_size, (args.limit, args.limit_224), args.steps,
                 args.seed)  # fmt: skip
     if args.show:
-        name = Path(args.model).name if Path(args.model).exists() else args.model
-        found = read_results(plan.file(args.results, family_of(name)))
+        found = read_results(plan.file(args.results, family_of(name_of(args.model))))
     else:
         if args.images is None:
             raise ValueError("--images: expected a folder of images (or --show)")

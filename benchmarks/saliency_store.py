@@ -146,7 +146,7 @@ class Store:
     def __init__(self, path: Path, family: str):
         self.path = Path(path)
         self.known: dict[str, dict] = {}
-        files = [file for file in sorted(self.path.parent.glob(f"{family}*.json")) if file != self.path]
+        files = [file for file in sorted(self.path.parent.glob(f"{family}table-*.json")) if file != self.path]
         for file in (*files, *([self.path] if self.path.is_file() else [])):
             for item in read_results(file)["measurements"]:
                 self._learn(item)
@@ -182,7 +182,7 @@ def read_results(path: Path) -> dict[str, Any]:
 def forget(family: str, folder: Path, method: str) -> int:
     """Removes a method's measurements from every table of a network, so that they are made anew; how many."""
     count = 0
-    for path in sorted(Path(folder).glob(f"{family}*.json")):
+    for path in sorted(Path(folder).glob(f"{family}table-*.json")):
         found = read_results(path)
         kept = [item for item in found["measurements"] if item["method"] != method]
         count += len(found["measurements"]) - len(kept)

@@ -244,6 +244,9 @@ def test_mistakes_are_said_in_a_sentence(bench, tmp_path):
         bench.networks.load_classifier("resnet18", str(tmp_path / "none.pth"))
     with pytest.raises(ValueError, match="found none"):
         bench.networks.image_files(tmp_path)
+    assert bench.networks.name_of("resnet18") == "resnet18"
+    (tmp_path / "mini" / "train").mkdir(parents=True)
+    assert bench.networks.name_of(str(tmp_path / "mini" / "train")) == "mini"
     with pytest.raises(ValueError, match="expected results"):
         bench.store.read_results(tmp_path / "none.json")
 
