@@ -14,6 +14,7 @@ from torch import nn
 from xray_debug.saliency import METHODS, blurred, deletion_insertion, insertion_deletion_images, mi_fgsm
 
 SIZES = (7, 14, 28, 56, 112, 224)
+EPSILONS = (1, 2, 4, 8, 16)
 LAMBDAS = (0.2, 2.0, 20.0, 200.0)
 
 
@@ -167,7 +168,8 @@ def figure_4(ask: Request) -> None:
     for case in ask.cases():
         if case.target == classes.index(wanted):
             continue
-        for one, name in ((case, "natural"), (_attacked(ask, case, classes.index(wanted)), "adversarial")):
+        attacked, epsilon = _attacked(ask, case, classes.index(wanted))
+        for one, name in ((case, "natural"), (attacked, f"moved by {epsilon}/255")):
             row: list[Item] = [Picture(ask.picture(one.image), ask.named(one))]
             for size in (28, 224):
                 row += ask.panel("igos_pp", one, size, f"{size} x {size}")
@@ -178,16 +180,22 @@ def figure_4(ask: Request) -> None:
     draw(rows, names, ask.out, f"Figure 4: natural images, and adversarial ones that are taken for {wanted}")
 
 
-def _attacked(ask: Request, case: Case, wanted: int) -> Case:
+def _attacked(ask: Request, case: Case, wanted: int) -> tuple[Case, int]:
+    """The image moved by the smallest of EPSILONS / 255 that the network takes for `wanted` (or the largest); and it.
+
+    The least that does it: the more a pixel may move, the more the image really holds of the class.
+    """
     classifier = ask.classifier
-    values = classifier.values_of(case.image)
-    goal = torch.tensor([wanted])
-    moved = mi_fgsm(_InValues(classifier), values, torch.tensor([case.target]), wanted=goal, epsilon=16 / 255, steps=20)
-    image = classifier.normalised(moved)
-    with torch.no_grad():
-        said = torch.softmax(classifier.model(image), 1)[0]
-    target = int(said.argmax())
-    return Case(case.name, image, blurred(image), target, float(said[target]), case.digest)
+    values, target = classifier.values_of(case.image), torch.tensor([case.target])
+    for epsilon in EPSILONS:
+        moved = mi_fgsm(_InValues(classifier), values, target, epsilon / 255, wanted=torch.tensor([wanted]))
+        image = classifier.normalised(moved)
+        with torch.no_grad():
+            said = torch.softmax(classifier.model(image), 1)[0]
+        if int(said.argmax()) == wanted:
+            break
+    found = int(said.argmax())
+    return Case(case.name, image, blurred(image), found, float(said[found]), case.digest), epsilon
 
 
 def figure_6(ask: Request, mask_size: int = 28) -> None:
