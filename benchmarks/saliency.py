@@ -9,9 +9,10 @@
 download, or a checkpoint folder of this project. FOLDER is any folder of images; the class explained is the one that
 the network says, as in the paper. Each figure is a mean over images +- its standard error.
 
-Every image is kept at once in a JSON file of --results: a stopped run goes on where it was, with the same command, and
-tables share what they have in common. Settings are kept beside each figure; where a default has changed, it is measured
-anew. --again METHOD measures a method anew whose code has changed. --show prints what is there and measures nothing.
+Every image is kept at once in a JSON file of --results (first in a journal beside it): a stopped run goes on where it
+was, with the same command, and tables share what they have in common. Settings are kept beside each figure; where a
+default has changed, it is measured anew. --again METHOD measures a method anew whose code has changed. --show prints
+what is there and measures nothing.
 """
 
 from __future__ import annotations
@@ -102,21 +103,22 @@ def run(plan: Plan, classifier: Classifier, images: Path, results: Path, only: l
         names.append(case.name)
         group.append((place, case))
         if len(group) == ROUND:
-            _round(plan, classifier, group, chosen, save, started)
+            _round(plan, classifier, group, chosen, store, started)
+            save()
             group = []
     if not names:
         raise ValueError(f"{images}: no image that the network predicts with a probability of {confidence} or more")
-    _round(plan, classifier, group, chosen, save, started)
+    _round(plan, classifier, group, chosen, store, started)
     save()
     return read_results(plan.file(results, family))
 
 
-def _round(plan: Plan, classifier: Classifier, group, chosen: list[Measurement], save, started: float) -> None:
+def _round(plan: Plan, classifier: Classifier, group, chosen: list[Measurement], store: Store, started: float) -> None:
     for own in chosen:
         for place, case in group:
             if place < plan.limit(own.mask_size) and own.lacks(case):
                 own.measure(classifier, case)
-                save()
+                store.add(own, case.name)
         if group:
             said = f"{group[-1][0] + 1} images: {own.method} {own.mask_size}, {time.perf_counter() - started:.0f} s"
             print(said, file=sys.stderr, flush=True)

@@ -141,32 +141,52 @@ def _processor() -> str:
 
 
 class Store:
-    """The file of one table, and what the files beside it, of other tables and the same network, already know."""
+    """The file of one table, and what the files beside it, of other tables and the same network, already know.
+
+    Each image is first a line of a journal beside the file, so that a stop at any moment loses none; `save` makes a
+    new file and ends the journal.
+    """
 
     def __init__(self, path: Path, family: str):
         self.path = Path(path)
+        self.journal = self.path.with_suffix(".jsonl")
         self.known: dict[str, dict] = {}
-        files = [file for file in sorted(self.path.parent.glob(f"{family}table-*.json")) if file != self.path]
-        for file in (*files, *([self.path] if self.path.is_file() else [])):
+        folder = self.path.parent
+        for file in sorted(folder.glob(f"{family}table-*.json"), key=lambda file: file == self.path):
             for item in read_results(file)["measurements"]:
-                self._learn(item)
+                for name, figures in item["images"].items():
+                    self._learn(item["key"], name, figures)
+        for file in sorted(folder.glob(f"{family}table-*.jsonl")):
+            for line in _whole_lines(file):
+                self._learn(*json.loads(line))
 
-    def _learn(self, item: dict) -> None:
-        images = self.known.setdefault(item["key"], {})
-        for name, figures in item["images"].items():
-            before = images.get(name)
-            same = before and before["input"] == figures["input"]
-            images[name] = before | figures if same else figures
+    def _learn(self, key: str, name: str, figures: dict) -> None:
+        images = self.known.setdefault(key, {})
+        before = images.get(name)
+        images[name] = before | figures if before and before["input"] == figures["input"] else figures
 
     def fill(self, measurements: dict[str, Measurement]) -> None:
         for key, own in measurements.items():
             own.images = {name: dict(figures) for name, figures in self.known.get(key, {}).items()}
 
+    def add(self, own: Measurement, name: str) -> None:
+        """One image that was measured."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([own.key, name, own.images[name]]) + "\n")
+
     def save(self, head: dict[str, Any], measurements: dict[str, Measurement]) -> None:
-        """The table's file, whole: a stop at any moment leaves the last one."""
+        """The table's file, whole."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         write_json(self.path, head | {"date": date, "measurements": [own.as_json() for own in measurements.values()]})
+        self.journal.unlink(missing_ok=True)
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """The lines of a journal without the last one where a stop cut it."""
+    text = file.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -182,6 +202,8 @@ def read_results(path: Path) -> dict[str, Any]:
 def forget(family: str, folder: Path, method: str) -> int:
     """Removes a method's measurements from every table of a network, so that they are made anew; how many."""
     count = 0
+    for path in Path(folder).glob(f"{family}table-*.jsonl"):
+        raise ValueError(f"{path}: left by a stopped run; let the same command end first")
     for path in sorted(Path(folder).glob(f"{family}table-*.json")):
         found = read_results(path)
         kept = [item for item in found["measurements"] if item["method"] != method]

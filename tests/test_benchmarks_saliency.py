@@ -175,13 +175,19 @@ def test_a_stopped_run_goes_on(bench, plan, tmp_path, monkeypatch):
     monkeypatch.setattr(bench.store.Measurement, "measure", stopping)
     with pytest.raises(KeyboardInterrupt):
         measured(bench, plan, tmp_path, classifier=classifier)
-    kept = bench.store.read_results(tmp_path / "results" / "saliency-tiny-table-1.json")
-    before = {(item["key"], name): own for item in kept["measurements"] for name, own in item["images"].items()}
+    journal = tmp_path / "results" / "saliency-tiny-table-1.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    before = {(key, name): own for key, name, own in lines}
     assert len(before) == 3
+    with journal.open("a") as file:
+        file.write('["half a li')  # as a stop while it is written leaves it
+    with pytest.raises(ValueError, match="left by a stopped run"):
+        bench.store.forget("saliency-tiny-", tmp_path / "results", "rise")
     monkeypatch.setattr(bench.store.Measurement, "measure", measure)
     whole, _ = measured(bench, plan, tmp_path, classifier=classifier)
     after = {(item["key"], name): own for item in whole["measurements"] for name, own in item["images"].items()}
     assert len(after) == 5 + 7 * 2 and all(after[place] == own for place, own in before.items())
+    assert not journal.exists()
 
 
 def test_what_has_changed_is_measured_anew(bench, plan, tmp_path, monkeypatch):
