@@ -81,12 +81,10 @@ def _show(place, item: Item) -> None:
 
 def _curves(place, item: CurvePair) -> None:
     share = np.linspace(0, 100, len(item.deletion_curve))
-    place.plot(share, item.deletion_curve, color=ORANGE, linewidth=1.3, label=f"deletion {item.deletion:.3f}")
-    place.plot(share, item.insertion_curve, color=BLUE, linewidth=1.3, linestyle="--",
-               label=f"insertion {item.insertion:.3f}")  # fmt: skip
+    place.plot(share, item.deletion_curve, color=ORANGE, linewidth=1.3)
+    place.plot(share, item.insertion_curve, color=BLUE, linewidth=1.3, linestyle="--")
     place.set(xlim=(0, 100), ylim=(0, 1.02))
-    place.legend(fontsize=5.5, frameon=False, loc="center right", handlelength=1.2)
     plots.plain_axes(place)
     place.tick_params(labelsize=5.5, colors=INK)
-    place.set_xlabel("% of the pixels", fontsize=6, color=INK)
+    place.set_xlabel("% deleted (solid), inserted (dashed)", fontsize=6, color=INK)
     place.grid(color=FAINT, linewidth=0.3)

@@ -60,8 +60,11 @@ class Request:
         )  # fmt: skip
 
     def panel(self, method: str, case: Case, mask_size: int, title: str, **changes) -> tuple[Picture, CurvePair]:
+        """The map over the image with its areas below; of a signed map, what is above its middle."""
         saliency, curves = self.explain(method, case, mask_size, **changes)
-        caption = f"deletion {curves.deletion:.3f}, insertion {curves.insertion:.3f}"
+        if method == "integrated_gradients":
+            saliency = (saliency - saliency.median()).clamp(min=0)
+        caption = f"del {curves.deletion:.3f}, ins {curves.insertion:.3f}"
         return heat(self.picture(case.image), saliency[0, 0].numpy(), title, caption), curves
 
     def probability(self, image: torch.Tensor, target: int) -> float:
@@ -104,7 +107,7 @@ def figure_2(ask: Request) -> None:
         rows += [[Picture(ask.picture(case.image), "image"), *(picture for picture, _ in found)],
                  [None, *(curves for _, curves in found)]]  # fmt: skip
         names += [ask.named(case), ""]
-    draw(rows, names, ask.out, "Figure 2: methods, with their deletion and insertion curves")
+    draw(rows, names, ask.out, "Figure 2: methods; deletion (solid) and insertion (dashed) curves")
 
 
 def figure_8(ask: Request, mask_size: int = 224) -> None:
@@ -114,22 +117,17 @@ def figure_8(ask: Request, mask_size: int = 224) -> None:
                ("gradient", 224, "gradient"))  # fmt: skip
     rows, names = [], []
     for case in ask.cases():
-        found = [_short(ask.panel(method, case, size, title)) for method, size, title in methods]
+        found = [ask.panel(method, case, size, title)[0] for method, size, title in methods]
         rows.append([Picture(ask.picture(case.image), "image"), *found])
         names.append(ask.named(case))
     draw(rows, names, ask.out, "Figure 8: methods; areas under the deletion and the insertion curve")
-
-
-def _short(pair: tuple[Picture, CurvePair]) -> Picture:
-    picture, curves = pair
-    return Picture(picture.image, picture.title, f"del {curves.deletion:.3f}, ins {curves.insertion:.3f}")
 
 
 def figure_9(ask: Request) -> None:
     """iGOS++ at each mask size."""
     rows, names = [], []
     for case in ask.cases():
-        found = [_short(ask.panel("igos_pp", case, size, f"{size} x {size}")) for size in SIZES]
+        found = [ask.panel("igos_pp", case, size, f"{size} x {size}")[0] for size in SIZES]
         rows.append([Picture(ask.picture(case.image), "image"), *found])
         names.append(ask.named(case))
     draw(rows, names, ask.out, "Figure 9: mask sizes of iGOS++")
@@ -140,8 +138,8 @@ def figure_10(ask: Request, mask_size: int = 224) -> None:
     rows, names = [], []
     for case in ask.cases(1):
         for bilateral, name in ((True, "BTV"), (False, "TV")):
-            own = [_short(ask.panel("igos_pp", case, mask_size, f"lambda2 = {weight:g}", bilateral=bilateral,
-                                    smooth_weight=weight)) for weight in LAMBDAS]  # fmt: skip
+            own = [ask.panel("igos_pp", case, mask_size, f"lambda2 = {weight:g}", bilateral=bilateral,
+                             smooth_weight=weight)[0] for weight in LAMBDAS]  # fmt: skip
             rows.append([Picture(ask.picture(case.image), ask.named(case)), *own])
             names.append(name)
     draw(rows, names, ask.out, f"Figure 10: BTV and TV, masks of {mask_size} x {mask_size}")
