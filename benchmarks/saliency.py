@@ -1,10 +1,18 @@
-"""Measures the saliency methods on one model and one folder of images: passes, time, deletion, insertion, objective.
+"""The tables of the iGOS++ paper, ours beside the paper's, and two tables of this project: methods and speed.
 
-    python benchmarks/saliency.py --model runs/NAME/train --images runs/NAME/data/test --mask-size 28 --json out.json
-    python benchmarks/saliency.py --model resnet50 --weights resnet50.pth --images ILSVRC2012_val --table 1
+    python benchmarks/saliency.py --table 1 --images FOLDER
+    python benchmarks/saliency.py --table 1 --images ILSVRC2012_val --model resnet50 --weights download \\
+        --preset paper --limit 5000 --limit-224 5000 --device cuda                            (the paper's own setting)
+    python benchmarks/saliency.py --table methods --images runs/NAME/data/test --model runs/NAME/train --mask-size 28
 
---model is a checkpoint folder of this project or a torchvision name (with --weights a state dict; nothing is
-downloaded). Means over the images with standard errors; with --against METHOD also paired differences.
+--model is efficientnet-lite0 (the default; its packages hold the weights), a torchvision name with --weights FILE or
+download, or a checkpoint folder of this project. FOLDER is any folder of images; the class explained is the one that
+the network says, as in the paper. Each figure is a mean over images +- its standard error.
+
+Every image is kept at once in a JSON file of --results (first in a journal beside it): a stopped run goes on where it
+was, with the same command, and tables share what they have in common. Settings are kept beside each figure; where a
+default has changed, it is measured anew. --again METHOD measures a method anew whose code has changed. --show prints
+what is there and measures nothing.
 """
 
 from __future__ import annotations
@@ -13,156 +21,155 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from saliency_tables import TABLES, Row
-from torch import nn
+from networks import Case, Classifier, cases, load_classifier, name_of
+from saliency_print import differences, printed
+from saliency_store import Measurement, Store, forget, machine, planned, read_results
+from saliency_tables import NAMES, PAPER_TABLES, table_named
 
-from xray_debug.data.images import read_image, to_gray8
-from xray_debug.saliency import METHODS, blurred, deletion_insertion
-from xray_debug.saliency.measure import mean_error, objective_of
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".webp"}
-SCORES = ("deletion", "insertion", "objective")
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ROUND = 10  # images that every method sees before the next ones: a stopped run has every row
+RESULTS = Path(__file__).parent / "results"
 
 
-def load_model(name: str, weights: str | None, classes: int) -> tuple[nn.Module, Callable[[Path], torch.Tensor]]:
-    """The network in evaluation mode and what turns an image file into its input (1, C, H, W)."""
-    if Path(name).exists():
-        from xray_debug.models import load_checkpoint
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for, checked."""
 
-        model = load_checkpoint(name)
-        view = model.view
-        return model.eval(), lambda path: torch.from_numpy(view.apply(read_image(path)))[None, None].float() / 255
-    import torchvision
+    name: str
+    preset: str
+    changes: dict[str, dict]
+    mask_size: int
+    limits: tuple[int, int]  # masks below 224, and from 224
+    steps: int
+    seed: int
 
-    model = torchvision.models.get_model(name, weights=None, num_classes=classes)
-    if weights is None:
-        raise SystemExit(f"--model {name}: expected --weights FILE with its state dict; nothing is downloaded")
-    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return model.eval(), imagenet_input
+    def limit(self, mask_size: int) -> int:
+        return self.limits[1] if mask_size >= 224 else self.limits[0]
 
-
-def imagenet_input(path: Path) -> torch.Tensor:
-    """224 x 224 RGB, normalised as torchvision's ImageNet models expect."""
-    import cv2
-
-    image = read_image(path)
-    if image.ndim == 2:
-        image = cv2.cvtColor(to_gray8(image), cv2.COLOR_GRAY2RGB)
-    image = cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA).astype("float32") / 255
-    chosen = torch.from_numpy(image).permute(2, 0, 1)[None]
-    return (chosen - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(DEVIATION).view(1, 3, 1, 1)
+    def file(self, folder: Path, family: str) -> Path:
+        own = f"{family}table-{self.name}"
+        if self.name not in PAPER_TABLES:
+            own += f"-{self.mask_size}"
+        return Path(folder) / (own + ("" if self.preset == "default" else f"-{self.preset}") + ".json")
 
 
-def load_images(folder: Path, limit: int, prepare, model: nn.Module, confidence: float) -> tuple[torch.Tensor, ...]:
-    """The first `limit` images, by name, that the model predicts with `confidence`; and those predictions."""
-    found, targets = [], []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        image = prepare(path)
-        with torch.no_grad():
-            probability = torch.softmax(model(image), 1)[0]
-        if probability.max() >= confidence:
-            found.append(image)
-            targets.append(int(probability.argmax()))
-        if len(found) == limit:
-            break
-    if not found:
-        raise SystemExit(f"{folder}: no image that the model predicts with a probability of {confidence} or more")
-    return torch.cat(found), torch.tensor(targets)
+def family_of(name: str) -> str:
+    """What the names of a network's results begin with."""
+    return f"saliency-{name}-"
 
 
-def measure(row: Row, model, images, targets, baselines, mask_size: int, steps: int, seed: int) -> dict:
-    """One method, one image at a time: what it cost and how faithful its maps are."""
-    deletion, insertion, objective, seconds, forward, backward = [], [], [], [], [], []
-    method = METHODS[row.method]
-    for number in range(len(images)):
-        one = slice(number, number + 1)
-        found = method(model, images[one], targets[one], baselines[one], mask_size=mask_size, seed=seed, **row.options)
-        curves = deletion_insertion(model, images[one], found.saliency, targets[one], baselines[one], steps=steps)
-        deletion.append(curves.deletion.item())
-        insertion.append(curves.insertion.item())
-        seconds.append(found.seconds)
-        forward.append(found.evaluations.forward)
-        backward.append(found.evaluations.backward)
-        objective.append(objective_of(model, images[one], targets[one], baselines[one], found).item())
-    return {
-        "name": row.name, "method": row.method, "options": row.options, "mask_size": mask_size,
-        "deletion": deletion, "insertion": insertion, "objective": objective, "seconds": seconds,
-        "forward": forward, "backward": backward,
-    }  # fmt: skip
+def changed(pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """["rise.masks=1000"] to {"rise": {"masks": 1000}}."""
+    found: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        place, equals, text = pair.partition("=")
+        method, point, option = place.partition(".")
+        if not (equals and point and method and option):
+            raise ValueError(f"--set {pair}: expected METHOD.OPTION=VALUE, as rise.masks=1000")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        found.setdefault(method, {})[option] = value
+    return found
 
 
-def printed(results: list[dict], against: str | None) -> str:
-    narrow = " ".join(f"{name:>8s}" for name in ("forward", "backward", "seconds"))
-    lines = [f"{'method':30s} {narrow} " + " ".join(f"{name:>16s}" for name in SCORES)]
-    for result in results:
-        cells = [f"{sum(result[key]) / len(result[key]):8.{digits}f}" for key, digits in
-                 (("forward", 0), ("backward", 0), ("seconds", 2))]  # fmt: skip
-        cells += ["{:7.3f} +- {:.3f}".format(*mean_error(result[key])).rjust(16) for key in SCORES]
-        lines.append(f"{result['name']:30s} " + " ".join(cells))
-    reference = next((r for r in results if r["name"] == against), None)
-    for result in results if reference else []:
-        pairs = {
-            key: mean_error([a - b for a, b in zip(result[key], reference[key], strict=True)])
-            for key in SCORES
-        }
-        speed = sum(reference["seconds"]) / sum(result["seconds"])
-        lines.append(
-            f"{result['name']:30s} minus {against}: "
-            + ", ".join("{} {:+.3f} +- {:.3f}".format(key, *pair) for key, pair in pairs.items())
-            + f"; {speed:.1f} times as fast"
-        )
-    return "\n".join(lines)
+def run(plan: Plan, classifier: Classifier, images: Path, results: Path, only: list[str], confidence: float = 0.0,
+        batch: list[Case] | None = None) -> dict:  # fmt: skip
+    """Measures what is missing, image by image, and returns the table's results as they are in its file."""
+    table, family = table_named(plan.name, plan.mask_size), family_of(classifier.name)
+    digest = classifier.digest()
+    measurements, _ = planned(
+        table.cells(), classifier.name, digest, plan.preset, plan.changes, plan.steps, plan.seed
+    )
+    store = Store(plan.file(results, family), family)
+    store.fill(measurements)
+    names: list[str] = []
+
+    def save() -> None:
+        store.save({"table": plan.name, "preset": plan.preset, "changes": plan.changes, "mask_size": plan.mask_size,
+                    "limits": list(plan.limits), "steps": plan.steps, "seed": plan.seed, "network": classifier.name,
+                    "weights": digest, "confidence": confidence, "machine": machine(classifier.device),
+                    "order": names}, measurements)  # fmt: skip
+
+    chosen = [own for own in measurements.values() if not only or own.method in only]
+    started, most = time.perf_counter(), max(plan.limits)
+    group: list[tuple[int, Case]] = []
+    for place, case in enumerate(batch or cases(classifier, images, most, confidence)):
+        names.append(case.name)
+        group.append((place, case))
+        if len(group) == ROUND:
+            _round(plan, classifier, group, chosen, store, started)
+            save()
+            group = []
+    if not names:
+        raise ValueError(f"{images}: no image that the network predicts with a probability of {confidence} or more")
+    _round(plan, classifier, group, chosen, store, started)
+    save()
+    return read_results(plan.file(results, family))
+
+
+def _round(plan: Plan, classifier: Classifier, group, chosen: list[Measurement], store: Store, started: float) -> None:
+    for own in chosen:
+        for place, case in group:
+            if place < plan.limit(own.mask_size) and own.lacks(case):
+                own.measure(classifier, case)
+                store.add(own, case.name)
+        if group:
+            said = f"{group[-1][0] + 1} images: {own.method} {own.mask_size}, {time.perf_counter() - started:.0f} s"
+            print(said, file=sys.stderr, flush=True)
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="checkpoint folder, or a torchvision name with --weights")
-    parser.add_argument("--weights", help="state dict for a torchvision model")
-    parser.add_argument("--classes", type=int, default=1000, help="classes of the torchvision model")
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
-    parser.add_argument("--mask-size", type=int, default=28)
-    parser.add_argument("--limit", type=int, default=12, help="images used")
-    parser.add_argument("--confidence", type=float, default=0.6, help="least predicted probability of an image used")
+    parser.add_argument("--table", choices=NAMES, default="1", help="which table")
+    parser.add_argument("--images", type=Path, help="folder of images")
+    parser.add_argument("--model", default="efficientnet-lite0")
+    parser.add_argument("--weights", help="state dict of a torchvision model, or download")
+    parser.add_argument("--preset", choices=("default", "paper", "quick"), default="default", help="iGOS++ and I-GOS")
+    parser.add_argument("--set", action="append", default=[], metavar="METHOD.OPTION=VALUE", help="as rise.masks=1000")
+    parser.add_argument("--limit", type=int, default=60, help="images at masks below 224")
+    parser.add_argument("--limit-224", type=int, default=30, help="images at masks of 224")
+    parser.add_argument("--confidence", type=float, default=0.0, help="least predicted probability of an image used")
+    parser.add_argument("--mask-size", type=int, default=28, help="of the tables methods and speed")
     parser.add_argument("--steps", type=int, default=50, help="steps of the curves")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--table", choices=sorted(TABLES), default="methods", help="which rows, as in the paper")
-    parser.add_argument("--only", help="comma-separated names of rows")
-    parser.add_argument("--against", help="row that the others are compared with, pair by pair")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="write every figure here")
+    parser.add_argument("--only", default="", help="comma-separated methods that are measured now")
+    parser.add_argument("--again", action="append", default=[], metavar="METHOD", help="measure this method anew")
+    parser.add_argument("--against", metavar="ROW", help="also print paired differences to this row")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--show", action="store_true", help="print what was measured, measure nothing")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parsed(arguments)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    model, prepare = load_model(args.model, args.weights, args.classes)
-    images, targets = load_images(args.images, args.limit, prepare, model, args.confidence)
-    model, images = model.to(args.device), images.to(args.device)
-    baselines = blurred(images)
-    table = TABLES[args.table]
-    rows = [row for row in table.rows if not args.only or row.name in args.only.split(",")]
-    if not rows:
-        raise SystemExit(f"--only {args.only}: expected names from {', '.join(row.name for row in table.rows)}")
-    print(f"{table.title}; {len(images)} images of {tuple(images.shape[1:])}, masks {args.mask_size}", flush=True)
-    run = partial(measure, model=model, images=images, targets=targets, baselines=baselines,
-                  steps=args.steps, seed=args.seed)  # fmt: skip
-    results, started = [], time.perf_counter()
-    for row in rows:
-        results.append(run(row, mask_size=row.mask_size or args.mask_size))
-        print(f"{row.name}: {time.perf_counter() - started:.0f} s so far", file=sys.stderr, flush=True)
-        if args.json:
-            args.json.write_text(json.dumps({"table": args.table, "model": args.model, "results": results}, indent=1))
-    print(printed(results, args.against))
+    torch.set_num_threads(args.threads)
+    plan = Plan(args.table, args.preset, changed(args.set), args.mask_size, (args.limit, args.limit_224), args.steps,
+                args.seed)  # fmt: skip
+    if args.show:
+        found = read_results(plan.file(args.results, family_of(name_of(args.model))))
+    else:
+        if args.images is None:
+            raise ValueError("--images: expected a folder of images (or --show)")
+        classifier = load_classifier(args.model, args.weights, args.device)
+        for method in args.again:
+            forget(family_of(classifier.name), args.results, method)
+        only = [name for name in args.only.split(",") if name]
+        found = run(plan, classifier, args.images, args.results, only, args.confidence)
+    print(printed(found))
+    if args.against:
+        print(differences(found, args.against))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        raise SystemExit(f"benchmarks/saliency.py: {error}") from None
