@@ -196,14 +196,14 @@ def test_an_unfinished_stage_is_named(pipeline):
 
 def test_a_wrong_option_does_not_stay_in_the_run(finished, tmp_path):
     from xray_debug.cli import execute
-    from xray_debug.config import dump_config, load_config
+    from xray_debug.config import ConfigError, dump_config, load_config
     from xray_debug.data.files import write_text
 
     pipeline = finished.copy(tmp_path / "run")
     write_text(pipeline.store.pipeline_file, dump_config(pipeline.config))
     before = pipeline.store.pipeline_file.read_bytes()
     config = load_config(pipeline.store.pipeline_file, ["explain.select=predicted:covid"])
-    with pytest.raises(RunError, match=r"explain.select: expected one of the classes"):
+    with pytest.raises(ConfigError, match=r"explain.select: expected one of the classes"):
         execute(pipeline.folder, config, only="explain")
     assert pipeline.store.pipeline_file.read_bytes() == before
     assert not (pipeline.folder / ".work" / "explain").exists()  # refused before it was begun
