@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from xray_debug.data.overlay import heat_overlay
 from xray_debug.saliency import plots
 from xray_debug.saliency.plots import BLUE, FAINT, INK, ORANGE, SKY, literal
 
@@ -42,7 +43,7 @@ Item = Picture | CurvePair | None
 
 def heat(picture: np.ndarray, saliency: np.ndarray, title: str = "", caption: str = "") -> Picture:
     """The picture under its map (m, m)."""
-    return Picture(plots.heat_overlay(picture, np.asarray(saliency)), title, caption)
+    return Picture(heat_overlay(picture, np.asarray(saliency)), title, caption)
 
 
 def draw(rows: Sequence[Sequence[Item]], names: Sequence[str], path: str | Path, heading: str = "",
