@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from xray_debug.config import parse_config, save_config
+from xray_debug.config import dump_config, parse_config
+from xray_debug.data.files import write_text
 from xray_debug.review.decisions import ReviewDB
 from xray_debug.run import fingerprint, plugins
 from xray_debug.run.folder import Run
@@ -34,7 +35,7 @@ def made(folder: Path, config) -> Run:
             run.begin(name, mark)
             digests = {result: f"digest of {result}" for result, output in OUTPUTS.items() if output.stage == name}
             run.complete(name, mark, {"seed": config.seed, "seconds": 1.0, "outputs": digests})
-    save_config(config, folder / "pipeline.yaml")
+    write_text(folder / "pipeline.yaml", dump_config(config))
     return run
 
 
