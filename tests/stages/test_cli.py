@@ -17,7 +17,7 @@ TINY = """
 name: tiny
 phantom: {train: 60, test: 18, size: 128}
 train: {view: {size: 64}, epochs: 2, batch_size: 16}
-explain: {mask_size: 8, max_cases: 12, select: all}
+explain: {mask_size: 8, max_cases: 12, select: all, sanity_cases: 2}
 detect: {second: null}
 audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
 retrain: {leave_sources_out: true}
