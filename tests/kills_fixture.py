@@ -20,7 +20,7 @@ PIPELINE = """
 name: tiny
 phantom: {train: 24, test: 9, size: 96}
 train: {view: {size: 64}, model: shufflenet_v2_x0_5, precision: 32-true, epochs: 1, batch_size: 16}
-explain: {mask_size: 8, max_cases: 6, select: all}
+explain: {mask_size: 8, max_cases: 6, select: all, sanity_cases: 1}
 detect: {second: null}
 audit: {max_cases: 6, controls: 1, swaps: 1, permutations: 50}
 report: {bootstrap: 100, max_flagged: 2}
@@ -89,6 +89,8 @@ def contents(run: Path) -> dict[str, object]:
         return found
     report = json.loads((run / "report" / "report.json").read_text())
     report["explanations"].pop("seconds")
+    for stage in report["lineage"].values():
+        stage.pop("finished")
     report["config"].pop("engine")  # how the work is done is told, and changes no result
     return found | {f"report: {key}": value for key, value in report.items() if key != "timings"}
 
