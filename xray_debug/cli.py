@@ -43,10 +43,41 @@ PartOption = Annotated[Optional[str], typer.Option("--part", help="I/N: only thi
 MergeOption = Annotated[bool, typer.Option("--merge", help="put the parts together; compute nothing")]
 
 
+def _version(asked: bool) -> None:
+    from xray_debug import __version__
+
+    if asked:
+        say(f"xray-debug {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads it
+) -> None:
+    pass
+
+
 def package_folder(name: str) -> Path:
     """`pipelines` or `app.py`: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).parent
     return here / name if (here / name).exists() else here.parent / name
+
+
+def pipeline_named(given: Path) -> Path:
+    """The pipeline file: `given` where it is one, else the one of that name which comes with the package."""
+    from xray_debug.config import ConfigError
+
+    own = package_folder("pipelines") / f"{given.name.removesuffix('.yaml')}.yaml"
+    if given.exists() or given.is_symlink():
+        return given
+    if len(given.parts) == 1 or given.parent == Path("pipelines"):
+        if own.is_file():
+            return own
+        names = ", ".join(sorted(path.stem for path in own.parent.glob("*.yaml")))
+        raise ConfigError(f"{given}: no such pipeline file, and none of that name comes along: {names}")
+    return given
 
 
 @dataclass
@@ -186,7 +217,7 @@ def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Pa
 
 
 @app.command()
-def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
+def run(pipeline: Annotated[Path, typer.Argument(help="pipeline: YAML file, or demo, covidx-mini, ...")],
         data: Annotated[Optional[Path], typer.Option(help="COVIDx folder")] = None,
         out_dir: Annotated[Optional[Path], typer.Option("--out", help="run folder")] = None,
         from_: Annotated[Optional[str], typer.Option("--from", help="run this stage and all after it")] = None,
@@ -202,7 +233,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
         raise ConfigError(f"--from {from_} with --only {only}: expected one of the two")
     known_stage(from_, "--from")
     known_stage(only, "--only")
-    config = load_config(pipeline, set_ or [])
+    config = load_config(pipeline_named(pipeline), set_ or [])
     if data is not None:
         config.data = str(data.resolve())
     folder = out_dir or Path("runs") / config.name
