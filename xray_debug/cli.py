@@ -39,6 +39,9 @@ SetOption = Annotated[Optional[list[str]], typer.Option("--set", help="option of
 ForceOption = Annotated[bool, typer.Option("--force", help="run also what is up to date")]
 EngineOption = Annotated[Optional[str], typer.Option("--engine", help="local or ray")]
 WorkersOption = Annotated[Optional[int], typer.Option("--workers", help="single-threaded workers; 0: one a core")]
+ImagesOption = Annotated[Optional[Path], typer.Option("--images", help="folder that the paths of a table start from")]
+ColumnsOption = Annotated[Optional[str], typer.Option(
+    "--columns", help="of a table: path=..,label=.. (or labels=A+B),patient=..,source=..,split=..")]  # fmt: skip
 PartOption = Annotated[Optional[str], typer.Option("--part", help="I/N: only this share of one stage's images")]
 MergeOption = Annotated[bool, typer.Option("--merge", help="put the parts together; compute nothing")]
 
@@ -116,7 +119,8 @@ def prepared(folder: Path, config, only: str | None) -> None:
 
     named = absolute_paths(config)
     Run(folder).check_free(list_of_stages())
-    check_place(folder, config.data and Path(config.data), list_of_stages(), named)
+    for data in (config.data, config.prepare.images):
+        check_place(folder, data and Path(data), list_of_stages(), named)
     check_options(config, only, Store(folder))
 
 
@@ -187,7 +191,8 @@ def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Pa
 
 @app.command()
 def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
-        data: Annotated[Optional[Path], typer.Option(help="COVIDx folder")] = None,
+        data: Annotated[Optional[Path], typer.Option(help="dataset: a folder, or a table of labels")] = None,
+        images: ImagesOption = None, columns: ColumnsOption = None,
         out_dir: Annotated[Optional[Path], typer.Option("--out", help="run folder")] = None,
         from_: Annotated[Optional[str], typer.Option("--from", help="run this stage and all after it")] = None,
         only: Annotated[Optional[str], typer.Option(help="run this stage alone")] = None,
@@ -205,6 +210,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
     config = load_config(pipeline, set_ or [])
     if data is not None:
         config.data = str(data.resolve())
+    table_options(config.prepare, images, columns)
     folder = out_dir or Path("runs") / config.name
     if dry_run:
         show_plan(folder, config, from_, only, force)
@@ -245,20 +251,40 @@ def _stage_commands() -> None:
 _stage_commands()
 
 
+def table_options(options, images: Path | None, columns: str | None) -> None:
+    """Puts --images and --columns into the options of prepare."""
+    from xray_debug.data.formats.table import parse_columns
+
+    if images is not None:
+        options.images = str(images.resolve())
+    if columns is not None:
+        options.columns = parse_columns(columns)
+
+
+def prepare_options(data: Path, images: Path | None, columns: str | None, set_: list[str] | None):
+    """The options of prepare for a command without a pipeline; RunError where there is no dataset."""
+    from xray_debug.config import override, parse_config
+    from xray_debug.run.folder import RunError
+
+    if not data.exists():
+        raise RunError(f"{data}: expected a dataset, a folder or a table, found nothing")
+    options = parse_config(override({}, set_ or []), "--set").prepare
+    table_options(options, images, columns)
+    return options
+
+
 @app.command()
-def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: SetOption = None,
+def check(data: Annotated[Path, typer.Argument(help="dataset: a folder, or a table of labels")],
+          images: ImagesOption = None, columns: ColumnsOption = None, set_: SetOption = None,
           against: Annotated[Optional[Path], typer.Option(
               help="a run, or its cleaned dataset, to be held against these originals")] = None):  # fmt: skip
     """All faults of a dataset at once, or of its cleaned dataset; nothing is changed."""
-    from xray_debug.config import override, parse_config
     from xray_debug.data.formats import check_dataset
-    from xray_debug.run.folder import RunError
 
-    if not data.is_dir():
-        raise RunError(f"{data}: expected a COVIDx folder, found {'a file' if data.exists() else 'nothing'}")
+    options = prepare_options(data, images, columns, set_)
     if against is not None:
-        raise typer.Exit(verify(data, against))
-    findings = check_dataset(data, parse_config(override({}, set_ or []), "--set").prepare)
+        raise typer.Exit(verify(data, against, options))
+    findings = check_dataset(data, options)
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + 1
@@ -268,18 +294,45 @@ def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: Set
     raise typer.Exit(1 if findings else 0)
 
 
-def verify(data: Path, against: Path) -> int:
+@app.command("import")
+def import_(data: Annotated[Path, typer.Option(help="dataset: a folder, or a table of labels")],
+            out_dir: Annotated[Path, typer.Option("--out", help="folder for manifest.parquet")],
+            images: ImagesOption = None, columns: ColumnsOption = None, set_: SetOption = None):  # fmt: skip
+    """Writes the manifest of a dataset, one row an image, and nothing else."""
+    from xray_debug.data.files import private, write_table
+    from xray_debug.data.formats import build_manifest, format_of
+    from xray_debug.run.folder import RunError
+    from xray_debug.run.store import OUTPUTS
+
+    file, options = out_dir / OUTPUTS["manifest"].place, prepare_options(data, images, columns, set_)
+    if file.exists():
+        raise RunError(f"{file}: is there already; choose another --out")
+    kind = format_of(data, options)
+    with progress_bars() as progress, private():
+        frame = build_manifest(data, options, progress=progress("read the dataset"))
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_table(file, frame)
+    good = frame[frame["problem"] == ""]
+    counts = ", ".join(f"{n} {name}" for name, n in good["split"].value_counts().items())
+    say(f"{file}: {len(frame)} images of format {kind} ({counts}), {len(frame) - len(good)} set aside")
+
+
+def verify(data: Path, against: Path, options) -> int:
     """Prints what of a cleaned dataset is not as the change log says; 1 where anything is not."""
     from xray_debug.cleaning.verify import faults_of
     from xray_debug.config import CleanConfig
+    from xray_debug.data.formats import images_folder
+    from xray_debug.data.formats.layout import Layout
     from xray_debug.run.store import Store
 
     inside = against.resolve().parents[1] if len(against.resolve().parents) > 1 else against
     store = Store(against if Store(against).has("changes") else inside)
     settings = CleanConfig(**(store.record("clean") or {}).get("parameters", {}).get("clean", {}))
-    cleaned, manifest = store.path("cleaned"), store.manifest()
+    cleaned, manifest, layout = store.path("cleaned"), store.manifest(), Layout.of(store.json("dataset"))
+    images = images_folder(data, options) if options.images or not data.is_dir() else data
     count = 0
-    for count, fault in enumerate(faults_of(manifest, store.table("changes"), data, cleaned, settings), 1):  # noqa: B007
+    for fault in faults_of(manifest, store.table("changes"), images, cleaned, settings, layout):
+        count += 1
         say(fault)
     say(f"{cleaned}: {len(manifest)} images, {count} faults")
     return int(count > 0)
