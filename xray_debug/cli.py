@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from xray_debug.cli_data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
 from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
@@ -34,22 +35,48 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Is a chest X-ray classifier right for the wrong reason? Find out, prove it, repair the data.",
 )
-RunOption = Annotated[Path, typer.Option("--run", help="run folder")]
-SetOption = Annotated[Optional[list[str]], typer.Option("--set", help="option of the pipeline, a.b=value")]
 ForceOption = Annotated[bool, typer.Option("--force", help="run also what is up to date")]
 EngineOption = Annotated[Optional[str], typer.Option("--engine", help="local or ray")]
 WorkersOption = Annotated[Optional[int], typer.Option("--workers", help="single-threaded workers; 0: one a core")]
-ImagesOption = Annotated[Optional[Path], typer.Option("--images", help="folder that the paths of a table start from")]
-ColumnsOption = Annotated[Optional[str], typer.Option(
-    "--columns", help="of a table: path=..,label=.. (or labels=A+B),patient=..,source=..,split=..")]  # fmt: skip
 PartOption = Annotated[Optional[str], typer.Option("--part", help="I/N: only this share of one stage's images")]
 MergeOption = Annotated[bool, typer.Option("--merge", help="put the parts together; compute nothing")]
+
+
+def _version(asked: bool) -> None:
+    from xray_debug import __version__
+
+    if asked:
+        say(f"xray-debug {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads it
+) -> None:
+    pass
 
 
 def package_folder(name: str) -> Path:
     """`pipelines` or `app.py`: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).parent
     return here / name if (here / name).exists() else here.parent / name
+
+
+def pipeline_named(given: Path) -> Path:
+    """The pipeline file: `given` where it is one, else the one of that name which comes with the package."""
+    from xray_debug.config import ConfigError
+
+    own = package_folder("pipelines") / f"{given.name.removesuffix('.yaml')}.yaml"
+    if given.exists() or given.is_symlink():
+        return given
+    if len(given.parts) == 1 or given.parent == Path("pipelines"):
+        if own.is_file():
+            return own
+        names = ", ".join(sorted(path.stem for path in own.parent.glob("*.yaml")))
+        raise ConfigError(f"{given}: no such pipeline file, and none of that name comes along: {names}")
+    return given
 
 
 @dataclass
@@ -190,7 +217,7 @@ def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Pa
 
 
 @app.command()
-def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
+def run(pipeline: Annotated[Path, typer.Argument(help="pipeline: YAML file, or demo, covidx-mini, ...")],
         data: Annotated[Optional[Path], typer.Option(help="dataset: a folder, or a table of labels")] = None,
         images: ImagesOption = None, columns: ColumnsOption = None,
         out_dir: Annotated[Optional[Path], typer.Option("--out", help="run folder")] = None,
@@ -207,7 +234,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
         raise ConfigError(f"--from {from_} with --only {only}: expected one of the two")
     known_stage(from_, "--from")
     known_stage(only, "--only")
-    config = load_config(pipeline, set_ or [])
+    config = load_config(pipeline_named(pipeline), set_ or [])
     if data is not None:
         config.data = str(data.resolve())
     table_options(config.prepare, images, columns)
@@ -249,107 +276,7 @@ def _stage_commands() -> None:
 
 
 _stage_commands()
-
-
-def table_options(options, images: Path | None, columns: str | None) -> None:
-    """Puts --images and --columns into the options of prepare."""
-    from xray_debug.data.formats.table import parse_columns
-
-    if images is not None:
-        options.images = str(images.resolve())
-    if columns is not None:
-        options.columns = parse_columns(columns)
-
-
-def prepare_options(data: Path, images: Path | None, columns: str | None, set_: list[str] | None):
-    """The options of prepare for a command without a pipeline; RunError where there is no dataset."""
-    from xray_debug.config import override, parse_config
-    from xray_debug.run.folder import RunError
-
-    if not data.exists():
-        raise RunError(f"{data}: expected a dataset, a folder or a table, found nothing")
-    options = parse_config(override({}, set_ or []), "--set").prepare
-    table_options(options, images, columns)
-    return options
-
-
-@app.command()
-def check(data: Annotated[Path, typer.Argument(help="dataset: a folder, or a table of labels")],
-          images: ImagesOption = None, columns: ColumnsOption = None, set_: SetOption = None,
-          against: Annotated[Optional[Path], typer.Option(
-              help="a run, or its cleaned dataset, to be held against these originals")] = None):  # fmt: skip
-    """All faults of a dataset at once, or of its cleaned dataset; nothing is changed."""
-    from xray_debug.data.formats import check_dataset
-
-    options = prepare_options(data, images, columns, set_)
-    if against is not None:
-        raise typer.Exit(verify(data, against, options))
-    findings = check_dataset(data, options)
-    counts: dict[str, int] = {}
-    for finding in findings:
-        counts[finding.kind] = counts.get(finding.kind, 0) + 1
-        say(": ".join(filter(None, finding)))
-    summary = ", ".join(f"{n} {kind}" for kind, n in counts.items()) or "no faults found"
-    say(f"{data}: {summary}")
-    raise typer.Exit(1 if findings else 0)
-
-
-@app.command("import")
-def import_(data: Annotated[Path, typer.Option(help="dataset: a folder, or a table of labels")],
-            out_dir: Annotated[Path, typer.Option("--out", help="folder for manifest.parquet")],
-            images: ImagesOption = None, columns: ColumnsOption = None, set_: SetOption = None):  # fmt: skip
-    """Writes the manifest of a dataset, one row an image, and nothing else."""
-    from xray_debug.data.files import private, write_table
-    from xray_debug.data.formats import build_manifest, format_of
-    from xray_debug.run.folder import RunError
-    from xray_debug.run.store import OUTPUTS
-
-    file, options = out_dir / OUTPUTS["manifest"].place, prepare_options(data, images, columns, set_)
-    if file.exists():
-        raise RunError(f"{file}: is there already; choose another --out")
-    kind = format_of(data, options)
-    with progress_bars() as progress, private():
-        frame = build_manifest(data, options, progress=progress("read the dataset"))
-        out_dir.mkdir(parents=True, exist_ok=True)
-        write_table(file, frame)
-    good = frame[frame["problem"] == ""]
-    counts = ", ".join(f"{n} {name}" for name, n in good["split"].value_counts().items())
-    say(f"{file}: {len(frame)} images of format {kind} ({counts}), {len(frame) - len(good)} set aside")
-
-
-def verify(data: Path, against: Path, options) -> int:
-    """Prints what of a cleaned dataset is not as the change log says; 1 where anything is not."""
-    from xray_debug.cleaning.verify import faults_of
-    from xray_debug.config import CleanConfig
-    from xray_debug.data.formats import images_folder
-    from xray_debug.data.formats.layout import Layout
-    from xray_debug.run.store import Store
-
-    inside = against.resolve().parents[1] if len(against.resolve().parents) > 1 else against
-    store = Store(against if Store(against).has("changes") else inside)
-    settings = CleanConfig(**(store.record("clean") or {}).get("parameters", {}).get("clean", {}))
-    cleaned, manifest, layout = store.path("cleaned"), store.manifest(), Layout.of(store.json("dataset"))
-    images = images_folder(data, options) if options.images or not data.is_dir() else data
-    count = 0
-    for fault in faults_of(manifest, store.table("changes"), images, cleaned, settings, layout):
-        count += 1
-        say(fault)
-    say(f"{cleaned}: {len(manifest)} images, {count} faults")
-    return int(count > 0)
-
-
-@app.command()
-def restore(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help="names of images")],
-            out_dir: Annotated[Path, typer.Option("--out", help="folder for the copies")]):  # fmt: skip
-    """Gives the originals of images back, checked; replaces nothing."""
-    from xray_debug.cleaning.verify import restore as give_back
-    from xray_debug.data.files import private
-    from xray_debug.run.store import Store
-
-    store = Store(run)
-    with private():
-        for path in give_back(store.manifest(), store.dataset_root(), image_ids, out_dir):
-            say(path)
+add_data_commands(app)
 
 
 @app.command("explain-image")

@@ -238,7 +238,7 @@ def test_memory_does_not_follow_the_number_of_points():
     igos_pp(model, pictures(3), 0, mask_size=4, iterations=1, integration_steps=20, end_iterations=0,
             internal_batch_size=6)  # fmt: skip
     assert max(sizes) == 6
-    assert sum(sizes) == 3 * (2 * 20 + 4)
+    assert sum(sizes) == 3 * (2 * 20 + 4 + 2)  # the last two: the image and its baseline, looked at before
 
 
 def test_the_objective_is_equation_4_at_the_final_masks():

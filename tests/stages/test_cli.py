@@ -198,6 +198,8 @@ def test_explain_image_finds_a_name_for_the_picture_of_any_film(tiny, tmp_path, 
     ("arguments", "words"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such pipeline file"),
+        (["run", "nowhere"], "nowhere: no such pipeline file, and none of that name comes along: covidx"),
+        (["run", "covidx-mini"], "no dataset: give --data DIR"),
         (["run", "tiny.yaml", "--from", "wash"], "--from wash: expected one of prepare"),
         (["run", "tiny.yaml", "--set", "clean.radios=1"], "unknown option clean.radios"),
         (["run", "tiny.yaml", "--data", "nowhere", "--out", "x"], "nowhere: expected a COVIDx folder"),
@@ -215,3 +217,11 @@ def test_mistakes_get_one_sentence_and_status_2(arguments, words, tmp_path, monk
     assert result.returncode == 2
     assert words in result.stderr and "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_version_is_the_same_everywhere():
+    from xray_debug import __version__
+
+    said = call("--version", check=0).stdout.strip()
+    citation = (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    assert said == f"xray-debug {__version__}" and f"version: {__version__}\n" in citation

@@ -16,10 +16,14 @@ from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import to_batch
 from xray_debug.models.sanity import SANITY, SanityChecks
 from xray_debug.saliency import METHODS, Explanation, deletion_insertion, sparseness
+from xray_debug.saliency.asking import OddInput
 from xray_debug.saliency.result import StillMask
 from xray_debug.stats.seeds import seed_of
 
 LAYERED = {"gradcam"}  # methods that look into layers, which are others in a folded network
+
+
+NOT_OPTIONS = {"model", "images", "targets", "baselines", "mask_size", "seed", "output", "reshape_transform"}
 
 
 def checked_method(method: str, options: dict) -> None:
@@ -29,7 +33,7 @@ def checked_method(method: str, options: dict) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     parameters = inspect.signature(METHODS[method]).parameters.values()
-    names = {p.name for p in parameters} - {"model", "images", "targets", "baselines", "mask_size", "seed"}
+    names = {p.name for p in parameters} - NOT_OPTIONS
     unknown = sorted(set(options) - names)
     if unknown:
         raise ConfigError(f"explain.options: {method} does not take {unknown[0]}; it takes {', '.join(sorted(names))}")
@@ -69,7 +73,8 @@ class ExplainWorker:
         self.model = load(self.model_folder).to(self.device)
         self.checks = SanityChecks(self.model_folder, self.method, self.options, self.mask_size, self.seed, self.device,
                                    fold=self.method not in LAYERED)  # fmt: skip
-        warnings.simplefilter("ignore", StillMask)  # it is in the results
+        for known in (StillMask, OddInput):  # it is in the results
+            warnings.simplefilter("ignore", known)
 
     def __call__(self, rows: list[dict]) -> list[dict]:
         """ConfigError for a target that the model does not have, ValueError where the model gives NaN or infinity."""

@@ -83,6 +83,14 @@ def finite(values: torch.Tensor, what: str) -> torch.Tensor:
     return values
 
 
+def differentiable(logits: torch.Tensor) -> torch.Tensor:
+    """`logits`; ValueError where they do not depend on the input in a way that autograd has seen."""
+    if not logits.requires_grad:
+        raise ValueError("model: its output has no gradient by the image (is it quantised, run without torch, or "
+                         "detached?), expected one; rise needs none")  # fmt: skip
+    return logits
+
+
 @contextmanager
 def watched(model: nn.Module) -> Iterator[nn.Module]:
     """Every answer of the model is checked by `finite`, whoever asks."""
@@ -137,14 +145,14 @@ class Network:
 
     def scores(self, inputs: Inputs, targets: torch.Tensor) -> torch.Tensor:
         """Probability of each target, (V,); nothing is differentiated."""
+        return target_scores(self.outputs(inputs, targets), targets)
 
-        def step(rows: slice) -> torch.Tensor:
-            return target_scores(self._logits(inputs(rows), targets), targets[rows])
-
+    def outputs(self, inputs: Inputs, targets: torch.Tensor) -> torch.Tensor:
+        """Logits (V, K); nothing is differentiated. `targets` (V,) are only checked to be among the classes."""
         parts = []
         with torch.no_grad():
             for rows in self._slices(len(targets)):
-                parts.append(self._retrying(rows, step))
+                parts.append(self._retrying(rows, lambda r: self._logits(inputs(r), targets)))
         self.forward += len(targets)
         return torch.cat(parts)
 
@@ -158,7 +166,7 @@ class Network:
 
         def step(rows: slice) -> torch.Tensor:
             x = inputs(rows).detach().requires_grad_(True)
-            logits = self._logits(x, targets)
+            logits = differentiable(self._logits(x, targets))
             scores, direction, length = score_slopes(logits, targets[rows])
             (gradient,) = torch.autograd.grad(logits, x, direction)
             take(rows, finite(gradient, "the gradient by the image"), length * weights[rows])

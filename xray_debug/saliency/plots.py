@@ -153,6 +153,19 @@ def _short(text: str, most: int = 30) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) + 1 :]}"
 
 
+def shown_image(image: np.ndarray) -> np.ndarray:
+    """A model's input (C, H, W) as a picture, uint8 (H, W) or (H, W, 3): stretched where it goes beyond [0, 1]."""
+    image = np.asarray(image, float)
+    if image.min() < 0 or image.max() > 1:
+        image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
+    return gray_bytes(image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0))
+
+
+def overlays(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) with their maps (N, 1, m, m) over them, uint8 (N, H, W, 3)."""
+    return np.stack([heat_overlay(shown_image(image), own) for image, own in zip(images, maps, strict=True)])
+
+
 def explanation_figure(images: np.ndarray, maps: np.ndarray) -> Figure:
     """For notebooks: a row for each image (N, C, H, W) with its overlay beside it; maps (N, 1, m, m) in [0, 1].
 
@@ -160,10 +173,7 @@ def explanation_figure(images: np.ndarray, maps: np.ndarray) -> Figure:
     """
     figure = empty_figure(4.6, 2.5 * len(images))
     for axes, image, saliency in zip(figure.subplots(len(images), 2, squeeze=False), images, maps, strict=True):
-        image = np.asarray(image, float)
-        if image.min() < 0 or image.max() > 1:
-            image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
-        shown = gray_bytes(image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0))
+        shown = shown_image(image)
         show_panel(axes[0], Panel(shown, "image"))
         show_panel(axes[1], Panel(heat_overlay(shown, saliency), "saliency", map_facts(saliency)))
     return figure

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 HARDLY = 0.1  # a mask whose saliency peaks below this did not move
@@ -50,6 +51,9 @@ class Explanation:
     insertion_mask  (N, 1, m, m) My of iGOS++; None elsewhere
     objective       equation 4 at the final masks, no noise, (N,) as "total", and its parts (terms.py); None elsewhere
     trace           one Step per iteration where it was asked for
+    images, targets what was explained, (N, C, H, W) as given and (N,)
+
+    The last thing in a notebook's cell, it shows itself.
     """
 
     saliency: torch.Tensor
@@ -60,13 +64,40 @@ class Explanation:
     insertion_mask: torch.Tensor | None = None
     objective: dict[str, torch.Tensor] | None = None
     trace: list[Step] | None = field(default=None, repr=False)
+    images: torch.Tensor | None = field(default=None, repr=False)
+    targets: torch.Tensor | None = field(default=None, repr=False)
 
-    def plot(self, images: torch.Tensor) -> Figure:
-        """A matplotlib Figure: each image (N, C, H, W) beside its overlay, scaled to its peak, which is said below."""
+    def plot(self, images: torch.Tensor | None = None) -> Figure:
+        """A matplotlib Figure: each image (N, C, H, W) beside its overlay, scaled to its peak, which is said below.
+
+        `images`: the explained ones without it; others of the same number to show them in another form.
+        """
         from xray_debug.saliency.plots import explanation_figure
 
-        maps = self.saliency.detach().cpu().float().numpy()
-        return explanation_figure(images.detach().cpu().float().numpy(), maps)
+        return explanation_figure(self._shown(images), self.saliency.detach().cpu().float().numpy())
+
+    def overlay(self, images: torch.Tensor | None = None) -> np.ndarray:
+        """Each image with its map over it, scaled to its peak: uint8 (N, H, W, 3). `images` as in plot."""
+        from xray_debug.saliency.plots import overlays
+
+        return overlays(self._shown(images), self.saliency.detach().cpu().float().numpy())
+
+    def _shown(self, images: torch.Tensor | None) -> np.ndarray:
+        images = self.images if images is None else images
+        if images is None:
+            raise ValueError("images: this explanation does not know what it explains, expected (N, C, H, W)")
+        if len(images) != len(self.saliency):
+            raise ValueError(f"images: expected {len(self.saliency)}, as there are maps, got {len(images)}")
+        return images.detach().cpu().float().numpy()
+
+    def _repr_png_(self) -> bytes | None:
+        if self.images is None:
+            return None
+        import io
+
+        file = io.BytesIO()
+        self.plot().savefig(file, format="png", dpi=100)
+        return file.getvalue()
 
     @property
     def hardly_moved(self) -> torch.Tensor:

@@ -5,19 +5,24 @@ captum is imported in the functions: it takes a second.
 
 from __future__ import annotations
 
+import difflib
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from xray_debug.saliency.asking import Chosen, explains
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, normalised
-from xray_debug.saliency.network import borrowed, checked_logits, prepared, watched
+from xray_debug.saliency.network import borrowed, checked_logits, differentiable, prepared, watched
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
+
+MOST_EXTRA = 8  # tokens before those of the patches: class, distillation, registers
 
 
 def _scores(model: nn.Module):
@@ -32,11 +37,11 @@ def _pooled(attribution: torch.Tensor, mask_size: int, absolute: bool = True) ->
 
 
 def _check(model, images, targets) -> None:
-    with torch.no_grad():
-        checked_logits(model(images[:1]), targets)
+    differentiable(checked_logits(model(images[:1].clone().requires_grad_(True)), targets))
 
 
 @METHODS.register("gradient", help="size of the gradient")
+@explains
 def gradient(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
     internal_batch_size: int = 32,
@@ -60,6 +65,7 @@ def gradient(
 
 
 @METHODS.register("integrated_gradients", help="integrated gradients from the baseline")
+@explains
 def integrated_gradients(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
     steps: int = 50, absolute: bool = False, internal_batch_size: int = 32,
@@ -104,62 +110,112 @@ def attributions(
 POOLING = (
     nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d
 )  # fmt: skip
+Reshape = Callable[[torch.Tensor], torch.Tensor]
 
 
-@contextmanager
-def _last_features(model: nn.Module, layer: nn.Module | None) -> Iterator[Callable[[], torch.Tensor]]:
-    """A function that gives the features (N, K, h, w) of the last forward pass that Grad-CAM weighs.
+def tokens_to_map(tokens: torch.Tensor) -> torch.Tensor:
+    """Tokens (N, T, K) of a vision transformer as features (N, K, h, h); those before the patches (class) left out.
 
-    Those of `layer`, or the last in the order of computing that are larger than 1 x 1 and not yet pooled: layer4 of a
-    ResNet, the activation of the last convolution of a VGG, as in the papers.
+    Features (N, K, h, w) stay as they are. ValueError where there is no square of patches.
     """
-    seen: list[torch.Tensor] = []
-    pooled: list[torch.Tensor] = []
+    if tokens.ndim == 4:
+        return tokens
+    if tokens.ndim != 3 or not _square(tokens):
+        raise ValueError(f"gradcam: expected features (N, K, h, w) or tokens (N, T, K) of a square, got "
+                         f"{tuple(tokens.shape)}; reshape_transform=... makes features of them")  # fmt: skip
+    side = math.isqrt(tokens.shape[1])
+    return tokens[:, tokens.shape[1] - side * side :].transpose(1, 2).unflatten(2, (side, side))
 
-    def record(module, inputs, output) -> None:
-        if isinstance(module, POOLING):
-            pooled.append(output)
-        elif isinstance(output, torch.Tensor) and output.ndim == 4 and max(output.shape[-2:]) > 1:
-            seen.append(output)
 
-    def last() -> torch.Tensor:
-        features = [own for own in seen if not any(own is other for other in pooled)]
-        seen.clear()
-        pooled.clear()
-        if not features:
-            raise ValueError("gradcam: expected a model with feature maps (N, K, h, w), or layer=..., got none")
-        return features[-1]
+def layer_named(model: nn.Module, name: str) -> nn.Module:
+    """The module of that dotted name; ValueError names similar ones."""
+    known = {key.removeprefix("model.") if isinstance(model, Chosen) else key: module
+             for key, module in model.named_modules() if key}  # fmt: skip
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 4, 0.3) or list(known)[-4:]
+        raise ValueError(f"gradcam: the model has no layer {name!r}; there are {', '.join(close)}, ...")
+    return known[name]
 
-    chosen = [layer] if layer is not None else [m for m in model.modules() if m is not model]
-    hooks = [module.register_forward_hook(record) for module in chosen]
-    try:
-        yield last
-    finally:
-        for hook in hooks:
+
+class Features:
+    """What Grad-CAM weighs: hooks while it is entered, then `of(total)` after each forward pass.
+
+    The output of `layer`; or the last features (N, K, h, w) in the order of computing that are larger than 1 x 1 and
+    not yet pooled (layer4 of a ResNet, the activation of the last convolution of a VGG, as in the papers); or, in a
+    transformer, the last normalised tokens whose patches still have an influence: after the last attention they have
+    none.
+    """
+
+    def __init__(self, model: nn.Module, layer: nn.Module | str | None, reshape: Reshape | None):
+        self.layer = layer_named(model, layer) if isinstance(layer, str) else layer
+        self.reshape = reshape or tokens_to_map
+        self.modules = [self.layer] if self.layer is not None else [m for m in model.modules() if m is not model]
+        self.maps: list[torch.Tensor] = []
+        self.tokens: list[torch.Tensor] = []
+        self.pooled: list[torch.Tensor] = []
+
+    def __enter__(self) -> Features:
+        self.hooks = [module.register_forward_hook(self._see) for module in self.modules]
+        return self
+
+    def __exit__(self, *error) -> None:
+        for hook in self.hooks:
             hook.remove()
+
+    def _see(self, module: nn.Module, inputs, output) -> None:
+        if not isinstance(output, torch.Tensor):
+            return
+        if isinstance(module, POOLING):
+            self.pooled.append(output)
+        elif self.layer is not None or (output.ndim == 4 and max(output.shape[-2:]) > 1):
+            self.maps.append(output)
+        elif output.ndim == 3 and isinstance(module, nn.LayerNorm):
+            self.tokens.append(output)
+
+    def of(self, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The features (N, K, h, w) and the gradient of `total`, the logits' sum, by them."""
+        maps = [own for own in self.maps if not any(own is other for other in self.pooled)][-1:]
+        candidates = [*reversed(self.tokens), *maps]
+        self.maps, self.tokens, self.pooled = [], [], []
+        for number, own in enumerate(candidates):
+            (slope,) = torch.autograd.grad(total, own, retain_graph=True, allow_unused=True)
+            if slope is None or (own.ndim == 3 and self.layer is None and not _square(own)):
+                continue
+            weighed, slope = self.reshape(own.detach()), self.reshape(slope)
+            if weighed.ndim != 4:
+                raise ValueError(f"gradcam: expected features (N, K, h, w), got {tuple(weighed.shape)}")
+            if bool(slope.any()) or number == len(candidates) - 1:
+                return weighed, slope
+        raise ValueError("gradcam: expected a model with feature maps (N, K, h, w), or layer=..., got none")
+
+
+def _square(tokens: torch.Tensor) -> bool:
+    side = math.isqrt(tokens.shape[1])
+    return side > 1 and tokens.shape[1] - side * side <= MOST_EXTRA
 
 
 @METHODS.register("gradcam", help="Grad-CAM at the last features")
+@explains
 def gradcam(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
-    layer: nn.Module | None = None, internal_batch_size: int = 32,
+    layer: nn.Module | str | None = None, reshape_transform: Reshape | None = None, internal_batch_size: int = 32,
 ) -> Explanation:  # fmt: skip
     """Grad-CAM (Selvaraju et al. 2017) of the logit at `layer`, the last features before pooling by default.
 
-    Channels weighed by their mean gradient, what is positive, resized bilinearly to the mask. `baselines` and
-    `seed` are not used.
+    Channels weighed by their mean gradient, what is positive, resized bilinearly to the mask. `layer` is a module or
+    its dotted name. `reshape_transform` makes features (N, K, h, w) of what the layer gives; tokens (N, T, K) of a
+    square of patches are understood without it. `baselines` and `seed` are not used.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
     maps = []
-    with borrowed(model), torch.enable_grad(), watched(model), _last_features(model, layer) as features:
+    with borrowed(model), torch.enable_grad(), watched(model), Features(model, layer, reshape_transform) as features:
         for rows in range(0, len(images), internal_batch_size):
             part, own = images[rows : rows + internal_batch_size], targets[rows : rows + internal_batch_size]
-            logits = checked_logits(model(part.clone().requires_grad_(True)), targets)
-            weighed = features()
-            (slope,) = torch.autograd.grad(logits.gather(1, own[:, None]).sum(), weighed)
-            cam = (slope.mean((2, 3), keepdim=True) * weighed.detach()).sum(1, keepdim=True).relu()
+            logits = differentiable(checked_logits(model(part.clone().requires_grad_(True)), targets))
+            weighed, slope = features.of(logits.gather(1, own[:, None]).sum())
+            cam = (slope.mean((2, 3), keepdim=True) * weighed).sum(1, keepdim=True).relu()
             maps.append(F.interpolate(cam, (mask_size, mask_size), mode="bilinear"))
     count = Evaluations(len(images), len(images))
     return Explanation(normalised(torch.cat(maps)), count, time.perf_counter() - started, "gradcam")

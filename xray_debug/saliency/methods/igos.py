@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size
 from xray_debug.saliency.methods.presets import IGOS_PAPER, PRESETS, Preset, chosen, with_presets
@@ -29,6 +30,7 @@ IGOS_PRESETS = {
 
 
 @METHODS.register("igos_pp", help="iGOS++: deletion and insertion masks, integrated gradients")
+@explains
 @with_presets(PRESETS)
 def igos_pp(
     model: nn.Module,
@@ -71,6 +73,7 @@ def igos_pp(
 
 
 @METHODS.register("igos", help="I-GOS: one deletion mask")
+@explains
 @with_presets(IGOS_PRESETS)
 def igos(
     model: nn.Module,
@@ -170,4 +173,4 @@ def _warn_of_still(found: Explanation) -> None:
     if still:
         named = ", ".join(f"{row} (peak {float(peaks[row]):.3f})" for row in still[:5])
         said = f"{found.method}: the masks of these images hardly moved: {named}; their maps say little"
-        warnings.warn(said, StillMask, stacklevel=4)
+        warnings.warn(said, StillMask, stacklevel=5)

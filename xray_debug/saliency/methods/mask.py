@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, compose
 from xray_debug.saliency.network import Network, borrowed, prepared
@@ -37,6 +38,7 @@ def disc_masks(size: int, like: torch.Tensor) -> torch.Tensor:
 
 
 @METHODS.register("mask_perturbation", help="meaningful perturbation: one mask, Adam")
+@explains
 def mask_perturbation(
     model: nn.Module,
     images: torch.Tensor,

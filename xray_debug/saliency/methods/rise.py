@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, compose, normalised, upsample
 from xray_debug.saliency.network import Network, borrowed, prepared
@@ -40,6 +41,7 @@ def random_masks(
 
 
 @METHODS.register("rise", help="RISE: mean score under random masks")
+@explains
 def rise(
     model: nn.Module,
     images: torch.Tensor,

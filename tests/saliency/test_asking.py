@@ -1,0 +1,178 @@
+"""What people hand to a method: what is understood, what is told, and that an explanation shows itself."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xray_debug.saliency import METHODS, gradcam, igos_pp, rise
+from xray_debug.saliency.asking import OddInput, as_images, logits_of
+from xray_debug.saliency.methods.gradients import tokens_to_map
+
+QUICK = {"igos_pp": {"preset": "quick"}, "igos": {"preset": "quick"}, "rise": {"masks": 8},
+         "mask_perturbation": {"iterations": 2}, "integrated_gradients": {"steps": 2}}  # fmt: skip
+
+
+class Small(nn.Module):
+    """Class 1 where the upper left is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 2, 3, padding=1)
+        with torch.no_grad():
+            self.stem.weight.zero_(), self.stem.bias.zero_()
+            self.stem.weight[0, 0, 1, 1] = self.stem.weight[1, 0, 1, 1] = 1
+        self.norm = nn.BatchNorm2d(2)
+        self.eval()
+
+    def forward(self, images):
+        bright = self.norm(self.stem(images))[..., :4, :4].mean((1, 2, 3))
+        return torch.stack([0 * bright, 8 * bright - 2], 1)
+
+
+def pictures() -> torch.Tensor:
+    images = torch.zeros(2, 1, 16, 16)
+    images[0, :, :4, :4] = 1
+    return images
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.filterwarnings("ignore")
+def test_every_method_finds_the_class_and_shows_itself(name):
+    method, options = METHODS[name], {"mask_size": 4, **QUICK.get(name, {})}
+    found = method(Small(), pictures(), **options)
+    assert found.targets.tolist() == [1, 0]
+    assert torch.equal(found.saliency, method(Small(), pictures(), [1, 0], **options).saliency)
+    assert found.overlay().shape == (2, 16, 16, 3) and found.overlay().dtype == np.uint8
+    assert found._repr_png_().startswith(b"\x89PNG") and len(found.plot().axes) == 4
+
+
+class Wrapped(nn.Module):
+    def __init__(self, wrap):
+        super().__init__()
+        self.inner, self.wrap = Small(), wrap
+
+    def forward(self, images):
+        return self.wrap(self.inner(images))
+
+
+class WithLogits:
+    def __init__(self, logits):
+        self.logits = logits
+
+
+@pytest.mark.parametrize(("wrap", "output"), [
+    (lambda x: {"logits": x}, None), (WithLogits, None), (lambda x: {"head": x, "aux": 0}, "head"),
+    (WithLogits, "logits"),
+    (lambda x: (0, x), 1), (lambda x: (0, x), -1), (lambda x: x[None], lambda found: found[0]),
+])  # fmt: skip
+def test_the_logits_of_models_that_return_more(wrap, output):
+    found = igos_pp(Wrapped(wrap), pictures(), mask_size=4, preset="quick", output=output)
+    assert torch.equal(found.saliency, igos_pp(Small(), pictures(), mask_size=4, preset="quick").saliency)
+
+
+@pytest.mark.parametrize(("found", "output", "words"), [
+    ({"head": 0, "aux": 1}, None, "a dict with 'head', 'aux', expected logits"),
+    ((1, 2), None, "a tuple of 2"), ((1, 2), 2, "a tuple of 2"), ({"head": 0}, "haed", "with 'head'"),
+])  # fmt: skip
+def test_what_holds_no_logits_is_told(found, output, words):
+    with pytest.raises(ValueError, match="output=") as error:
+        logits_of(found, output)
+    assert words in str(error.value)
+
+
+def test_a_plain_function_and_inference_mode():
+    expected = igos_pp(Small(), pictures(), mask_size=4, preset="quick").saliency
+    model = Small()
+    assert torch.equal(igos_pp(lambda x: model(x), pictures(), mask_size=4, preset="quick").saliency, expected)
+    with torch.inference_mode():
+        assert torch.equal(igos_pp(model, pictures() + 0, mask_size=4, preset="quick").saliency, expected)
+    with torch.no_grad():
+        assert torch.equal(igos_pp(model, pictures(), mask_size=4, preset="quick").saliency, expected)
+
+
+@pytest.mark.parametrize(("images", "error", "words"), [
+    (np.zeros((1, 3, 8, 8)), TypeError, "torch.from_numpy"),
+    (torch.zeros(1, 32, 32, 3), ValueError, "permute"),
+    (torch.zeros(3, 32, 32), ValueError, r"images\[None\]"),
+    (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), TypeError, "/ 255"),
+    ("film.png", TypeError, "got str"),
+])  # fmt: skip
+def test_images_of_another_form_are_told_how_to_make_them(images, error, words):
+    with pytest.raises(error, match=words):
+        as_images(images)
+
+
+def test_models_that_cannot_be_explained():
+    with pytest.raises(TypeError, match="the class Small"):
+        igos_pp(Small, pictures())
+    with pytest.raises(TypeError, match="got str"):
+        igos_pp("model.pt", pictures())
+
+    def detached(images):
+        return torch.from_numpy(Small()(images).detach().numpy())
+
+    for method in (igos_pp, gradcam, METHODS["gradient"], METHODS["integrated_gradients"]):
+        with pytest.raises(ValueError, match="rise needs none"):
+            method(detached, pictures())
+    assert rise(detached, pictures(), mask_size=4, masks=8).saliency.shape == (2, 1, 4, 4)
+
+
+@pytest.mark.filterwarnings("always")
+def test_odd_inputs_are_warned_of(recwarn):
+    rise(Small(), pictures()[:1], 1, torch.zeros(1, 1, 16, 16), mask_size=4, masks=8)
+    assert not recwarn.list  # all is well: bright there, and the baseline is dark
+    with pytest.warns(OddInput, match=r"about the same probability: 1 \(0.88 and 0.88\)"):
+        rise(Small(), pictures(), 0, torch.zeros(1, 1, 16, 16), mask_size=4, masks=8)
+    with pytest.warns(OddInput, match="images reach 255"):
+        rise(Small(), 255 * pictures(), mask_size=4, masks=8)
+    model = Small()
+    model.norm.running_mean += 3
+    with pytest.warns(OddInput, match=r"3.0 standard deviations off"):
+        rise(model, pictures(), mask_size=4, masks=8)
+
+
+def test_a_warning_names_the_callers_line(recwarn):
+    with pytest.warns(OddInput) as told:
+        rise(Small(), pictures(), 0, torch.zeros(1, 1, 16, 16), mask_size=4, masks=8)
+    assert told[0].filename == __file__
+
+
+class Tokens(nn.Module):
+    """A transformer in small: patches of 4 x 4, a class token that looks at the first patch, a last norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(1, 6, 4, 4)
+        self.norm1, self.norm2 = nn.LayerNorm(6), nn.LayerNorm(6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, images):
+        tokens = self.embed(images).flatten(2).transpose(1, 2)
+        tokens = self.norm1(torch.cat([tokens[:, :1] * 0, tokens], 1))
+        mixed = torch.cat([tokens[:, :1] + tokens[:, 1:2], tokens[:, 1:]], 1)
+        return self.head(self.norm2(mixed)[:, 0])
+
+
+def test_gradcam_of_a_transformer_by_name_and_by_reshape():
+    torch.manual_seed(3)
+    model = Tokens().eval()
+    images = torch.rand(1, 1, 16, 16)
+    for target in (0, 1):
+        found = gradcam(model, images, target, mask_size=4)
+        by_name = gradcam(model, images, target, mask_size=4, layer="norm1")
+        own = gradcam(model, images, target, mask_size=4, layer=model.norm1,
+                      reshape_transform=lambda x: x[:, 1:].transpose(1, 2).reshape(1, 6, 4, 4))  # fmt: skip
+        assert torch.equal(found.saliency, by_name.saliency) and torch.equal(found.saliency, own.saliency)
+    assert any(gradcam(model, images, t, mask_size=4).saliency.any() for t in (0, 1))
+    with pytest.raises(ValueError, match="no layer 'nrom1'; there are norm1"):
+        gradcam(model, images, 0, layer="nrom1")
+    with pytest.raises(ValueError, match="reshape_transform"):
+        gradcam(model, images, 0, layer="head")
+
+
+def test_tokens_as_a_map():
+    tokens = torch.arange(2 * 5 * 3.0).view(2, 5, 3)
+    features = tokens_to_map(tokens)
+    assert features.shape == (2, 3, 2, 2)
+    assert features[1, 2].tolist() == [[tokens[1, 1, 2], tokens[1, 2, 2]], [tokens[1, 3, 2], tokens[1, 4, 2]]]
