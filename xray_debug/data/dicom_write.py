@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xray_debug.data.decode import ImageError
+from xray_debug.data.decode import ImageError, short
 from xray_debug.data.dicom import _dataset, _grey, _padding
 from xray_debug.data.dicom_codecs import check_frame, plugin_for
 
+HALVED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")  # colours of two pixels are one: written as RGB
 WIDEST = 1 << 17  # stored values between the least and the greatest, for a table of what each is shown as
 DERIVATION = "Burned-in text, where any was found, erased by inpainting (xray-debug)"
 CONTROL = "Inpainted away from burned-in text, as a control (xray-debug)"
@@ -49,8 +50,9 @@ def rewrite(path: Path, content: bytes, edit: tuple[np.ndarray, np.ndarray] | No
 
     data, note, held = _dataset(path, content), "", None
     try:
-        if data.file_meta.TransferSyntaxUID.is_compressed and data.file_meta.TransferSyntaxUID.is_encapsulated:
-            note = f"{data.file_meta.TransferSyntaxUID.name} written uncompressed"
+        syntax = data.file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated or data.PhotometricInterpretation in HALVED:
+            note = f"{syntax.name if syntax.is_encapsulated else data.PhotometricInterpretation} written uncompressed"
             _uncompress(data)
         if edit is not None:
             held = _edit(path, data, *edit)
@@ -61,12 +63,14 @@ def rewrite(path: Path, content: bytes, edit: tuple[np.ndarray, np.ndarray] | No
         data.DerivationDescription = derivation
         if free_of_text:
             data.BurnedInAnnotation = "NO"
+        for tag in [tag for tag in data.keys() if data.get_item(tag).VR is None]:  # noqa: SIM118  in an explicit file
+            data[tag]
         file = BytesIO()
         pydicom.dcmwrite(file, data, enforce_file_format=True)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise ImageError(f"{path}: DICOM that cannot be written ({type(error).__name__}: {error})") from error
+        raise ImageError(f"{path}: DICOM that cannot be written ({short(error)})") from error
     return Written(file.getvalue(), held, note)
 
 
@@ -142,7 +146,10 @@ def _edit(path: Path, data, shown: np.ndarray, pixels: np.ndarray) -> np.ndarray
         raw = raw.transpose(2, 0, 1)
     tail = data.PixelData[raw.size * raw.itemsize :]
     vr = data["PixelData"].VR
-    data.PixelData = raw.tobytes() + tail
+    content = raw.tobytes()
+    if _swapped(data):
+        content, tail = _swap(content + b"\0" * (len(content) % 2)), b""
+    data.PixelData = content + tail
     data["PixelData"].VR = vr
     return held
 
@@ -157,14 +164,24 @@ def _raw(path: Path, data) -> np.ndarray:
     if len(data.PixelData) < count * size:
         raise ImageError(f"{path}: pixels of {data.PhotometricInterpretation} that lie otherwise than they are shown")
     content = data.PixelData
-    if order == ">" and size == 1 and data["PixelData"].VR == "OW":  # bytes lie in swapped pairs
-        raise ImageError(f"{path}: bytes in big-endian words, which cannot be edited")
+    if _swapped(data):
+        content = _swap(content)
     raw = np.frombuffer(content, f"{order}u{size}", count).copy()
     if samples == 1:
         return raw.reshape(data.Rows, data.Columns)
     if data.get("PlanarConfiguration", 0) == 1:
         return np.ascontiguousarray(raw.reshape(samples, data.Rows, data.Columns).transpose(1, 2, 0))
     return raw.reshape(data.Rows, data.Columns, samples)
+
+
+def _swapped(data) -> bool:
+    """Whether bytes lie in pairs that are turned round: of 8 bits in big-endian words."""
+    words = data.BitsAllocated == 8 and data["PixelData"].VR == "OW"
+    return words and not data.file_meta.TransferSyntaxUID.is_little_endian
+
+
+def _swap(content: bytes) -> bytes:
+    return np.frombuffer(content, np.uint16).byteswap().tobytes()
 
 
 def _place(data) -> tuple[int, int]:
