@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from dicom_files_fixture import FILES, READ
 from formats_fixture import dicom
 from pydicom.uid import ExplicitVRLittleEndian
-from test_dicom_files import FILES, READ
 
 from xray_debug.data.dicom_write import new_uid, rewrite, stored_pixels
 from xray_debug.data.images import read_film, read_image

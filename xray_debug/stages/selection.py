@@ -41,7 +41,7 @@ def selection_of(select: str, predictions: pd.DataFrame) -> str:
     if select != DEFAULT or class_of(select) in set(labels) | set(predictions["predicted"]) or not len(labels):
         return select
     counts = labels.value_counts()
-    return f"predicted:{min(class_order(labels), key=lambda name: counts[name])}"
+    return f"predicted:{min(reversed(class_order(labels)), key=lambda name: counts[name])}"
 
 
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
