@@ -27,7 +27,7 @@ def make_folders(root: Path, split: bool = True) -> Path:
 
 def write_csv(path: Path, rows: list[list[str]], delimiter: str = ",") -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+        csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerows(rows)
     return path
 
 

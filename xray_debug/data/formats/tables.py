@@ -99,15 +99,21 @@ def write_part(path: Path, table: UserTable, kept: Sequence[int], column: str, v
         return
     text, encoding = _text(table.path)
     reader, place = _reader(table.path, text), table.columns.index(column)
-    file = io.StringIO()
     ends = "\r\n" if text[: text.find("\n") + 1].endswith("\r\n") else "\n"
-    writer = csv.writer(file, delimiter=reader.dialect.delimiter, lineterminator=ends)
-    writer.writerow(next(reader))
+    lines = [_line(next(reader), reader.dialect.delimiter)]
     for number in kept:
         row = list(table.rows[number])
         row[place] = values.get(number, row[place])
-        writer.writerow(row)
-    atomic_write(path, lambda target: target.write(file.getvalue().encode(encoding)))
+        lines.append(_line(row, reader.dialect.delimiter))
+    written = "".join(line + ends for line in lines).encode(encoding)
+    atomic_write(path, lambda target: target.write(written))
+
+
+def _line(row: Sequence[str], delimiter: str) -> str:
+    """A row without its end; cells with any kind of line end in them are quoted."""
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerow(row)
+    return file.getvalue()[:-2]
 
 
 def _text(path: Path, most: int = -1) -> tuple[str, str]:
