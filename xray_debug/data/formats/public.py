@@ -27,6 +27,7 @@ class Collection:
     """A published table: the columns it is known by, those with the path and the patient, and what a row says.
 
     `says`: (cells, config) -> keys of data.manifest.ROW and attributes. `many_rows`: it gets all rows of an image.
+    `test_list`: a file beside the table with the paths of the published test, one a line.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Collection:
     columns: dict[str, str]
     says: Callable[..., dict]
     many_rows: bool = False
+    test_list: str = ""
 
     def row(self, cells: Cells | Sequence[Cells], config: PrepareConfig) -> dict:
         found = {"split": "", "patient_id": "", "label": "", "problem": ""} | self.says(cells, config)
@@ -174,9 +176,9 @@ COLLECTIONS = (
     Collection("ieee8023/covid-chestxray-dataset", ("patientid", "finding", "view", "modality", "filename"),
                {"path": "filename", "patient": "patientid"}, _cohen),
     Collection("NIH ChestX-ray14", ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position"),
-               {"path": "Image Index", "patient": "Patient ID"}, _nih),
+               {"path": "Image Index", "patient": "Patient ID"}, _nih, test_list="test_list.txt"),
     Collection("CheXpert", ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT), {"path": "Path"}, _chexpert),
-    Collection("VinDr-CXR, boxes", ("image_id", "class_name", "rad_id", "x_min", "y_min", "x_max", "y_max"),
+    Collection("VinDr-CXR, boxes", ("image_id", "class_name", "x_min", "y_min", "x_max", "y_max"),
                {"path": "image_id"}, _vindr_boxes, many_rows=True),
     Collection("VinDr-CXR, images", ("image_id", "Aortic enlargement", "No finding"), {"path": "image_id"},
                _vindr_images, many_rows=True),

@@ -103,6 +103,7 @@ class Reading:
     config: PrepareConfig
     written: list[str] = field(default_factory=list)
     found: list[tuple[str, str]] = field(default_factory=list)
+    test_names: set[str] | None = None
 
     @classmethod
     def of(cls, root: Path, config: PrepareConfig) -> Reading:
@@ -111,6 +112,8 @@ class Reading:
         collection = None if config.columns else collection_of(table.columns)
         columns = dict(collection.columns) if collection else columns_of(table, config)
         read = cls(table, columns, collection, config)
+        if collection and collection.test_list and (names := path.parent / collection.test_list).is_file():
+            read.test_names = set(names.read_text(encoding="utf-8").split("\n"))
         images = Table().images_root(root, config)
         if not images.is_dir():
             raise LayoutError(f"prepare.images: no folder {images}; expected the one that the table's paths start from")
@@ -145,7 +148,10 @@ class Reading:
         first = cells[0] if isinstance(cells, list) else cells
         written = {"written": first[self.columns["path"]] or "no path"}
         if self.collection:
-            return written | self.collection.row(cells, self.config)
+            found = self.collection.row(cells, self.config)
+            if self.test_names is not None:
+                found["split"] = "test" if first[self.columns["path"]] in self.test_names else "train"
+            return written | found | {"test_set": "test" if found["split"] == "test" else ""}
         return written | _plain_row(cells, self.columns, self.config)
 
 

@@ -62,6 +62,7 @@ def read_table(path: Path) -> UserTable:
             line, before = before + 1, reader.line_num
             if not any(cell.strip() for cell in row):
                 continue
+            row = _fitted(row, columns)
             if len(row) != len(columns):
                 table.faults.append((line, f"{len(row)} cells, expected {len(columns)} as the header has"))
                 continue
@@ -72,6 +73,13 @@ def read_table(path: Path) -> UserTable:
     if not any(columns):
         raise LayoutError(f"{path}: empty, expected a header such as path,label,patient and a row for each image")
     return table
+
+
+def _fitted(row: list[str], columns: list[str]) -> list[str]:
+    """`row`, where it or the header has a delimiter at its end that the other has not."""
+    if len(row) == len(columns) + 1 and not row[-1].strip():
+        return row[:-1]
+    return [*row, ""] if len(row) == len(columns) - 1 and not columns[-1] else row
 
 
 def header_of(path: Path) -> list[str]:
