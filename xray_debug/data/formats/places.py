@@ -54,12 +54,12 @@ class Walk:
     def __init__(self, root: Path, below: str = ""):
         self.root, self.images, self.outside, seen = root, [], [], set()
         for folder, folders, names in os.walk(root / below, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and not self._out(folder, name))
             here = os.path.realpath(folder)
             if here in seen:
                 folders.clear()
                 continue
             seen.add(here)
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and not self._out(folder, name))
             for name in sorted(names):
                 path = Path(folder, name)
                 if is_image_name(path) and not self._out(folder, name):
