@@ -9,33 +9,42 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xray_debug.cleaning.files import JPEG_SUFFIXES, check_names, image_folder
+from xray_debug.cleaning.copies import stays, written
+from xray_debug.cleaning.dataset import plan_rows
+from xray_debug.cleaning.files import JPEG_SUFFIXES, check_names
 from xray_debug.cleaning.inpainting import growth
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes, rasterise_boxes
+from xray_debug.data.dicom import is_dicom
+from xray_debug.data.dicom_write import stored_pixels
 from xray_debug.data.files import copy_file, file_sha256
-from xray_debug.data.images import SUFFIXES, ImageError, read_image
+from xray_debug.data.formats.layout import Layout
+from xray_debug.data.formats.places import is_image_name
+from xray_debug.data.images import ImageError, file_content, read_film, read_image
 
 
 class VerifyError(ValueError):
     """Something that cannot be verified or given back; one sentence."""
 
 
-def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig
-              ) -> Iterator[str]:  # fmt: skip
+def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig,
+              layout: Layout | None = None) -> Iterator[str]:  # fmt: skip
     """What is not as the change log says, one sentence each; nothing where all is well.
 
-    Both sha256 of every changed file; equal pixels outside its boxes where its format loses nothing; equal bytes of
-    the others; no image missing, none added. `manifest`: the usable images. `config`: how they were cleaned.
+    Both sha256 of every changed file; equal pixels (of DICOM: stored values) outside its boxes where its format loses
+    nothing; of the others equal bytes, or what their form makes of the original; no image missing, none added.
+    `manifest`: the usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
     """
+    layout = layout or Layout()
     logged = {row["image_id"]: row for row in changes.to_dict("records")}
     failed = json.loads((cleaned / "cleaning.json").read_text(encoding="utf-8"))["failed"]
     expected = set()
-    for row in manifest.to_dict("records"):
+    plan = plan_rows(manifest, originals, {}, config, layout=layout).to_dict("records")
+    for row, planned in zip(manifest.to_dict("records"), plan, strict=True):
         change = logged.pop(row["image_id"], None)
-        name = change["file"] if change else row["image_id"]
+        name = change["file"] if change else planned["file"]
         check_names(name, row["path"], row["test_set"])
-        place = f"{image_folder(row['split'], row['test_set'])}/{name}"
+        place = f"{planned['folder']}/{name}" if planned["folder"] else name
         expected.add(place)
         original, spared = originals / row["path"], row["image_id"] in failed
         yield from _image_faults(row, change, original, cleaned / place, spared, config)
@@ -43,7 +52,7 @@ def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cl
         yield f"{image_id}: is in the change log and in no manifest"
     for path in sorted(cleaned.rglob("*")):
         place = path.relative_to(cleaned).as_posix()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and place not in expected:
+        if place not in expected and path.is_file() and is_image_name(path):
             yield f"{place}: is in the cleaned dataset and in no manifest"
 
 
@@ -56,7 +65,7 @@ def _image_faults(row, change, original: Path, copy: Path, failed: bool, config:
     elif not copy.is_file():
         if not failed:
             yield f"{name}: {copy} is missing from the cleaned dataset"
-    elif change is None and file_sha256(copy) != row["sha256"]:
+    elif change is None and file_sha256(copy) != row["sha256"] and not _same_in_new_form(original, copy, config):
         yield f"{name}: {copy} is not in the change log, and yet no equal copy of its original"
     elif change is not None and (found := file_sha256(copy)) != change["cleaned_sha256"]:
         yield f"{name}: {copy} is not what was written: expected sha256 {change['cleaned_sha256']}, got {found}"
@@ -64,9 +73,32 @@ def _image_faults(row, change, original: Path, copy: Path, failed: bool, config:
         yield from _pixel_faults(name, change, original, copy, config)
 
 
+def _same_in_new_form(original: Path, copy: Path, config: CleanConfig) -> bool:
+    """Whether `copy` is what cleaning makes of an image that stays as it is."""
+    try:
+        if stays(original, copy.name):
+            return False
+        content, found = file_content(original), file_content(copy)
+        film = read_film(original, content)
+        if any(written(original, content, copy.name, film, None, config, free_of_text=free).content == found
+               for free in (True, False)):  # fmt: skip
+            return True
+        if is_dicom(content):
+            return False
+        return copy.suffix.lower() not in JPEG_SUFFIXES and np.array_equal(film.pixels, read_film(copy, found).pixels)
+    except (ImageError, OSError):
+        return False
+
+
+def _picture(path: Path) -> np.ndarray:
+    """As it is compared: of DICOM the stored values, which no convention of ours has a part in."""
+    content = file_content(path)
+    return stored_pixels(path, content) if is_dicom(content) else read_image(path, content)
+
+
 def _pixel_faults(name: str, change: dict, original: Path, copy: Path, config: CleanConfig) -> Iterator[str]:
     try:
-        before, after = read_image(original), read_image(copy)
+        before, after = _picture(original), _picture(copy)
     except ImageError as error:
         yield f"{name}: {error}"
         return
@@ -99,7 +131,7 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
         if target.exists() or target.is_symlink():
             raise VerifyError(f"{target}: is there already; choose another --out")
         todo[source] = target
-    out.mkdir(parents=True, exist_ok=True)
     for source, target in todo.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(source, target)
     return list(todo.values())

@@ -11,6 +11,7 @@ from xray_debug.data.classes import CLASS_SETS, class_order
 from xray_debug.data.projection import OUTLINE, said_together
 
 FIRST = 5  # names in a remark on many images
+FREE_CLASSES = (".csv", ".tsv", ".parquet", ".pq", "/", ".dcm", ".dicom")  # where labels come from that are any words
 NAMED_VIEW = {"view", "view_position", "viewposition", "projection", "modality"}  # attributes, without `attr_`
 
 
@@ -37,7 +38,8 @@ def unusable(frame: pd.DataFrame) -> list[str]:
               "in the labels" for names in alike.values() if len(names) > 1]  # fmt: skip
     classes = class_order(good["label"])
     sets = [[name for name in classes if name in names] for names in CLASS_SETS]
-    if sum(map(bool, sets)) > 1:
+    named_freely = good["label_file"].str.casefold().str.endswith(FREE_CLASSES).all()  # not out of a list of ours
+    if sum(map(bool, sets)) > 1 and not named_freely:
         mixed = " beside ".join(", ".join(names) for names in sets if names)
         faults.append(f"the labels mix several sets of classes ({mixed}), expected one; rename the classes of one set "
                       "in the label files, or leave its images out")  # fmt: skip
@@ -78,8 +80,8 @@ def _split_faults(good: pd.DataFrame, classes: list[str]) -> list[str]:
 def manifest_findings(frame: pd.DataFrame) -> list[Finding]:
     """What is wrong or remarkable in a manifest: rows in their order, then patients, views, classes.
 
-    Kinds: label, repeated, missing, outside, unreadable, blank (these rows are set aside); duplicate, near-duplicate,
-    patient, spelling, view, classes, note (for the user to judge).
+    Kinds: label, repeated, missing, outside, view, unreadable, blank (these rows are set aside); duplicate,
+    near-duplicate, patient, spelling, view, classes, note (for the user to judge).
     """
     return [*_row_findings(frame), *_patient_findings(frame), *_spelling_findings(frame), *_view_findings(frame),
             *_class_findings(frame)]  # fmt: skip
@@ -90,7 +92,7 @@ def _row_findings(frame: pd.DataFrame) -> list[Finding]:
     known = frame.set_index("image_id")[["label", "split"]].to_dict("index")
     found = []
     for row in frame.itertuples(index=False):
-        where = f"{row.label_file}:{row.line}"
+        where = f"{row.label_file}:{row.line}" if row.line else row.label_file
         if row.problem:
             kind, _, message = row.problem.partition(": ")
             name = row.image_id.removesuffix(f" ({where})")
