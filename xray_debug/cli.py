@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xray_debug.cli_data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
+from xray_debug.cli_loose import with_images
 from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
@@ -265,7 +266,7 @@ def _stage_command(stage) -> None:
         config = load_config(pipeline_of(run), set_ or [])
         execute(run, config, only=stage.name, force=force, work=Work(engine, workers, part, merge))
 
-    app.command(stage.name, help=stage.help)(command)
+    app.command(stage.name, help=stage.help)(with_images(stage.name, command, _engine, Work))
 
 
 def _stage_commands() -> None:
