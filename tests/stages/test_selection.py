@@ -31,6 +31,16 @@ def test_with_covid_or_where_it_was_asked_for_the_choice_stays():
         selected_cases(parse_config({"explain": {"select": "predicted:Oedema"}}), TABLE)
 
 
+@pytest.mark.parametrize(("classes", "chosen"), [
+    (["Edema", "Edema", "no Edema"], "Edema"), (["normal", "b", "b", "c", "c", "c"], "b"),
+    (["normal", "Negative"], None),
+])  # fmt: skip
+def test_what_was_found_goes_before_nothing_found(classes, chosen):
+    table = predictions(*((name, name) for name in classes))
+    assert selection_of(DEFAULT, table).partition(":")[2] == chosen or chosen is None and len(selected_cases(
+        parse_config({}), table)) == 1  # fmt: skip
+
+
 def test_of_classes_that_are_equally_rare_one_is_chosen_and_always_the_same():
     table = predictions(("normal", "normal"), ("x", "x"), ("normal", "x"), ("x", "normal"))
     assert selection_of(DEFAULT, table) == selection_of(DEFAULT, table.iloc[::-1]) == "predicted:x"
