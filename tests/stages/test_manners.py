@@ -171,3 +171,10 @@ def test_markup_and_escapes_in_names_are_shown(tmp_path):
     done = call("run", tmp_path / name)
     assert done.returncode == 2 and r"[/x]\x1b[31m\u202e.yaml: no such pipeline file" in done.stderr
     assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
+
+
+def test_names_are_no_emoji(tmp_path):
+    for name in ("a:100:b.yaml", "a:warning:.yaml"):
+        done = call("run", name, cwd=tmp_path)
+        assert done.returncode == 2 and f"{name}: no such pipeline file" in done.stderr
+        assert f"{name}: expected a" in call("check", name, cwd=tmp_path).stderr

@@ -9,6 +9,7 @@ both agree after one is laid on the other.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -24,9 +25,13 @@ AHEAD = 8  # neighbours in each that a corner is compared with
 FIT = 56  # bits of 256 that corners of candidates differ in at most
 VOTES = 2  # pairs of corners that make a pair of images a candidate
 MOST = 24  # candidates of an image that are looked at, those with most votes
+BEST = 12  # pairs of corners kept for each corner of a later image, those that differ least
+OWN, OTHER = 32, 26  # where, in the code of a pair, the later image's corner and the bits that differ begin
 HASH = 4  # bits in which perceptual hashes of candidates differ at most
 _BLOCK = 1 << 18
 _READ = 1024
+_PAIRS = 4096  # candidates handed out at a time
+Progress = Callable[[int, int], None]
 
 
 def candidates(descriptors: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -35,7 +40,7 @@ def candidates(descriptors: np.ndarray, known: np.ndarray) -> np.ndarray:
     Args:
         descriptors: (N, 2, CORNERS, BYTES) uint8; known: (N, 2, CORNERS) bool, where there is one. Axis 1: mirrored.
 
-    Memory: about 60 bytes for each corner and processor, and 8 for each pair of corners that fit.
+    Memory: about 200 bytes for each corner and processor, however many corners are alike.
     """
     entries = np.flatnonzero(known)
     if not len(entries):
@@ -44,20 +49,33 @@ def candidates(descriptors: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     def turned(turn: int) -> np.ndarray:
         order = np.argsort(_keys(words, turn), kind="stable")
-        pairs = [_near(words, entries, order, ahead, len(descriptors)) for ahead in range(1, AHEAD + 1)]
-        return np.unique(np.concatenate(pairs))
+        pairs = [_near(words, entries, order, ahead) for ahead in range(1, AHEAD + 1)]
+        return _closest(np.concatenate(pairs))
 
     found = np.zeros(0, np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for pairs in pool.map(turned, range(ORDERS)):
-            found = np.union1d(found, pairs)
-    images, votes = np.unique(found // (CORNERS * CORNERS), return_counts=True)
+            found = _closest(np.concatenate([found, pairs]))
+    later, other = (found >> OWN) // CORNERS, (found & ((1 << OTHER) - 1)) // CORNERS  # of the earlier: image, mirrored
+    images, votes = np.unique(other * len(descriptors) + later, return_counts=True)
     images, votes = images[votes >= VOTES], votes[votes >= VOTES]
-    count = len(descriptors)
-    rows = np.stack([images // 2 // count, images // 2 % count, images % 2], axis=1)
+    other, later = images // len(descriptors), images % len(descriptors)
+    rows = np.stack([other // 2, later, other % 2], axis=1)
     rows = rows[np.argsort(-votes, kind="stable")]
     rank = pd.Series(rows[:, 1]).groupby(rows[:, 1]).cumcount().to_numpy()
     return rows[rank < MOST]
+
+
+def _closest(codes: np.ndarray) -> np.ndarray:
+    """Of each corner of a later image the BEST pairs that differ least, each once; equal ones by the earlier image."""
+    codes = np.sort(codes)
+    new = np.ones(len(codes), bool)
+    new[1:] = codes[1:] != codes[:-1]
+    codes = codes[new]
+    corner, number = codes >> OWN, np.arange(len(codes))
+    first = np.ones(len(codes), bool)
+    first[1:] = corner[1:] != corner[:-1]
+    return codes[number - np.maximum.accumulate(np.where(first, number, 0)) < BEST]
 
 
 def _keys(words: np.ndarray, turn: int) -> np.ndarray:
@@ -72,30 +90,34 @@ def _keys(words: np.ndarray, turn: int) -> np.ndarray:
     return keys
 
 
-def _near(words: np.ndarray, entries: np.ndarray, order: np.ndarray, ahead: int, count: int) -> np.ndarray:
+def _near(words: np.ndarray, entries: np.ndarray, order: np.ndarray, ahead: int) -> np.ndarray:
     """Codes of pairs of corners `ahead` apart in `order` that differ in at most FIT bits, of different images.
 
-    The code: ((earlier image * images + later image) * 2 + mirrored) * CORNERS**2 + corner * CORNERS + other corner.
+    A code sorts by the corner of the later image, then by the bits that differ, then by the corner of the earlier:
+    (later image * CORNERS + corner) << OWN | bits << OTHER | (earlier image * 2 + mirrored) * CORNERS + corner.
     """
     kept = []
     for start in range(0, len(order) - ahead, _BLOCK):
         one = order[start : min(start + _BLOCK, len(order) - ahead)]
         two = order[start + ahead : start + ahead + len(one)]
-        near = np.bitwise_count(words[one] ^ words[two]).sum(axis=1, dtype=np.uint16) <= FIT
+        bits = np.bitwise_count(words[one] ^ words[two]).sum(axis=1, dtype=np.int64)
+        near = bits <= FIT
+        bits = np.tile(bits[near], 2)
         first, second = (entries[np.concatenate(pair)] for pair in ((one[near], two[near]), (two[near], one[near])))
         image, other = first // (2 * CORNERS), second // (2 * CORNERS)
-        turned = first // CORNERS % 2
         use = (image < other) & (second // CORNERS % 2 == 0)  # the later one is never the mirrored one
-        pair = (image * count + other) * 2 + turned
-        kept.append(((pair * CORNERS + first % CORNERS) * CORNERS + second % CORNERS)[use])
+        own = other * CORNERS + second % CORNERS
+        kept.append((own << OWN | bits << OTHER | first)[use])
     return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
 
-def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list[tuple[int, int, bool, float]]:
+def near_pairs(
+    outlines, least: float, hashes: np.ndarray | None = None, progress: Progress | None = None
+) -> list[tuple[int, int, bool, float]]:
     """(earlier, later, mirrored, agreement) of all pairs found that agree by at least `least`.
 
     `outlines`: uint8 (N, *likeness.SHAPE), an array or Views, of which few are in memory at a time.
-    `hashes`: (N,) uint64, for pictures that have too few corners.
+    `hashes`: (N,) uint64, for pictures that have too few corners. `progress`: called with (pairs looked at, of all).
     """
     found, places = _all_corners(outlines)
     rows = candidates(found, places[..., 0] != NONE)
@@ -115,9 +137,12 @@ def near_pairs(outlines, least: float, hashes: np.ndarray | None = None) -> list
     cv2.setNumThreads(1)  # a pair is too small to be shared out; pairs stand side by side instead
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, value in zip(rows, pool.map(agreed, rows), strict=True):
-                if value >= least:
-                    pairs.append((row[0], row[1], bool(row[2]), value))
+            for start in range(0, len(rows), _PAIRS):
+                part = rows[start : start + _PAIRS]
+                values = zip(part, pool.map(agreed, part), strict=True)
+                pairs += [(row[0], row[1], bool(row[2]), value) for row, value in values if value >= least]
+                if progress:
+                    progress(start + len(part), len(rows))
     finally:
         cv2.setNumThreads(threads)
     return pairs
@@ -134,7 +159,7 @@ def _all_corners(outlines) -> tuple[np.ndarray, np.ndarray]:
     return found, places
 
 
-def mark_duplicates(frame: pd.DataFrame, outlines=None, least: float = 0.8) -> None:
+def mark_duplicates(frame: pd.DataFrame, outlines=None, least: float = 0.8, progress: Progress | None = None) -> None:
     """Sets two columns of a manifest, "" for rows with a problem and for the first of its kind.
 
     duplicate_of: the first image_id with the same bytes; near_duplicate_of: the first that is the same picture by
@@ -150,6 +175,6 @@ def mark_duplicates(frame: pd.DataFrame, outlines=None, least: float = 0.8) -> N
     alone = good[frame.loc[good, "duplicate_of"] == ""]
     names = frame["image_id"].to_numpy()
     hashes = np.array([int(text or "0", 16) for text in frame.loc[alone, "phash"]], np.uint64)
-    for earlier, later, _, _ in near_pairs(outlines.rows(alone.to_numpy()), least, hashes):
+    for earlier, later, _, _ in near_pairs(outlines.rows(alone.to_numpy()), least, hashes, progress):
         if not frame.at[alone[later], "near_duplicate_of"]:
             frame.at[alone[later], "near_duplicate_of"] = names[alone[earlier]]

@@ -7,7 +7,7 @@ repeated, missing, outside, view, unreadable, blank); nothing stops at one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def mark_repeated(rows: list[dict]) -> list[dict]:
 
 def finish_manifest(
     rows: list[dict], facts: Iterable[Mapping[str, Any]], config: PrepareConfig | None = None, seed: int = 0,
-    outlines: Views | None = None,
+    outlines: Views | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """The manifest, columns MANIFEST_COLUMNS and then any attributes (`attr_...`), in the order of `rows`.
 
@@ -59,6 +59,7 @@ def finish_manifest(
         facts: what was found out about the rows without a problem, each with its image_id (ScanWorker); other columns
             than FACTS and attributes are left out, absent values are those of a file not known.
         outlines: one for each row without a problem, in their order; None: near-duplicates are not looked for.
+        progress: of the search for them, called with (pairs looked at, of all).
         config: the agreement of near-duplicates and the share of val, which is cut from train where there is no val.
 
     `image_id` is unique; split is train, val or test (rows that come with "" are cut by
@@ -77,7 +78,7 @@ def finish_manifest(
     if outlines is not None:
         place = np.cumsum([not row["problem"] for row in rows]) - 1
         outlines = outlines.rows(np.maximum(place, 0))
-    mark_duplicates(frame, outlines, config.near_duplicate_agreement)
+    mark_duplicates(frame, outlines, config.near_duplicate_agreement, progress)
     _cut_test(frame, config, seed)
     frame["shared_patient"] = shared_patients(frame)
     usable = (frame["split"] == "train") & (frame["problem"] == "")

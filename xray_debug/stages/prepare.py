@@ -109,7 +109,8 @@ def run(context: Context) -> None:
     )  # fmt: skip
     facts = parts.table()
     outlines = Views(parts.arrays("outline")) if todo else None
-    frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed, outlines)
+    bar = context.engine.progress("compare images that look alike")
+    frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed, outlines, bar)
     place = {row["image_id"]: index for index, row in enumerate(todo)}
     frame["view_index"] = [place.get(name, -1) for name in frame["image_id"]]
     if faults := unusable(frame):
