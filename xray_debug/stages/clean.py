@@ -134,6 +134,9 @@ STAGE = Stage(
     outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,
-    plugins=lambda store, config: (("xray_debug.detectors", config.detect.second),) if config.detect.second else (),
+    plugins=lambda store, config: (
+        *((("xray_debug.detectors", config.detect.second),) if config.detect.second else ()),
+        ("xray_debug.formats", config.prepare.format),
+    ),
     parts=True,
 )

@@ -29,7 +29,7 @@ def run(context: Context) -> None:
     predictions = store.table("predictions")
     chosen, select = selected_cases(config, predictions), selection_of(config.explain.select, predictions)
     if select != config.explain.select:
-        context.say(f"no test image is of class {class_of(DEFAULT)}: explain.select={select}, the rarest class")
+        context.say(f"no test image is of class {class_of(DEFAULT)}: explain.select={select} instead")
     cases = chosen[["image_id", "predicted"]].rename(columns={"predicted": "target"})
     cases["sanity"] = np.isin(np.arange(len(cases)), spread(len(cases), config.explain.sanity_cases))
 

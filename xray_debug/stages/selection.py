@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT = ExplainConfig().select
+NOTHING = {"normal", "negative", "healthy", "no finding"}  # classes of films on which nothing was found
 
 
 def check_select(select: str) -> None:
@@ -36,12 +37,17 @@ def check_class(select: str, classes: set[str]) -> None:
 
 
 def selection_of(select: str, predictions: pd.DataFrame) -> str:
-    """`select`; where it is the default and no image of that class is there: the rarest class of the test images."""
+    """`select`; where it is the default and no image of that class is there: the rarest class of the test images.
+
+    A class that says that nothing was found (`normal`, `no Edema` beside `Edema`) only where there is no other.
+    """
     labels = predictions["label"]
     if select != DEFAULT or class_of(select) in set(labels) | set(predictions["predicted"]) or not len(labels):
         return select
-    counts = labels.value_counts()
-    return f"predicted:{min(reversed(class_order(labels)), key=lambda name: counts[name])}"
+    counts, classes = labels.value_counts(), class_order(labels)
+    nothing = NOTHING | {f"no {name.casefold()}" for name in classes}
+    found = [name for name in reversed(classes) if name.casefold() not in nothing] or classes
+    return f"predicted:{min(found, key=lambda name: counts[name])}"
 
 
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
