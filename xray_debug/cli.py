@@ -322,8 +322,10 @@ def restore(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help=
     """Gives the originals of images back, checked; replaces nothing."""
     from xray_debug.cleaning.verify import restore as give_back
     from xray_debug.data.files import private
+    from xray_debug.run.places import check_no_stage
     from xray_debug.run.store import Store
 
+    check_no_stage(out_dir)
     store = Store(run)
     with private():
         for path in give_back(store.manifest(), store.dataset_root(), image_ids, out_dir):
@@ -340,8 +342,10 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
     from xray_debug.models.explain_images import explain_images, ways_of
+    from xray_debug.run.places import check_no_stage
 
     picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
+    check_no_stage(picture)
     for image in images:
         own_picture(picture, image)
     ways = ways_of(method or ["igos_pp"], preset or [])
