@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.cleaning.decided import usable_decisions
-from xray_debug.cleaning.files import check_names, check_outputs, image_folder, target_name
+from xray_debug.cleaning.files import check_names, check_outputs, image_folder, label_file, target_name
 from xray_debug.cleaning.residue import probe_result
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig
@@ -26,7 +26,8 @@ from xray_debug.data.images import ImageError
 from xray_debug.stats.seeds import rng_of
 
 CHANGES = ["image_id", "label", "source", "split", "test_set", "boxes", "origin", "file", "original_sha256",
-           "cleaned_sha256", "area_share", "note", "residual", "control_boxes", "control_area_share"]
+           "cleaned_sha256", "area_share", "note", "residual", "control_boxes", "control_area_share",
+           "control_sha256"]
 OF_IMAGE = ["image_id", "patient_id", "label", "source", "split", "test_set"]  # what the plan takes from the manifest
 PROBE_IMAGES = 300
 Progress = Callable[[int, int], None]
@@ -127,7 +128,7 @@ def finish(
     if len(results) != len(plan):
         raise ValueError(f"results: expected one for each of the {len(plan)} rows of the plan, got {len(results)}")
     texts = ["problem", "failed", "file", "control_file", "boxes", "control_boxes", "origin", "original_sha256",
-             "cleaned_sha256", "note"]  # fmt: skip
+             "cleaned_sha256", "control_sha256", "note"]  # fmt: skip
     found = pd.DataFrame(results).reset_index(drop=True)
     found = found.reindex(columns=[*texts, "area_share", "control_area_share", "residual"])
     found[texts] = found[texts].astype(object).fillna("")
@@ -152,7 +153,7 @@ def finish(
 def _write_label_files(plan: pd.DataFrame, out: Path) -> None:
     """One label file for each folder, in the order of the plan; an image without a file is left out."""
     for folder, part in plan[plan["file"] != ""].groupby("folder", sort=False):
-        path = out / Path(folder).parent / f"{Path(folder).name}_COVIDx.txt"
+        path = out / label_file(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_labels(path, part.assign(image_id=part["file"])[["patient_id", "image_id", "label", "source"]])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from xray_debug.data.files import name_of
+from xray_debug.data.files import name_of, plain_name
 from xray_debug.data.images import JPEG_SUFFIXES
 
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff")
@@ -15,6 +15,11 @@ def image_folder(split: str, test_set: str) -> str:
     if split in ("train", "val"):
         return "train"
     return "test" if test_set in ("", "test") else f"{test_set}/test"
+
+
+def label_file(folder: str) -> str:
+    """The label file of an image folder: beside it, train_COVIDx.txt or test_COVIDx.txt."""
+    return (PurePosixPath(folder).parent / f"{PurePosixPath(folder).name}_COVIDx.txt").as_posix()
 
 
 def target_name(image_id: str, lossy: str, taken: set[str]) -> str:
@@ -37,17 +42,12 @@ def target_name(image_id: str, lossy: str, taken: set[str]) -> str:
 
 def check_names(image_id: str, path: str, test_set: str) -> None:
     """ValueError: names from label files may not lead out of the folders they belong in."""
-    if not _plain(image_id):
+    if not plain_name(image_id):
         raise ValueError(f"image_id {image_id!r}: expected a plain file name")
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ValueError(f"{image_id}: path {path!r} leads out of the dataset")
-    if test_set and (test_set == "train" or not _plain(test_set)):
+    if test_set and (test_set.casefold() == "train" or not plain_name(test_set)):
         raise ValueError(f"test set {test_set!r}: expected a plain name other than train")
-
-
-def _plain(name: str) -> bool:
-    """Whether the name stays in its folder, on Windows too."""
-    return name not in ("", ".", "..") and not any(sign in name for sign in "/\\") and name[1:2] != ":"
 
 
 def check_outputs(sources: list[str], outs: list[Path], folders: list[str]) -> None:

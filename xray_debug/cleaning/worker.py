@@ -127,7 +127,8 @@ class CleanWorker:
             control = image
             copy_known(row["path"], self._target(self.control_out, row, row["file"]), digest)
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
-                "control_area_share": _share(moved), "control_view": self._seen(control, window)}  # fmt: skip
+                "control_area_share": _share(moved), "control_view": self._seen(control, window),
+                "control_sha256": file_sha256(self._target(self.control_out, row, row["file"]))}  # fmt: skip
 
     def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
         """A copy of the original under its own name, in both datasets; its view is the one that came with the row."""

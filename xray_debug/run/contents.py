@@ -1,4 +1,4 @@
-"""What a finished stage's folder holds: its list of files, what of them is gone or changed, what in it is the user's."""
+"""What a finished stage's folder holds: its list of files, what of them is gone, what in it is the user's."""
 
 from __future__ import annotations
 

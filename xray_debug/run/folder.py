@@ -52,9 +52,10 @@ def read_json(path: Path, kinds: Mapping[str, Any]) -> dict:
     return found
 
 
-RECORD_KINDS = {name: dict for name in ("inputs", "parameters", "files", "outputs", "versions")} | {
-    name: str for name in ("stage", "made_by", "fingerprint", "code", "finished")} | {"seconds": (int, float)}  # fmt: skip
-KEY_KINDS = {"fingerprint": str, "seconds": (int, float)}
+RECORD_KINDS: dict[str, Any] = {name: dict for name in ("inputs", "parameters", "files", "outputs", "versions")} | {
+    name: str for name in ("stage", "made_by", "fingerprint", "code", "finished")}  # fmt: skip
+KEY_KINDS: dict[str, Any] = {"fingerprint": str, "seconds": (int, float)}
+RECORD_KINDS |= KEY_KINDS
 
 
 def versions() -> dict[str, str]:
@@ -273,7 +274,8 @@ class Run:
         for stray in work.rglob(".tmp-*"):  # of a write that was killed
             stray.unlink(missing_ok=True)
         record = {
-            "stage": stage, "made_by": MAKER, "listed": contents.write(work), "fingerprint": fingerprint.key, "inputs": fingerprint.inputs,
+            "stage": stage, "made_by": MAKER, "listed": contents.write(work),
+            "fingerprint": fingerprint.key, "inputs": fingerprint.inputs,
             "parameters": fingerprint.parameters, "code": fingerprint.code, "files": dict(fingerprint.files),
             "versions": versions(),
             "seconds": round(seconds, 2), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts,

@@ -28,6 +28,8 @@ def run(context: Context) -> None:
     row_of = {name: i for i, name in enumerate(frame["image_id"])}
     chosen = selected_cases(config, store.table("predictions"))
     cases = chosen[["image_id", "predicted"]].rename(columns={"predicted": "target"})
+    if not len(cases):
+        context.say(f"explain: 0 cases: no test image is chosen by explain.select={config.explain.select}")
     cases["sanity"] = np.isin(np.arange(len(cases)), spread(len(cases), config.explain.sanity_cases))
 
     def add(rows: list[dict]) -> list[dict]:

@@ -31,10 +31,16 @@ def check_class(select: str, classes: set[str]) -> None:
 
 
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
-    """The test images to explain, as `explain.select` says: predictions of the first seed's model."""
+    """The test images to explain, as `explain.select` says: predictions of the first seed's model.
+
+    RunError for a choice that is none, or a seed that was not trained. There may be none to explain.
+    """
     check_select(config.explain.select)
     kind, _, name = config.explain.select.partition(":")
-    first = predictions[predictions["seed"] == config.all_seeds[0]]
+    seed, known = config.all_seeds[0], sorted(int(found) for found in set(predictions["seed"]))
+    first = predictions[predictions["seed"] == seed]
+    if not len(first):
+        raise RunError(f"seeds: the model of seed {seed} has no predictions; stage train has those of {known}")
     if kind in ("predicted", "label"):
         check_class(config.explain.select, set(first["label"]) | set(first["predicted"]))
         chosen = first[first[kind] == name]
