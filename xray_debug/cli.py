@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from xray_debug.cli_model import add_audit_model, each_finding
 from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
@@ -185,6 +186,9 @@ def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Pa
     execute(out_dir, config, force=force, work=Work(engine, workers))
 
 
+add_audit_model(app, execute)
+
+
 @app.command()
 def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
         data: Annotated[Optional[Path], typer.Option(help="COVIDx folder")] = None,
@@ -206,10 +210,11 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline YAML")],
     if data is not None:
         config.data = str(data.resolve())
     folder = out_dir or Path("runs") / config.name
-    if dry_run:
-        show_plan(folder, config, from_, only, force)
-    else:
-        execute(folder, config, from_, only, force, Work(engine, workers, part, merge))
+    for place, one in each_finding(folder, config):
+        if dry_run:
+            show_plan(place, one, from_, only, force)
+        else:
+            execute(place, one, from_, only, force, Work(engine, workers, part, merge))
 
 
 def pipeline_of(run: Path) -> Path:

@@ -94,7 +94,7 @@ def run(context: Context) -> None:
                 row["view"] = views[row_of[row["image_id"]]]
         return rows
 
-    view = config.train.view.model_dump()
+    view = config.view.model_dump()
     worker = CleanWorker(
         config.clean.model_dump(), config.seed, str(out), str(control) if control else None, reader, view
     )
@@ -118,7 +118,7 @@ STAGE = Stage(
     name="clean",
     help="Write COVIDx++, honouring the reviewers' decisions.",
     needs=("manifest", "views", "regions", "unread"),
-    options=("clean", "detect.second", "detect.second_images", "train.view"),
+    options=("clean", "detect.second", "detect.second_images", "view"),
     outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,

@@ -10,6 +10,7 @@ from xray_debug.config import PipelineConfig
 from xray_debug.run.fingerprint import folder_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
+from xray_debug.stages import own
 from xray_debug.stages.base import Context, Stage
 
 MOST = 256  # images of a part
@@ -41,9 +42,12 @@ def classes_of(config: PipelineConfig) -> set[str]:
     from xray_debug.phantom import CLASSES
 
     if synthetic(config):
-        return set(CLASSES)
+        return set(CLASSES if config.model is None else own.classes_of(config.model))
     try:
-        return {row["label"] for row in read_rows(data_folder(config), config.prepare) if row["label"]}
+        settings = config.prepare.model_copy(update={"only_test": config.prepare.only_test or config.model is not None})
+        rows = read_rows(data_folder(config), settings)
+        rows = rows if config.model is None else own.relabelled(rows, config.model)
+        return {row["label"] for row in rows if row["label"]}
     except (OSError, ValueError):
         return set()
 
@@ -77,10 +81,13 @@ def run(context: Context) -> None:
     else:
         root = data_folder(config).resolve()
         store.write_json("dataset", {"root": str(root)})
+    settings.only_test = settings.only_test or config.model is not None
     rows = read_rows(root, settings)
+    if config.model is not None:
+        rows = _for_testing(context, own.relabelled(rows, config.model))
     todo = [row for row in rows if not row["problem"]]
-    size = config.train.view.size
-    worker = ScanWorker(str(root), config.train.view.model_dump())
+    size = config.view.size
+    worker = ScanWorker(str(root), config.view.model_dump())
     table = pd.DataFrame(todo, columns=["image_id", "path"])
     parts = context.engine.run(
         worker, TableRows(table), store.path("views"), "read the dataset", most=MOST,
@@ -91,12 +98,21 @@ def run(context: Context) -> None:
     frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed, outlines)
     place = {row["image_id"]: index for index, row in enumerate(todo)}
     frame["view_index"] = [place.get(name, -1) for name in frame["image_id"]]
-    if faults := unusable(frame):
+    if faults := unusable(frame, settings.only_test):
         more = f" (and {len(faults) - 1} more; xray-debug check names all)" if len(faults) > 1 else ""
         raise RunError(f"{root}: {faults[0]}{more}")
     store.write_table("manifest", frame)
     context.facts["images"] = len(frame)
     context.say(f"{len(frame)} images listed, {int((frame['problem'] != '').sum())} set aside")
+
+
+def _for_testing(context: Context, rows: list[dict]) -> list[dict]:
+    """All images are for testing a given model, where the dataset does not say which are."""
+    if rows and not any(row["split"] == "test" for row in rows):
+        context.say(f"the dataset names no test images: all {len(rows)} are used to test your model; where it was "
+                    "trained on some of them, its score is too good")  # fmt: skip
+        return [row | {"split": "test", "test_set": "test"} for row in rows]
+    return rows
 
 
 def _draw(context: Context) -> Path:
@@ -120,7 +136,7 @@ STAGE = Stage(
     name="prepare",
     help="Read and check the dataset into a manifest.",
     needs=(),
-    options=("prepare", "train.view", "phantom"),
+    options=("prepare", "view", "phantom", "model.classes", "model.findings", "model.labels", "model.output"),
     outputs=("manifest", "views", "dataset"),
     work=run,
     inputs=inputs,

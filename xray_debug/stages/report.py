@@ -14,9 +14,10 @@ def run(context: Context) -> None:
 STAGE = Stage(
     name="report",
     help="Tables, figures and one HTML file.",
-    needs=(
-        "manifest", "views", "predictions", "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict",
-        "patches", "changes", "probe", "retrained predictions",
+    needs=("manifest", "views", "predictions"),
+    wants=(
+        "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict", "patches", "changes", "probe",
+        "retrained predictions",
     ),
     options=("report", "name"),
     outputs=("report", "page", "summary", "figures"),
