@@ -283,6 +283,8 @@ def verify(data: Path, against: Path) -> int:
     store = Store(against if Store(against).has("changes") else inside)
     settings = CleanConfig(**(store.record("clean") or {}).get("parameters", {}).get("clean", {}))
     cleaned, manifest = store.path("cleaned"), store.manifest()
+    if "given_label" in manifest:
+        manifest = manifest.assign(label=manifest["given_label"])
     count = 0
     for count, fault in enumerate(faults_of(manifest, store.table("changes"), data, cleaned, settings), 1):  # noqa: B007
         say(fault)

@@ -104,7 +104,12 @@ def run(context: Context) -> None:
         worker, TableRows(plan, add), store.path("cleaned views"), "write the cleaned images", most=MOST, arrays=arrays
     )
     aside = int((store.manifest(usable=False)["problem"] != "").sum())
-    changes = finish(plan, parts.table(), out, control, aside)
+    labelled = plan
+    if "given_label" in manifest:  # the labels of the dataset, not those that a given model's classes made of them
+        labelled = plan.assign(label=manifest["given_label"].to_numpy())
+        labelled.attrs = plan.attrs
+    changes = finish(labelled, parts.table(), out, control, aside)
+    changes["label"] = changes["image_id"].map(plan.set_index("image_id")["label"])
     store.write_table("changes", changes)
     facts = changes.attrs["summary"]
     store.write_json("cleaning facts", {"failed": facts["failed"], "remarks": facts["remarks"]})

@@ -83,6 +83,7 @@ def run(context: Context) -> None:
         store.write_json("dataset", {"root": str(root)})
     settings.only_test = settings.only_test or config.model is not None
     rows = read_rows(root, settings)
+    given = {row["image_id"]: row["label"] for row in rows}
     if config.model is not None:
         rows = _for_testing(context, own.relabelled(rows, config.model))
     todo = [row for row in rows if not row["problem"]]
@@ -98,6 +99,8 @@ def run(context: Context) -> None:
     frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed, outlines)
     place = {row["image_id"]: index for index, row in enumerate(todo)}
     frame["view_index"] = [place.get(name, -1) for name in frame["image_id"]]
+    if config.model is not None:  # whose classes are the labels; the cleaned dataset has the dataset's own
+        frame["given_label"] = frame["image_id"].map(given)
     if faults := unusable(frame, settings.only_test):
         more = f" (and {len(faults) - 1} more; xray-debug check names all)" if len(faults) > 1 else ""
         raise RunError(f"{root}: {faults[0]}{more}")
