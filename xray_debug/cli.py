@@ -283,8 +283,6 @@ def verify(data: Path, against: Path) -> int:
     store = Store(against if Store(against).has("changes") else inside)
     settings = CleanConfig(**(store.record("clean") or {}).get("parameters", {}).get("clean", {}))
     cleaned, manifest = store.path("cleaned"), store.manifest()
-    if "given_label" in manifest:
-        manifest = manifest.assign(label=manifest["given_label"])
     count = 0
     for count, fault in enumerate(faults_of(manifest, store.table("changes"), data, cleaned, settings), 1):  # noqa: B007
         say(fault)
@@ -313,6 +311,7 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
                   method: Annotated[Optional[list[str]], typer.Option(help="igos_pp or another; repeatable")] = None,
                   preset: Annotated[Optional[list[str]], typer.Option(help="default, paper, quick; repeatable")] = None,
                   mask_size: Annotated[int, typer.Option(help="side of the mask")] = 28,
+                  trust: Annotated[bool, typer.Option("--trust", help="run a model that is a program")] = False,
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
     from xray_debug.models.explain_images import explain_images, ways_of
@@ -321,7 +320,7 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
     for image in images:
         own_picture(picture, image)
     ways = ways_of(method or ["igos_pp"], preset or [])
-    for line in explain_images(images, model, ways, target, picture, mask_size):
+    for line in explain_images(images, model, ways, target, picture, mask_size, trusted=trust):
         say(f"{picture}: {line}")
 
 

@@ -83,8 +83,8 @@ def opened(own: OwnModel, trusted: bool = True) -> OwnClassifier:
     """
     config, view = own.config, own.view
     if not trusted and (config.factory or config.held or (config.file and kinds.kind_of(config.file) in kinds.CODE)):
-        raise ValueError(f"{own.name}: this model is a program of its owner and is run only from their own pipeline: "
-                         "xray-debug audit-model or run")  # fmt: skip
+        raise ValueError(f"{own.name}: this model is a program of its owner's (a function, TorchScript, torch.export), "
+                         "which is run only where that is asked for: --trust")  # fmt: skip
     if own.sha256 and file_sha256(config.file) != own.sha256:
         raise ValueError(f"{config.file}: expected sha256 {own.sha256}, as the run's model.json says, found "
                          f"{file_sha256(config.file)}: the file has changed since; run stage train anew")  # fmt: skip
