@@ -16,8 +16,8 @@ SIZE = 64
 
 
 def dataset(folder: Path, plant: str, train: int = 240, test: int = 60) -> Path:
-    config = PhantomConfig(train=train, test=test, size=128, plant=plant, correlation=1.0, difficulty=0.5,
-                           placement="class")  # fmt: skip
+    config = PhantomConfig(train=train, test=test, size=128, plant=plant, correlation=1.0, difficulty=0.25,
+                           style="bright", placement="class")  # fmt: skip
     return write_phantom(folder, config, seed=3)
 
 
@@ -34,11 +34,11 @@ def imagenet(images: torch.Tensor) -> torch.Tensor:
     return (images.expand(-1, 3, -1, -1) - mean[:, None, None]) / std[:, None, None]
 
 
-def trained(arch: str, root: Path, epochs: int = 6, rate: float = 1e-3) -> nn.Module:
+def trained(arch: str, root: Path, epochs: int = 6, rate: float = 1e-3, films_used: int = 240) -> nn.Module:
     """torchvision's `arch` with three classes, in evaluation mode."""
     torch.manual_seed(0)
     net = torchvision.models.get_model(arch, weights=None, num_classes=3).to(memory_format=torch.channels_last)
-    images, codes = films(root, "train")
+    images, codes = (found[:films_used] for found in films(root, "train"))
     images, steps = imagenet(images).contiguous(memory_format=torch.channels_last), epochs * (len(images) // 16)
     best = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
     plan = torch.optim.lr_scheduler.OneCycleLR(best, rate, total_steps=steps)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xray_debug.config import ConfigError, ModelConfig, PipelineConfig
+from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.run.fingerprint import digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.plugins import factory_code
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from xray_debug.models.own.adapter import OwnClassifier
 
 FEW, SOME = 48, 120  # test images on which other ways are tried, where the model does well and where it does not
-SEVERAL = "|"  # between the labels of an image that has several
 
 
 def check(config: PipelineConfig) -> None:
@@ -35,45 +34,6 @@ def check(config: PipelineConfig) -> None:
         check_settings(config.model, config.explain.method)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def classes_of(config: ModelConfig) -> list[str]:
-    from xray_debug.models.own.outputs import run_classes
-
-    return run_classes(config)
-
-
-def relabelled(rows: list[dict], config: ModelConfig) -> list[dict]:
-    """`rows` of a dataset with the model's classes for labels: mapped by `labels`, or as has or has not the finding.
-
-    ConfigError names the labels that are none of the classes.
-    """
-    from xray_debug.models.own.outputs import check_labels, without
-
-    classes, names = classes_of(config), config.labels
-    good = [row for row in rows if row["label"] and not row["problem"]]
-    unknown = set(names) - {part for row in good for part in (row["label"], *row["label"].split(SEVERAL))}
-    if unknown and good:
-        raise ConfigError(f"model.labels: the dataset has no label {sorted(unknown)[0]!r}; it has "
-                          f"{', '.join(sorted({row['label'] for row in good})[:8])}")  # fmt: skip
-    for row in good:
-        label = row["label"]
-        parts = [names.get(part, part) for part in ([label] if label in names else label.split(SEVERAL))]
-        if None in parts and len(parts) == 1:
-            row["problem"] = f"label: {label} is left out, as model.labels says"
-        elif classes[0] == without(classes[1]):
-            row["label"] = classes[1] if classes[1] in parts else classes[0]
-        else:
-            row["label"] = names.get(label, label)
-    left = [row["label"] for row in good if not row["problem"]]
-    try:
-        if left and classes[0] == without(classes[1]) and classes[1] not in left:
-            check_labels(sorted({row["label"] for row in rows if row["label"]} - {classes[0]}) or ["?"], [classes[1]])
-            raise RunError(f"no image has the label {classes[1]}")
-        check_labels(left, classes)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return rows
 
 
 def inputs(config: PipelineConfig) -> Mapping[str, str]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.asked import relabelled, run_classes
 from xray_debug.run.fingerprint import folder_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
-from xray_debug.stages import own
 from xray_debug.stages.base import Context, Stage
 
 MOST = 256  # images of a part
@@ -42,11 +42,11 @@ def classes_of(config: PipelineConfig) -> set[str]:
     from xray_debug.phantom import CLASSES
 
     if synthetic(config):
-        return set(CLASSES if config.model is None else own.classes_of(config.model))
+        return set(CLASSES if config.model is None else run_classes(config.model))
     try:
         settings = config.prepare.model_copy(update={"only_test": config.prepare.only_test or config.model is not None})
         rows = read_rows(data_folder(config), settings)
-        rows = rows if config.model is None else own.relabelled(rows, config.model)
+        rows = rows if config.model is None else relabelled(rows, config.model)
         return {row["label"] for row in rows if row["label"]}
     except (OSError, ValueError):
         return set()
@@ -85,7 +85,7 @@ def run(context: Context) -> None:
     rows = read_rows(root, settings)
     given = {row["image_id"]: row["label"] for row in rows}
     if config.model is not None:
-        rows = _for_testing(context, own.relabelled(rows, config.model))
+        rows = _for_testing(context, relabelled(rows, config.model))
     todo = [row for row in rows if not row["problem"]]
     size = config.view.size
     worker = ScanWorker(str(root), config.view.model_dump())

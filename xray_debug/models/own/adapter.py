@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from xray_debug.config import ModelConfig
+from xray_debug.data.asked import run_classes
 from xray_debug.data.view import ModelView
 from xray_debug.models.classifier import NORMALISATIONS, XrayClassifier
-from xray_debug.models.own.outputs import run_classes, tensor_of, to_logits
+from xray_debug.models.own.outputs import tensor_of, to_logits
 
 GREY = {"imagenet": ((0.449,), (0.226,))}  # for one channel: the mean over the three
 

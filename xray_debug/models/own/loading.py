@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from xray_debug.config import ModelConfig
+from xray_debug.data.asked import run_classes
 from xray_debug.data.files import file_sha256
 from xray_debug.data.view import ModelView
 from xray_debug.models.own import kinds
@@ -18,7 +19,7 @@ from xray_debug.models.own.adapter import OwnClassifier
 from xray_debug.models.own.factory import from_factory, split_factory
 from xray_debug.models.own.held import held
 from xray_debug.models.own.nets import InBatches, OnnxNet, declared_shape, open_program
-from xray_debug.models.own.outputs import check_numbers, numbers_of, run_classes
+from xray_debug.models.own.outputs import check_numbers, numbers_of
 from xray_debug.models.own.preprocess import read_preprocess, tried
 from xray_debug.models.own.state import filled, network_of, read_own_state, suggested, with_weights
 

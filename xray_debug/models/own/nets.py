@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from xray_debug.models.own.kinds import EXPORT, ONNX
+
+
+_LOCK = threading.Lock()  # torch reads one exported program at a time, and workers open theirs side by side
 
 
 class Program(nn.Module):
@@ -86,7 +90,8 @@ def open_program(path: Path, kind: str) -> nn.Module:
         if kind == ONNX:
             return OnnxNet(str(path))
         if kind == EXPORT:
-            return Program(torch.export.load(path).module())
+            with _LOCK:
+                return Program(torch.export.load(path).module())
         inner = torch.jit.load(str(path), map_location="cpu")
         with contextlib.suppress(RuntimeError, AttributeError):  # a frozen one is in evaluation mode already
             inner.eval()

@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from xray_debug.config import ModelConfig
+from xray_debug.data.asked import without
 
 SMALLEST = 1e-7  # a probability below it, or as near to 1, counts as this
 NAMES = ("logits", "out", "output", "outputs", "logit", "pred", "preds", "predictions")  # of a dictionary's logits
-
-
-def without(finding: str) -> str:
-    """The class of the images that do not have a finding."""
-    return f"no {finding}"
-
-
-def run_classes(config: ModelConfig) -> list[str]:
-    """The classes of the run: the model's, or those of one finding, without first. ValueError where it is not clear."""
-    classes, finding = config.classes, config.finding
-    if finding is not None:
-        if finding not in classes:
-            raise ValueError(f"model.findings: expected some of the classes {', '.join(classes)}, got {finding!r}")
-        return [without(finding), finding]
-    if config.output == "logit" and len(classes) > 2:
-        raise ValueError(f"model.classes: one logit tells one finding, or two classes, apart; got {len(classes)} "
-                         "(several findings: --output sigmoid)")  # fmt: skip
-    if len(classes) == 1:
-        return [without(classes[0]), classes[0]]
-    if config.output == "sigmoid":
-        raise ValueError("model.findings: a sigmoid model has an answer for each finding, say which to audit, --finding"
-                         f" NAME: some of {', '.join(classes)}")  # fmt: skip
-    return list(classes)
 
 
 def numbers_of(config: ModelConfig) -> int:
@@ -134,15 +110,3 @@ def _count_wrong(config: ModelConfig, got: int, wanted: int) -> str:
     if got == 1:
         return f"gives one number for an image, expected {wanted}, one for each class: --output logit"
     return f"gives {got} numbers for an image, expected {wanted}, as classes and output say: name its {got} classes"
-
-
-def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
-    """ValueError naming the labels that are none of the classes."""
-    unknown = sorted({label for label in labels if label not in classes})
-    if unknown:
-        alike = {name.casefold().replace("-", "").replace(" ", ""): name for name in classes}
-        like = {label: alike.get(label.casefold().replace("-", "").replace(" ", "")) for label in unknown}
-        given = ", ".join(f"{label}={like[label] or 'CLASS'}" for label in unknown[:3])
-        raise ValueError(f"labels of the dataset are not among the model's classes: {', '.join(map(repr, unknown[:5]))}"
-                         f"{' ...' if len(unknown) > 5 else ''}; the classes are {', '.join(map(repr, classes))}; say "
-                         f"which class each is, or leave its images out: --labels {given}, or NAME= for none")
