@@ -78,3 +78,16 @@ class Findings(nn.Module):
 
 
 FINDINGS = [*(f"finding {i}" for i in range(7)), *CLASSES, *(f"finding {i}" for i in range(7, 15))]
+
+
+def onnx_of(net: nn.Module, example: torch.Tensor, file: Path, free: bool = True) -> None:
+    """Writes an ONNX file by torch's exporter, without the package onnx, which adds nothing for plain layers."""
+    import torch.onnx._internal.torchscript_exporter.onnx_proto_utils as utils
+
+    kept, utils._add_onnxscript_fn = utils._add_onnxscript_fn, lambda content, opsets: content
+    try:
+        axes = {"images": {0: "n"}, "answers": {0: "n"}} if free else None
+        torch.onnx.export(net, (example,), str(file), dynamo=False, input_names=["images"], output_names=["answers"],
+                          dynamic_axes=axes)  # fmt: skip
+    finally:
+        utils._add_onnxscript_fn = kept

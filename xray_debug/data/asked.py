@@ -42,7 +42,7 @@ def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
     unknown = sorted({label for label in labels if label not in classes})
     if unknown:
         alike = {_plain(name): name for name in classes}
-        given = ", ".join(f"{label}={alike.get(_plain(label), 'CLASS')}" for label in unknown[:3])
+        given = ",".join(f"{label}={alike.get(_plain(label), 'CLASS')}" for label in unknown[:3])
         raise ConfigError(f"labels of the dataset are not among the model's classes: {_named(unknown)}; the classes are"
                           f" {_named(classes)}; say which class each is, or leave its images out: --labels {given}, or "
                           "NAME= for none")  # fmt: skip

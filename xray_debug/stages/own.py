@@ -109,6 +109,10 @@ def _judge(context: Context, model: OwnClassifier, frame: pd.DataFrame, table: p
     level = standing(found, codes, patients.to_numpy(str), config.seed)
     context.facts["score"] = level.sentence
     context.say(f"your model: {level.sentence}")
+    unseen = sorted(set(model.classes) - set(own["label"]))
+    if config.model.output == "softmax" and config.model.finding is None and 2 * len(unseen) > len(model.classes):
+        context.say(f"WARNING: {len(unseen)} of the model's {len(model.classes)} classes are no image's label; where "
+                    "they are findings that do not exclude each other, it is --output sigmoid --finding NAME")  # fmt: skip
     if level.threshold:
         context.say("WARNING: your model tells the classes apart, but not at a probability of 0.5: its decisions are "
                     "one-sided, its probabilities can still be audited")  # fmt: skip
@@ -117,9 +121,9 @@ def _judge(context: Context, model: OwnClassifier, frame: pd.DataFrame, table: p
     ways = better_ways(model, _films(context, frame, rows), truth, config.seed)
     told = [f"on {len(rows)} test images: {way.sentence}" for way in ways[:4]]
     context.facts["better_ways"] = told
-    for sentence in told:
-        context.say(f"WARNING: another preprocessing does better {sentence}")
     if not level.chance:
+        for sentence in told:
+            context.say(f"WARNING: asked in another way your model does better, {sentence}")
         return
     causes = "; ".join(told) or "none of the other normalisations, resizings and orders of the classes does better"
     sentence = (f"your model does no better than chance on the labels of this dataset ({level.sentence}), so a verdict "

@@ -150,7 +150,7 @@ def _try(model: OwnClassifier) -> None:
     Notes on the model whether it has gradients (`differentiable`).
     """
     size, draws = model.view.size, torch.Generator().manual_seed(0)
-    images = torch.rand(BATCH, 1, size, size, generator=draws)
+    images = torch.rand(BATCH, 1, size, size, generator=draws) * torch.linspace(0.2, 1, BATCH).view(-1, 1, 1, 1)
     where = model.config.file or model.config.factory or model.name
     _check_declared(model, where)
     try:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from xray_debug.models.own.kinds import EXPORT, ONNX
 
-
 _LOCK = threading.Lock()  # torch reads one exported program at a time, and workers open theirs side by side
 
 

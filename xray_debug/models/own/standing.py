@@ -115,14 +115,14 @@ def better_ways(model: OwnClassifier, films: Films, codes: np.ndarray, seed: int
 
         rows = np.arange(len(codes))
         more = bootstrap(gain, [rows], SAMPLES, seed, level=0.99)
-        if more.value >= MARGIN and more.low > 0:
-            value = bootstrap(lambda rows, given=given: figure(given[rows], codes[rows]), [rows], SAMPLES, seed)
+        value = bootstrap(lambda rows, given=given: figure(given[rows], codes[rows]), [rows], SAMPLES, seed)
+        if more.value >= MARGIN and more.low > 0 and value.low > (0.5 if k == 2 else 1 / k):
             ways.append(Way(option, value, figure(base, codes), k == 2))
     return sorted(ways, key=lambda way: -way.value.value)
 
 
 def _order_said(names: str, k: int) -> str:
-    return f"the classes in the order {names}" if k > 2 else f"the classes the other way round ({names})"
+    return f"the classes {'in another order' if k > 2 else 'the other way round'} ({names})"
 
 
 def _others(model: OwnClassifier, films: Films) -> Iterator[tuple[str, np.ndarray]]:
