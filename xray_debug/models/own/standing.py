@@ -93,8 +93,8 @@ class Way:
 def better_ways(model: OwnClassifier, films: Films, codes: np.ndarray, seed: int = 0) -> list[Way]:
     """The ways to ask that do better on these images than the one that was said, the best first.
 
-    Tried: the other normalisations, the other ways to make a square, and the classes in another order, this also with
-    the best normalisation. `films`: gives the images' views (N, S, S) uint8; `codes`: (N,) their classes.
+    Tried: the other normalisations, the other ways to make a square, and the classes in another order, as it is asked
+    and as it then does best. `films`: gives the images' views (N, S, S) uint8; `codes`: (N,) their classes.
     """
     k = len(model.classes)
     base = _asked(model, films(model.view))
@@ -102,12 +102,12 @@ def better_ways(model: OwnClassifier, films: Films, codes: np.ndarray, seed: int
         base = np.full((len(codes), k), 1 / k)
     found = dict(_others(model, films))
     figure = _area if k == 2 else _recall
-    best = max(found, key=lambda option: figure(found[option], codes), default=None)
-    for option, given in (("", base), *((best, found[best]) for _ in range(best is not None))):
-        order = _best_order(given, codes, k)
-        if order != list(range(k)):
-            names = ",".join(model.classes[place] for place in order)
-            found[f"{option} {_order_said(names, k)}".strip()] = given[:, np.argsort(order)]
+    orders = {option: _best_order(given, codes, k) for option, given in {"": base, **found}.items()}
+    moved = {option: ({"": base} | found)[option][:, np.argsort(order)] for option, order in orders.items()}
+    for option in dict.fromkeys(["", max(moved, key=lambda option: figure(moved[option], codes))]):
+        if orders[option] != list(range(k)):
+            names = ",".join(model.classes[place] for place in orders[option])
+            found[f"{option} {_order_said(names, k)}".strip()] = moved[option]
     ways = []
     for option, given in found.items():
         def gain(rows: np.ndarray, given=given) -> float:

@@ -151,7 +151,7 @@ def filled(net: nn.Module, state: dict[str, Tensor], where: str, what: str, outp
         raise ValueError(f"{where}: its names are not those of {what}: {_lists(missing, unknown)}{suggested(state)}")
     wrong = [key for key in own if key in tidy and tidy[key].shape != own[key].shape]
     if wrong:
-        raise ValueError(f"{where}: {_shapes(tidy, own, wrong[0], what, outputs, channels)}{suggested(state, what)}")
+        raise ValueError(f"{where}: {_shapes(tidy, own, wrong[0], what, outputs, channels)}")
     fill(net, {key: value.to(own[key].dtype) if value.is_floating_point() else value for key, value in tidy.items()},
          where)
     return net
@@ -174,7 +174,8 @@ def _shapes(state: dict[str, Tensor], own: dict[str, Tensor], key: str, what: st
     if last is not None and state.get(f"{head}.weight") is last and last.shape[0] != outputs:
         return (f"its last layer ({head}) gives {last.shape[0]} numbers, expected {outputs}, as classes and output say"
                 f": name the {last.shape[0]} classes of the model in its order")  # fmt: skip
-    return f"{key} has the shape {tuple(state[key].shape)}, that of {what} is {tuple(own[key].shape)}"
+    told = f"{key} has the shape {tuple(state[key].shape)}, that of {what} is {tuple(own[key].shape)}"
+    return told + suggested(state, what)
 
 
 def suggested(state: dict[str, Tensor], tried: str = "") -> str:
