@@ -15,8 +15,8 @@ CLASSES = ["normal", "pneumonia", "COVID-19"]
 SIZE = 64
 
 
-def dataset(folder: Path, plant: str, train: int = 240, test: int = 60) -> Path:
-    config = PhantomConfig(train=train, test=test, size=128, plant=plant, correlation=1.0, difficulty=0.25,
+def dataset(folder: Path, plant: str, train: int = 150, test: int = 36, difficulty: float = 0.25) -> Path:
+    config = PhantomConfig(train=train, test=test, size=128, plant=plant, correlation=1.0, difficulty=difficulty,
                            style="bright", placement="class")  # fmt: skip
     return write_phantom(folder, config, seed=3)
 
@@ -34,15 +34,16 @@ def imagenet(images: torch.Tensor) -> torch.Tensor:
     return (images.expand(-1, 3, -1, -1) - mean[:, None, None]) / std[:, None, None]
 
 
-def trained(arch: str, root: Path, epochs: int = 6, rate: float = 1e-3, films_used: int = 240) -> nn.Module:
-    """torchvision's `arch` with three classes, in evaluation mode."""
+def trained(arch: str, root: Path, epochs: int, rate: float) -> nn.Module:
+    """torchvision's `arch` for three classes, or "small", in evaluation mode."""
     torch.manual_seed(0)
-    net = torchvision.models.get_model(arch, weights=None, num_classes=3).to(memory_format=torch.channels_last)
-    images, codes = (found[:films_used] for found in films(root, "train"))
-    images, steps = imagenet(images).contiguous(memory_format=torch.channels_last), epochs * (len(images) // 16)
+    net = Small() if arch == "small" else torchvision.models.get_model(arch, weights=None, num_classes=3)
+    net = net.to(memory_format=torch.channels_last).train()
+    images, codes = films(root, "train")
+    images = images if arch == "small" else imagenet(images)
+    images, steps = images.contiguous(memory_format=torch.channels_last), epochs * (len(images) // 16)
     best = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2)
     plan = torch.optim.lr_scheduler.OneCycleLR(best, rate, total_steps=steps)
-    net.train()
     for _ in range(epochs):
         for rows in torch.randperm(len(images)).split(16)[: len(images) // 16]:
             best.zero_grad()
@@ -91,3 +92,18 @@ def onnx_of(net: nn.Module, example: torch.Tensor, file: Path, free: bool = True
                           dynamic_axes=axes)  # fmt: skip
     finally:
         utils._add_onnxscript_fn = kept
+
+
+class Small(nn.Module):
+    """A few convolutions for one channel of values from 0 to 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 16, 5, 2, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32),
+            nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+            nn.Linear(1024, 3),
+        )  # fmt: skip
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images)

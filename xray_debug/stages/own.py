@@ -111,8 +111,8 @@ def _judge(context: Context, model: OwnClassifier, frame: pd.DataFrame, table: p
     context.say(f"your model: {level.sentence}")
     unseen = sorted(set(model.classes) - set(own["label"]))
     if config.model.output == "softmax" and config.model.finding is None and 2 * len(unseen) > len(model.classes):
-        context.say(f"WARNING: {len(unseen)} of the model's {len(model.classes)} classes are no image's label; are they "
-                    "findings that do not exclude each other? --output sigmoid --finding NAME")  # fmt: skip
+        context.say(f"WARNING: {len(unseen)} of the model's {len(model.classes)} classes are no image's label; are "
+                    "they findings that do not exclude each other? --output sigmoid --finding NAME")  # fmt: skip
     if level.threshold:
         context.say("WARNING: your model tells the classes apart, but not at a probability of 0.5: its decisions are "
                     "one-sided, its probabilities can still be audited")  # fmt: skip
