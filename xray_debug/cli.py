@@ -15,6 +15,7 @@ from rich.text import Text
 
 from xray_debug.cli_data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
 from xray_debug.cli_loose import with_images
+from xray_debug.cli_model import add_audit_model, each_finding
 from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
@@ -217,6 +218,9 @@ def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Pa
     execute(out_dir, config, force=force, work=Work(engine, workers))
 
 
+add_audit_model(app, execute)
+
+
 @app.command()
 def run(pipeline: Annotated[Path, typer.Argument(help="pipeline: YAML file, or demo, covidx-mini, ...")],
         data: Annotated[Optional[Path], typer.Option(help="dataset: a folder, or a table of labels")] = None,
@@ -240,10 +244,11 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline: YAML file, or d
         config.data = str(data.resolve())
     table_options(config.prepare, images, columns)
     folder = out_dir or Path("runs") / config.name
-    if dry_run:
-        show_plan(folder, config, from_, only, force)
-    else:
-        execute(folder, config, from_, only, force, Work(engine, workers, part, merge))
+    for place, one in each_finding(folder, config):
+        if dry_run:
+            show_plan(place, one, from_, only, force)
+        else:
+            execute(place, one, from_, only, force, Work(engine, workers, part, merge))
 
 
 def pipeline_of(run: Path) -> Path:
@@ -287,6 +292,7 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
                   method: Annotated[Optional[list[str]], typer.Option(help="igos_pp or another; repeatable")] = None,
                   preset: Annotated[Optional[list[str]], typer.Option(help="default, paper, quick; repeatable")] = None,
                   mask_size: Annotated[int, typer.Option(help="side of the mask", min=2, max=4096)] = 28,
+                  trust: Annotated[bool, typer.Option("--trust", help="run a model that is a program")] = False,
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
     from xray_debug.models.explain_images import explain_images, ways_of
@@ -297,7 +303,7 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
     for image in images:
         own_picture(picture, image)
     ways = ways_of(method or ["igos_pp"], preset or [])
-    for line in explain_images(images, model, ways, target, picture, mask_size):
+    for line in explain_images(images, model, ways, target, picture, mask_size, trusted=trust):
         say(f"{picture}: {line}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 LARGEST = 2**53  # of any number: beyond it a float no longer tells whole numbers apart
 MOST_BYTES, DEEPEST = 1 << 20, 20  # of a pipeline file, and of sections within sections
@@ -68,12 +68,16 @@ class PrepareConfig(Section):
     label_tag: str | None = Field(None, description="DICOM keyword that holds the label, for example ImageComments")
     val_fraction: float = Field(0.15, gt=0, lt=0.5)
     test_fraction: float = Field(0.2, gt=0, lt=0.8, description="cut by patient where the dataset has no test")
+    only_test: bool = Field(False, description="a dataset without training images will do; so it is with a model:")
     near_duplicate_agreement: float = Field(
         0.8, gt=0, le=1, description="correlation of two aligned outlines from which images are the same picture"
     )
     extra_tests: dict[str, str] = Field(
         default_factory=dict, description="name -> folder with test/ inside the dataset"
     )
+
+
+Resize = Literal["squash", "shorter+crop", "pad"]
 
 
 class ViewConfig(Section):
@@ -84,6 +88,8 @@ class ViewConfig(Section):
     crop_bottom: float = Field(0.0, ge=0, lt=0.5)
     crop_left: float = Field(0.0, ge=0, lt=0.5)
     crop_right: float = Field(0.0, ge=0, lt=0.5)
+    resize: Resize = Field("squash", description="how what is left becomes square; pad: black margins")
+    resize_to: int = Field(0, ge=0, le=8192, description="of shorter+crop: pixels of the shorter side; 0: size")
 
 
 class AugmentConfig(Section):
@@ -114,6 +120,59 @@ class TrainConfig(Section):
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field("auto", description="auto: the fast one")
     workers: int = free(0, ge=0, description="trainings side by side on CPUs; 0: what is done soonest")
+
+
+class ModelConfig(Section):
+    """A trained classifier of the user's, in place of stage train's; docs/how-to/your-model.md."""
+
+    file: str | None = Field(None, description="state dict, safetensors, TorchScript, torch.export (.pt2) or ONNX")
+    factory: str | None = Field(
+        None, description="module:function or FILE.py:function giving a model or (model, preprocess); it is run"
+    )
+    arch: str | None = Field(None, description="of a state dict: covidnet, covidnext50 or a torchvision classifier")
+    classes: list[str] = Field(description="names in the order of the outputs; for one logit: negative, positive")
+    size: int = Field(224, ge=16, le=4096, description="pixels of the square that the model takes")
+    resize: Resize = "squash"
+    resize_to: int = Field(0, ge=0, le=8192, description="of shorter+crop: pixels of the shorter side; 0: size")
+    normalise: Literal["imagenet", "unit", "symmetric", "gray", "torchxrayvision", "none"] = Field(
+        "imagenet",
+        description="unit: [0, 1]; symmetric: [-1, 1]; torchxrayvision: [-1024, 1024]; none: [0, 255]; imagenet and "
+        "gray: less a mean, by a deviation",
+    )
+    mean: list[float] | None = Field(None, description="of your own, of values in [0, 1], one for each channel")
+    std: list[float] | None = None
+    channels: Literal[1, 3] = 3
+    output: Literal["softmax", "sigmoid", "logit", "probabilities"] = Field(
+        "softmax", description="softmax: a logit for each class; sigmoid: one for each finding; logit: a single one"
+    )
+    findings: list[str] = Field(
+        default_factory=list, description="audited one by one, each as has it or has not; several: a run for each"
+    )
+    labels: dict[str, str | None] = Field(
+        default_factory=dict, description="label of the dataset -> the model's class; null leaves its images out"
+    )
+    held: str | None = Field(None, description="of a model given in Python")
+    anyway: bool = free(False, "go on with a model that does no better than chance")
+
+    @model_validator(mode="after")
+    def _whole(self) -> ModelConfig:
+        if len(set(self.classes)) != len(self.classes) or not all(self.classes):
+            raise ValueError(f"expected different names in classes, got {self.classes}")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("expected mean and std together")
+        for values in (self.mean, self.std):
+            if values is not None and len(values) != self.channels:
+                raise ValueError(f"expected {self.channels} numbers in mean and std, one for each channel")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("expected positive numbers in std")
+        if self.resize_to and (self.resize != "shorter+crop" or self.resize_to < self.size):
+            raise ValueError("expected resize_to of at least size, and with resize: shorter+crop alone")
+        return self
+
+    @property
+    def finding(self) -> str | None:
+        """The one finding of this run."""
+        return self.findings[0] if self.findings else None
 
 
 class ExplainConfig(Section):
@@ -162,6 +221,9 @@ class CleanConfig(Section):
 
 
 class RetrainConfig(Section):
+    command: list[str] | str | None = Field(
+        None, description="trains a given model anew: {data} a dataset's folder, {out} the file to write, {seed}"
+    )
     leave_sources_out: bool = Field(
         False, description="also train without each source that holds several classes, and test on that source"
     )
@@ -180,6 +242,7 @@ class PipelineConfig(Section):
     device: str = free("auto", "auto, cpu, cuda, ...")
     engine: EngineConfig = Field(default_factory=EngineConfig)
     phantom: PhantomConfig | None = None
+    model: ModelConfig | None = Field(None, description="your own trained model: stage train then only scores it")
     prepare: PrepareConfig = Field(default_factory=PrepareConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     explain: ExplainConfig = Field(default_factory=ExplainConfig)
@@ -208,6 +271,14 @@ class PipelineConfig(Section):
     @property
     def all_seeds(self) -> list[int]:
         return self.seeds or [self.seed]
+
+    @property
+    def view(self) -> ViewConfig:
+        """What the model of this run sees of an image."""
+        if self.model is None:
+            return self.train.view
+        crops = {name: getattr(self.train.view, name) for name in ViewConfig.model_fields if name.startswith("crop_")}
+        return ViewConfig(size=self.model.size, resize=self.model.resize, resize_to=self.model.resize_to, **crops)
 
 
 # ---------------------------------------------------------------------------------------------------- YAML

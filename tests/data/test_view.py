@@ -35,7 +35,9 @@ def test_gray8_names_what_is_no_image(bad):
         to_gray8(bad)
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"size": 8, "crop_top": 0.5}, {"size": 8, "crop_left": -0.1}])
+@pytest.mark.parametrize("options", [{"size": 0}, {"size": 8, "crop_top": 0.5}, {"size": 8, "crop_left": -0.1},
+                                     {"size": 8, "resize": "stretch"}, {"size": 8, "resize_to": 9},
+                                     {"size": 8, "resize": "shorter+crop", "resize_to": 7}])  # fmt: skip
 def test_impossible_views_are_refused(options):
     with pytest.raises(ValueError, match="expected"):
         ModelView(**options)
@@ -85,6 +87,65 @@ def test_boxes_masks_and_visible_shares_agree(view, height, width, data):
     if wx1 - wx0 >= view.size and wy1 - wy0 >= view.size:  # averaging keeps the covered area
         covered = view.mask_to_view(rasterise_boxes([box], height, width)).mean()
         assert covered == pytest.approx(inside.mean(), abs=2e-3)
+
+
+ways = st.builds(ModelView, st.integers(8, 40), fractions, fractions, fractions, fractions,
+                 st.sampled_from(["squash", "shorter+crop", "pad"]))  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(ways, st.integers(20, 120), st.integers(20, 120), st.data())
+def test_a_bright_box_is_seen_where_it_is_said_to_be_however_the_square_is_made(view, height, width, data):
+    """The centre and area of what is bright in the view, and in the map that comes back, against the box's."""
+    x0, y0 = data.draw(st.integers(0, width - 8)), data.draw(st.integers(0, height - 8))
+    box = (x0, y0, data.draw(st.integers(x0 + 6, width)), data.draw(st.integers(y0 + 6, height)))
+    inside = rasterise_boxes([box], height, width)
+    (left, top, right, bottom), seen = view.boxes_to_view([box], height, width)[0], view.mask_to_view(inside)
+    assert np.abs(view.apply((inside * 255).astype(np.uint8)) / 255 - seen).max() < 0.01
+    share = view.visible_fraction([box], height, width)[0]
+    assert (share > 0) == ((right - left) * (bottom - top) > 1e-9)
+    if min(right - left, bottom - top) < 3:
+        return
+    assert seen.sum() == pytest.approx((right - left) * (bottom - top), rel=0.2, abs=4)
+    places = np.arange(view.size) + 0.5
+    assert (seen.sum(0) @ places / seen.sum()) == pytest.approx((left + right) / 2, abs=0.75)
+    assert (seen.sum(1) @ places / seen.sum()) == pytest.approx((top + bottom) / 2, abs=0.75)
+    back = view.map_to_image(seen, height, width)
+    assert back.shape == (height, width)
+    assert back[~inside.astype(bool)].sum() <= 0.35 * back.sum() + 8
+    wx0, wy0, wx1, wy1 = view.window(height, width)
+    outside = np.ones((height, width), bool)
+    outside[wy0:wy1, wx0:wx1] = False
+    assert not back[outside].any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 160), (160, 90), (128, 128), (101, 77)])
+def test_the_shorter_side_and_a_crop_are_torchvisions(height, width):
+    from PIL import Image
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    rows, columns = np.mgrid[:height, :width]
+    image = (127 + 60 * np.sin(rows / 9) + 60 * np.cos(columns / 7)).astype(np.uint8)
+    expected = np.asarray(Compose([Resize(64), CenterCrop(56)])(Image.fromarray(image)))
+    found = ModelView(56, resize="shorter+crop", resize_to=64).apply(image)
+    assert np.abs(found.astype(int) - expected).max() <= 6 and np.abs(found.astype(int) - expected).mean() < 1.5
+    moved = np.roll(expected, 1, axis=1)
+    assert np.abs(found.astype(int) - moved).mean() > 3  # a pixel aside would be seen
+
+
+def test_padding_keeps_the_shape_and_is_black():
+    seen = ModelView(40, resize="pad").apply(np.full((50, 100), 200, np.uint8))
+    assert (seen[10:30] == 200).all() and not seen[:10].any() and not seen[30:].any()
+    assert ModelView(40, resize="pad").boxes_to_view([(0, 0, 100, 50)], 50, 100).tolist() == [[0, 10, 40, 30]]
+    assert ModelView(40, resize="pad").window(50, 100) == (0, 0, 100, 50)
+
+
+def test_a_centre_crop_shows_the_centre_alone():
+    view = ModelView(40, resize="shorter+crop")
+    assert view.window(50, 100) == (25, 0, 75, 50)
+    assert view.visible_fraction([(0, 0, 25, 50), (20, 0, 30, 50), (25, 0, 75, 50)], 50, 100).tolist() == [0, 0.5, 1]
+    larger = ModelView(40, resize="shorter+crop", resize_to=80)
+    assert larger.window(50, 100) == (37, 12, 63, 38)  # 25 pixels around the centre, and the parts of pixels beside
 
 
 def test_a_box_without_area_is_not_visible():

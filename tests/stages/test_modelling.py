@@ -15,7 +15,7 @@ from xray_debug.run.folder import RunError
 from xray_debug.stages.modelling import _precision, _threads, predicted, training
 from xray_debug.stages.retrain import sources_to_leave_out
 
-CONTEXT = SimpleNamespace(config=PipelineConfig(), device="cpu")
+CONTEXT = SimpleNamespace(config=PipelineConfig(), device="cpu", trusted=False)
 FRAME = pd.DataFrame([
     (f"{split}-{source}-{label}.png", split, source, label, "test" * (split == "test"))
     for split in ("train", "val", "test") for source in ("a", "b") for label in ("COVID-19", "normal")
@@ -88,7 +88,7 @@ def test_sources_that_can_be_spared():
 
 def test_a_model_without_a_source_is_asked_of_that_source_alone(tmp_path, monkeypatch):
     model = SimpleNamespace(classes=["normal", "COVID-19"])
-    monkeypatch.setattr("xray_debug.models.inference.load_for_inference", lambda folder, device: model)
+    monkeypatch.setattr("xray_debug.models.inference.load_for_inference", lambda folder, device, trusted: model)
     monkeypatch.setattr("xray_debug.models.predict.probabilities_side_by_side",
                         lambda model, views: np.tile([0.3, 0.7], (len(views), 1)))  # fmt: skip
     whole = predicted(CONTEXT, tmp_path, FRAME, VIEWS, "cleaned", "original", 3)

@@ -40,15 +40,17 @@ class AuditWorker:
         model: the model's folder.
         config, clean: options of AuditConfig and CleanConfig.
         bank: Parquet file of the bank (bank.py), None where there is none.
+        trusted: see load_checkpoint.
     """
 
     def __init__(self, model: str, config: dict[str, Any], clean: dict[str, Any], seed: int = 0,
-                 bank: str | None = None, device: str = "cpu"):
+                 bank: str | None = None, device: str = "cpu", trusted: bool = False):
         self.folder, self.config, self.clean, self.seed = model, config, clean, seed
-        self.bank_file, self.device = bank, device
+        self.bank_file, self.device, self.trusted = bank, device, trusted
 
     def open(self) -> None:
-        self.start(load_for_inference(self.folder, self.device), read_bank(self.bank_file) if self.bank_file else [])
+        model = load_for_inference(self.folder, self.device, self.trusted)
+        self.start(model, read_bank(self.bank_file) if self.bank_file else [])
 
     def start(self, model, bank: Sequence[Donor]) -> None:
         """As `open`, with a model and donors that are at hand."""

@@ -23,9 +23,10 @@ class Finding(NamedTuple):
     message: str
 
 
-def unusable(frame: pd.DataFrame) -> list[str]:
+def unusable(frame: pd.DataFrame, only_test: bool = False) -> list[str]:
     """Why no classifier can be trained and tested on this dataset, one sentence each; none where it can.
 
+    `only_test`: why none can be tested; there may be nothing to train on.
     Looked at: usable rows (problem ""), val as cut, the dataset's own test (test_set "test" or "").
     """
     good = frame[frame["problem"] == ""]
@@ -45,19 +46,23 @@ def unusable(frame: pd.DataFrame) -> list[str]:
                       "in the label files, or leave its images out")  # fmt: skip
     if faults:  # what follows would count the same class twice
         return faults
-    return _split_faults(good, classes)
+    return _split_faults(good, classes, only_test)
 
 
-def _split_faults(good: pd.DataFrame, classes: list[str]) -> list[str]:
+def _split_faults(good: pd.DataFrame, classes: list[str], only_test: bool) -> list[str]:
     """What a split lacks: images at all, or of a class."""
     own = good["test_set"].isin(["", "test"]) | (good["split"] != "test")
     place = {"train": good["split"].isin(["train", "val"]), "test": (good["split"] == "test") & own}
+    if only_test:
+        place, classes = {"test": place["test"]}, class_order(good.loc[place["test"], "label"])
     empty = [name for name, rows in place.items() if not rows.any()]
     if empty:
         return [f"no usable image in {name}, expected some of every class; add images and label lines to {name}"
                 for name in empty]  # fmt: skip
     if len(classes) < 2:
         return [f"only one class ({classes[0]}) has usable images, expected two or more; add images of another class"]
+    if only_test:
+        return []
     files = good.groupby("split")["label_file"].agg(set)
     own_val = not files.get("val", set()) <= files.get("train", set())
     faults = []

@@ -14,6 +14,7 @@ from xray_debug.data.files import atomic_write, file_sha256, write_json
 from xray_debug.models.build import build_model
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.description import FORMAT, read_description
+from xray_debug.models.own import OwnModel, load_own
 from xray_debug.models.weights import fill, read_state
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -47,8 +48,18 @@ def save_checkpoint(model: XrayClassifier, folder: str | Path, **extra) -> Path:
     return folder
 
 
-def load_checkpoint(path: str | Path) -> XrayClassifier:
+def save_own(own: OwnModel, classes: list[str], folder: str | Path) -> None:
+    """Writes the description of a user's model into `folder`; the model stays where it is."""
+    write_json(Path(folder, DESCRIPTION), {
+        "format": FORMAT, "name": own.name, "classes": classes, "view": dataclasses.asdict(own.view), "options": {},
+        "own": own.described(),
+    })  # fmt: skip
+
+
+def load_checkpoint(path: str | Path, trusted: bool = False) -> XrayClassifier:
     """The classifier saved in a folder (or named by either of its two files), on the CPU, in eval mode.
+
+    `trusted`: a user's model that is a program may be run; see models.own.
 
     Raises:
         ValueError: naming the file that is missing, damaged or does not fit.
@@ -59,6 +70,8 @@ def load_checkpoint(path: str | Path) -> XrayClassifier:
     if not os.path.isfile(file):
         raise ValueError(f"{path}: expected a model folder with {WEIGHTS} and {DESCRIPTION}, found no {DESCRIPTION}")
     found = read_description(file)
+    if found.own is not None:
+        return load_own(found.own, found.view, str(file), trusted)
     state = read_state(weights)
     try:
         model = build_model(found.name, found.classes, found.view, seed=0, **found.options)

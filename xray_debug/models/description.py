@@ -23,7 +23,8 @@ RESERVED = {"name", "classes", "view", "pretrained", "seed", "weights", "weights
 
 @dataclass(frozen=True)
 class Description:
-    """What belongs to a file of weights. `sha256`: of the weights, "" in files that do not say it."""
+    """What belongs to a file of weights. `sha256`: of the weights, "" in files that do not say it. `own`: of a user's
+    model, which lies elsewhere: see models.own."""
 
     name: str
     classes: list[str]
@@ -31,6 +32,7 @@ class Description:
     options: dict[str, Any]
     sha256: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, Any] | None = None
 
 
 def read_description(file: Path) -> Description:
@@ -43,10 +45,11 @@ def read_description(file: Path) -> Description:
             raise ValueError(f"expected an object, got {type(found).__name__}")
         if found.get("format", FORMAT) != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found['format']!r}; a newer version may have written it")
-        name = _kind(found, "name", str)
+        name, own = _kind(found, "name", str), _kind(found, "own", dict) if "own" in found else None
         return Description(
             name, _classes(found), _view(found), checked_options(name, _kind(found, "options", dict)),
             _kind({"weights_sha256": "", **found}, "weights_sha256", str), _kind({"extra": {}, **found}, "extra", dict),
+            own,
         )  # fmt: skip
     except (ValueError, TypeError, OSError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -72,7 +75,8 @@ def _classes(found: dict) -> list[str]:
 
 def _view(found: dict) -> ModelView:
     values = _kind(found, "view", dict)
-    wrong = [key for key, value in values.items() if isinstance(value, bool) or not isinstance(value, int | float)]
+    wrong = [key for key, value in values.items()
+             if key != "resize" and (isinstance(value, bool) or not isinstance(value, int | float))]  # fmt: skip
     if wrong:
         raise ValueError(f"view: {wrong[0]}: expected a number, got {values[wrong[0]]!r:.60}")
     size = values.get("size", 0)

@@ -51,12 +51,12 @@ def ways_of(methods: Sequence[str], presets: Sequence[str]) -> list[Way]:
 
 
 def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], target: str | None, picture: Path,
-                   mask_size: int = 28, seed: int = 0) -> list[str]:  # fmt: skip
+                   mask_size: int = 28, seed: int = 0, trusted: bool = False) -> list[str]:  # fmt: skip
     """One picture (PNG) of all images and ways; the facts of each, a line for each map.
 
     One image explained in one way: the film, its map, the overlay and the curves. Else the paper's Figure 2: a row for
     each image, with the film, an overlay for each way, and the curves of deletion and insertion. `target` None explains
-    what is predicted.
+    what is predicted. `trusted`: see load_checkpoint.
     """
     if picture.suffix.lower() != ".png":
         raise ConfigError(f"--out {picture}: expected a file name ending in .png")
@@ -65,7 +65,7 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
     views, targets, rows, lines = [], [], [], []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for way in ways:
-        worker = ExplainWorker(str(model), way.method, way.options, mask_size, seed, device)
+        worker = ExplainWorker(str(model), way.method, way.options, mask_size, seed, device, trusted=trusted)
         worker.open()
         if not views:
             views = [worker.model.view.apply(*read_film(image)) for image in images]

@@ -13,6 +13,7 @@ import torch
 from xray_debug.config import ConfigError
 from xray_debug.models.checkpoint import load_checkpoint
 from xray_debug.models.inference import load_for_inference
+from xray_debug.models.own.loading import FORWARD_ONLY, NEEDS_NONE
 from xray_debug.models.predict import to_batch
 from xray_debug.models.sanity import SANITY, SanityChecks
 from xray_debug.saliency import METHODS, Explanation, deletion_insertion, sparseness
@@ -55,7 +56,8 @@ class ExplainWorker:
 
     An image's noise has a seed of its own. On a CPU images are explained one by one, which costs nothing there (the
     methods send many altered images through the network for each) and makes a result the same whatever stands beside
-    it. On a GPU up to `batch_size` are explained together, and the last digits can differ.
+    it. On a GPU up to `batch_size` are explained together, and the last digits can differ. `trusted`: see
+    load_checkpoint.
     """
 
     model_folder: str
@@ -65,14 +67,18 @@ class ExplainWorker:
     seed: int = 0
     device: str = "cpu"
     batch_size: int = 8
+    trusted: bool = False
 
     def open(self) -> None:
         """Loads the model. ConfigError for a method or options there are not, ValueError for a bad model folder."""
         checked_method(self.method, self.options)
         load = load_checkpoint if self.method in LAYERED else load_for_inference
-        self.model = load(self.model_folder).to(self.device)
+        self.model = load(self.model_folder, trusted=self.trusted).to(self.device)
+        if not self.model.differentiable and self.method not in FORWARD_ONLY:
+            raise ConfigError(f"explain.method: {self.method} needs gradients, which the model {self.model.name} does "
+                              f"not give; {NEEDS_NONE}")  # fmt: skip
         self.checks = SanityChecks(self.model_folder, self.method, self.options, self.mask_size, self.seed, self.device,
-                                   fold=self.method not in LAYERED)  # fmt: skip
+                                   fold=self.method not in LAYERED, trusted=self.trusted)  # fmt: skip
         for known in (StillMask, OddInput):  # it is in the results
             warnings.simplefilter("ignore", known)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xray_debug.models.classifier import XrayClassifier
+from xray_debug.models.classifier import XrayClassifier, device_of
 from xray_debug.models.threads import one_thread
 
 Progress = Callable[[int, int], None]
@@ -71,7 +71,7 @@ def probabilities_side_by_side(model: XrayClassifier, images) -> np.ndarray:
     in one sum would form it in another order.
     """
     count = torch.get_num_threads()
-    if next(model.parameters()).device.type != "cpu":
+    if device_of(model).type != "cpu":
         return probabilities(model, images)
     starts = range(0, len(images), max(1, -(-len(images) // count)))
 
@@ -106,7 +106,7 @@ def probabilities(
         NotFinite: the model gives NaN or infinity for some of the images.
         ValueError: it does not give one number for each class.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     size = CPU_CHUNK if device.type == "cpu" else batch_size
     was_training, parts = model.training, []
     model.eval()

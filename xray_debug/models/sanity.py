@@ -38,12 +38,14 @@ class SanityChecks:
     seed: int = 0
     device: str = "cpu"
     fold: bool = True
+    trusted: bool = False
 
     @cached_property
     def drawn(self) -> dict[str, XrayClassifier]:
         """The models with the output layer and with all layers drawn anew."""
-        model = load_checkpoint(self.folder)
-        names = ("mprt_output", "mprt_all")
+        model, names = load_checkpoint(self.folder, self.trusted), ("mprt_output", "mprt_all")
+        if not model.plain:  # a program has no layers to draw anew
+            return {}
         copies = (next(randomised_models(model, self.seed)),
                   *randomised_models(model, self.seed, every=len(layers_from_output(model))))  # fmt: skip
         form = folded if self.fold else XrayClassifier.eval
@@ -61,6 +63,7 @@ class SanityChecks:
             return max_sensitivity(METHODS[self.method], model, image, target, samples=SAMPLES, seed=seed, **options)
 
         return {
+            **dict.fromkeys(SANITY, math.nan),
             **{name: _number(lambda other=other: similarity(other, target)) for name, other in self.drawn.items()},
             "random_logit": _number(lambda: similarity(model, other_classes(model, image, target, seed))),
             "max_sensitivity": _number(steadiness),

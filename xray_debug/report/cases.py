@@ -90,7 +90,7 @@ def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | No
     image, window = read_known(*_file_of(run, row["image_id"]))
     height, width = image.shape[:2]
     boxes = clip_boxes(run.boxes.get(row["image_id"], as_boxes([])), height, width)
-    view = ModelView.from_config(run.config.train.view)
+    view = ModelView.from_config(run.config.view)
     seen, saliency = view.apply(image, window), run.store.saliency(row["image_id"])
     small, scale = _shrunk(to_gray8(image, window))
     panels = [_panel(row, small, "original, text boxes", "probability", boxes * scale)]

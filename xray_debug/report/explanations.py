@@ -73,7 +73,7 @@ def mean_of(values: pd.Series, samples: int, seed: int) -> dict | None:
 
 def in_text(run: RunFiles, image_ids: set[str]) -> pd.DataFrame:
     """LOCALISED and text_area, by image_id, of explained cases whose text the model sees; of MOST at most."""
-    view, rows = ModelView.from_config(run.config.train.view), []
+    view, rows = ModelView.from_config(run.config.view), []
     size, sizes = (view.size, view.size), {}
     if run.usable is not None:
         sizes = run.usable.drop_duplicates("image_id").set_index("image_id")[["height", "width"]].to_dict("index")

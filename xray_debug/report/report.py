@@ -72,6 +72,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "faults": report_cleaning.faults(run),
         "explanations": explanations(run, samples, seed),
     }
+    report["given_model"] = given_model(run)
     report["flagged"], report["flagged_counts"] = flagged_cases(run, figures)
     report["timings"], report["versions"] = _timings(run), _versions(run)
     report["lineage"] = {stage: lineage(record) for stage, record in run.records.items()}
@@ -81,6 +82,19 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     report["not_shown"] = run.not_shown
     report["headline"] = headline(report)
     return report
+
+
+def given_model(run: RunFiles) -> dict | None:
+    """What is known of a model that was not trained here; None for one that was."""
+    settings = run.config.model
+    if settings is None:
+        return None
+    own = run.store.json("description").get("own", {}) if run.store.has("description") else {}
+    record = run.records.get(OUTPUTS["predictions"].stage, {})
+    name = Path(settings.file).name if settings.file else settings.factory or "a model given in Python"
+    score = record.get("score", "")
+    return {"name": name, "sha256": own.get("sha256", ""), "finding": settings.finding, "score": score,
+            "better_ways": record.get("better_ways", []), "retrained": run.config.retrain.command is not None}
 
 
 def _timings(run: RunFiles) -> list[dict]:
@@ -103,7 +117,11 @@ def _note_gaps(run: RunFiles, report: dict, cells: dict) -> None:
     trained = {key[0] for key in cells}
     if run.predictions is not None and "cleaned" in trained and "control" not in trained:
         run.leave_out("the row trained on the control cleaning", "clean.control is off: no control images were written")
-    if cells and len(run.config.all_seeds) < 2:
+    given = report["given_model"]
+    if given is not None and not given["retrained"]:
+        run.leave_out("what training on cleaned images changes", "the model was given and not trained here; "
+                      "retrain.command can say how it is trained")  # fmt: skip
+    elif cells and len(run.config.all_seeds) < 2:
         run.leave_out("the spread over seeds", "one seed was trained; give several in the pipeline's seeds:")
     if cells and not report["gaps"]:
         run.leave_out("scores on further test sets", "the dataset has none (prepare.extra_tests)")

@@ -7,11 +7,24 @@ from xray_debug.report.format import p_value, percent, points
 
 def headline(report: dict) -> list[dict[str, str]]:
     """Sentences in the order of their weight, each with what it is about."""
-    parts = (_verdict, _gaps, _scores, _control, _flags, _repairs)
+    parts = (_given, _verdict, _gaps, _scores, _control, _flags, _repairs)
     entries = [entry for part in parts for entry in part(report)]
     if not entries:
         entries = [("nothing", "The run holds no predictions, audit or cleaning yet: there is nothing to conclude.")]
     return [{"about": about, "text": text} for about, text in entries]
+
+
+def _given(report: dict) -> list[tuple[str, str]]:
+    """Which model was audited, where it was not trained here, and how well it does."""
+    given = report.get("given_model")
+    if given is None:
+        return []
+    asked = f", asked for {given['finding']}" if given["finding"] else ""
+    mark = f" (sha256 {given['sha256'][:12]})" if given["sha256"] else ""
+    told = [f"The audited model was given{asked}: {given['name']}{mark}; {given['score'] or 'it was not scored'}."]
+    told += [f"Another way to ask it does better {way}; the audit speaks of the way that was said."
+             for way in given["better_ways"]]  # fmt: skip
+    return [("model", sentence) for sentence in told]
 
 
 def _verdict(report: dict) -> list[tuple[str, str]]:

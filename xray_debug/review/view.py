@@ -96,7 +96,7 @@ def load_run(store: Store) -> RunView:
         boxes = store.boxes() if store.has("regions") else {}
         view = ModelView(224)
         if store.pipeline_file.exists():  # what the model saw
-            view = ModelView.from_config(load_config(store.pipeline_file).train.view)
+            view = ModelView.from_config(load_config(store.pipeline_file).view)
     except (StoreError, ConfigError) as error:
         raise ViewError(str(error)) from error
     return RunView(

@@ -197,13 +197,16 @@ def chosen_options(config: BaseModel, names: Iterable[str]) -> dict[str, Any]:
         *parents, last = name.split(".")
         for parent in parents:
             value = getattr(value, parent)
+        if value is None:  # a section that the pipeline does without
+            result[name] = None
+            continue
         found = getattr(value, last)
         result[name] = result_options(found) if isinstance(found, BaseModel) else value.model_dump(mode="json").get(
             last, found)  # fmt: skip
     return result
 
 
-FREE_TEXT = ("train", "explain", "detect", "audit")  # sections in which a text may be the path of a file
+FREE_TEXT = ("train", "model", "explain", "detect", "audit", "retrain")  # sections whose texts may be paths of files
 
 
 def named_files(parameters: dict[str, Any]) -> dict[str, str]:
@@ -229,8 +232,9 @@ def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """(option, value) of every text in nested options."""
     if isinstance(value, str):
         yield place, value
-    for name, child in value.items() if isinstance(value, dict) else ():
-        yield from _texts(child, f"{place}.{name}" if place else name)
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in children:
+        yield from _texts(child, f"{place}.{name}" if place else str(name))
 
 
 @dataclass(frozen=True)

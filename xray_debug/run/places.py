@@ -21,6 +21,11 @@ def absolute_paths(config: PipelineConfig) -> dict[str, Path]:
         path and os.path.abspath(path) for path in (config.data, config.audit.regions, config.detect.weights))
     config.prepare.images = config.prepare.images and os.path.abspath(config.prepare.images)
     found = {"audit.regions": config.audit.regions, "detect.weights": config.detect.weights}
+    if config.model is not None:
+        found["model.file"] = config.model.file = config.model.file and os.path.abspath(config.model.file)
+        config.model.factory = config.model.factory and _absolute_factory(config.model.factory)
+    if isinstance(config.retrain.command, list):
+        config.retrain.command = [os.path.abspath(part) if is_path(part) else part for part in config.retrain.command]
     for section, part, options in (("train", config.train, "model_options"), ("explain", config.explain, "options"),
                                    ("detect", config.detect, "options")):  # fmt: skip
         values = getattr(part, options)
@@ -28,6 +33,12 @@ def absolute_paths(config: PipelineConfig) -> dict[str, Path]:
         setattr(part, options, values | paths)
         found |= {f"{section}.{options}.{name}": path for name, path in paths.items()}
     return {option: Path(path) for option, path in found.items() if path}
+
+
+def _absolute_factory(text: str) -> str:
+    """FILE.py:function with the file's whole path; module:function as it is."""
+    module, sign, function = text.rpartition(":")
+    return f"{os.path.abspath(module)}:{function}" if sign and module.endswith(".py") else text
 
 
 def check_place(out: Path, data: Path | None, stages: Sequence[str], others: Mapping[str, Path] | None = None) -> None:

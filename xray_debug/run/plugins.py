@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
@@ -34,6 +35,33 @@ def _points(path: tuple[str, ...]) -> dict[str, list[metadata.EntryPoint]]:
     """Every group of ours with its entry points, of what is installed on `path`."""
     points = metadata.entry_points()
     return {group: list(points.select(group=group)) for group in points.groups if group.startswith(PACKAGE.name)}
+
+
+def factory_code(text: str) -> dict[str, str]:
+    """The same for a function of the user's, "module:function" or "FILE.py:function".
+
+    Of a file: it, and what it imports, directly or not, of what lies beside it.
+    """
+    module = text.rpartition(":")[0]
+    if not module.endswith(".py"):
+        here = os.getcwd()
+        if here not in sys.path:  # as the function is looked for
+            sys.path.append(here)
+        return _code_of(module)
+    waiting, seen = [Path(module)], {}
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen[file] = file_digest(file)
+        try:
+            names = _imported(file, file.stem)
+        except (OSError, SyntaxError, ValueError):  # it cannot be imported either, which is told when it is tried
+            continue
+        places = [Path(module).parent.joinpath(*name.split(".")) for name in names]
+        waiting += [found for place in places for found in (place.with_suffix(".py"), place / "__init__.py")
+                    if found.is_file()]  # fmt: skip
+    return {f"plugin {file.name}": value for file, value in sorted(seen.items())}
 
 
 def _code_of(module: str) -> dict[str, str]:

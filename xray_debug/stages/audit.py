@@ -52,7 +52,7 @@ def _bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
         return None
     if not file.exists():
         table = bank_candidates(cases, {name for name, own in boxes.items() if len(own)}, config.seed)
-        worker = BankWorker(config.train.view.model_dump(), config.clean.model_dump(), config.seed)
+        worker = BankWorker(config.view.model_dump(), config.clean.model_dump(), config.seed)
         whole = replace(context.engine, part=None, merge=False)  # small: everyone who shares the work makes it
         rows = TableRows(table, lambda part: [{**row, "boxes": boxes[row["image_id"]]} for row in part])
         parts = whole.run(worker, rows, context.scratch / "bank", "collect markers", most=MOST)
@@ -81,7 +81,7 @@ def run(context: Context) -> None:
 
     worker = AuditWorker(
         str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,
-        context.device,
+        context.device, context.trusted,
     )  # fmt: skip
     parts = context.engine.run(worker, TableRows(readable, add), store.path("patches"), "audit", most=MOST)
     table = parts.table(without=("patch",)).to_dict("records")
@@ -102,7 +102,7 @@ STAGE = Stage(
     name="audit",
     help="Interventions, controls and the verdict.",
     needs=("manifest", "views", "weights", "description", "explanations", "maps", "regions", "unread"),
-    options=("audit", "train.view", "clean.method", "clean.radius", "clean.dilation", "clean.min_dilation",
+    options=("audit", "view", "clean.method", "clean.radius", "clean.dilation", "clean.min_dilation",
              "clean.shape"),
     outputs=("cases", "checks", "verdict", "patches"),
     work=run,

@@ -38,6 +38,11 @@ class Context:
         return self.engine.progress
 
     @property
+    def trusted(self) -> bool:
+        """Whether the run's model may be a program: the user has named it."""
+        return self.config.model is not None
+
+    @property
     def device(self) -> str:
         """The device that the configuration asks for; "auto" is a GPU where there is one."""
         import torch
@@ -78,6 +83,7 @@ class Stage:
         name: of the stage, its folder and its command.
         help: one line.
         needs: results of earlier stages that it reads, by their names in run/store.py.
+        wants: the same of those that it reads where they are there, and can do without.
         options: sections or options ("clean.radius") that change its result.
         outputs: its own results.
         work: does it.
@@ -100,6 +106,7 @@ class Stage:
     skips: Callable[[PipelineConfig], tuple[str, ...]] = lambda config: ()
     plugins: Callable[[Store, PipelineConfig], tuple[tuple[str, str | None], ...]] = lambda store, config: ()
     parts: bool = False
+    wants: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:

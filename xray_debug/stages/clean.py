@@ -96,7 +96,7 @@ def run(context: Context) -> None:
                 row["view"] = views[row_of[row["image_id"]]]
         return rows
 
-    view = config.train.view.model_dump()
+    view = config.view.model_dump()
     worker = CleanWorker(
         config.clean.model_dump(), config.seed, str(out), str(control) if control else None, reader, view
     )
@@ -106,7 +106,12 @@ def run(context: Context) -> None:
         worker, TableRows(plan, add), store.path("cleaned views"), "write the cleaned images", most=MOST, arrays=arrays
     )
     aside = int((store.manifest(usable=False)["problem"] != "").sum())
-    changes = finish(plan, parts.table(), out, control, aside, layout)
+    labelled = plan
+    if "given_label" in manifest:  # the labels of the dataset, not those that a given model's classes made of them
+        labelled = plan.assign(label=manifest["given_label"].to_numpy())
+        labelled.attrs = plan.attrs
+    changes = finish(labelled, parts.table(), out, control, aside, layout)
+    changes["label"] = changes["image_id"].map(plan.set_index("image_id")["label"])
     store.write_table("changes", changes)
     facts = changes.attrs["summary"]
     store.write_json("cleaning facts", {"failed": facts["failed"], "remarks": facts["remarks"]})
@@ -130,7 +135,7 @@ STAGE = Stage(
     name="clean",
     help="Write COVIDx++, honouring the reviewers' decisions.",
     needs=("manifest", "views", "regions", "unread", "dataset"),
-    options=("clean", "detect.second", "detect.second_images", "train.view"),
+    options=("clean", "detect.second", "detect.second_images", "view"),
     outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,

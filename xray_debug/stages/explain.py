@@ -41,7 +41,7 @@ def run(context: Context) -> None:
     settings = config.explain
     worker = ExplainWorker(
         str(store.path("model")), settings.method, dict(settings.options), settings.mask_size, config.seed,
-        context.device, settings.batch_size,
+        context.device, settings.batch_size, context.trusted,
     )  # fmt: skip
     parts = context.engine.run(worker, TableRows(cases, add), store.path("maps"), "explain", most=MOST)
     table = parts.table()

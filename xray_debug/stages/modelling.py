@@ -116,7 +116,7 @@ def predicted(context: Context, folder: Path, frame: pd.DataFrame, views: Views,
     from xray_debug.models.inference import load_for_inference
     from xray_debug.models.predict import NotFinite, probabilities_side_by_side
 
-    model = load_for_inference(folder, context.device)
+    model = load_for_inference(folder, context.device, context.trusted)
     rows = np.flatnonzero((frame["split"] == "test") & ((frame["source"] == without) | (without == "")))
     try:
         found = probabilities_side_by_side(model, views.rows(rows))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.asked import relabelled, run_classes
 from xray_debug.run.fingerprint import digest, file_digest, folder_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
@@ -44,10 +45,12 @@ def classes_of(config: PipelineConfig) -> set[str]:
     from xray_debug.phantom import CLASSES
 
     if synthetic(config):
-        return set(CLASSES)
+        return set(CLASSES if config.model is None else run_classes(config.model))
     try:
-        return {row["label"] for row in read_rows(data_folder(config), config.prepare, tags=False)
-                if row["label"]}  # fmt: skip
+        settings = config.prepare.model_copy(update={"only_test": config.prepare.only_test or config.model is not None})
+        rows = read_rows(data_folder(config), settings, tags=False)
+        rows = rows if config.model is None else relabelled(rows, config.model)
+        return {row["label"] for row in rows if row["label"]}
     except (OSError, ValueError):
         return set()
 
@@ -98,10 +101,14 @@ def run(context: Context) -> None:
         kind, images = format_of(root, settings), images_folder(root, settings).resolve()
         store.write_json("dataset", {"root": str(images), "data": str(root), "format": kind,
                                      "options": settings.model_dump(mode="json")})  # fmt: skip
+    settings.only_test = settings.only_test or config.model is not None
     rows = read_rows(root, settings)
+    given = {row["image_id"]: row["label"] for row in rows}
+    if config.model is not None:
+        rows = _for_testing(context, relabelled(rows, config.model))
     todo = [row for row in rows if not row["problem"]]
-    size = config.train.view.size
-    worker = ScanWorker(str(images), config.train.view.model_dump())
+    size = config.view.size
+    worker = ScanWorker(str(images), config.view.model_dump())
     table = pd.DataFrame(todo, columns=["image_id", "path"])
     parts = context.engine.run(
         worker, TableRows(table), store.path("views"), "read the dataset", most=MOST,
@@ -113,7 +120,9 @@ def run(context: Context) -> None:
     frame = finish_manifest(rows, facts.to_dict("records"), settings, config.seed, outlines, bar)
     place = {row["image_id"]: index for index, row in enumerate(todo)}
     frame["view_index"] = [place.get(name, -1) for name in frame["image_id"]]
-    if faults := unusable(frame):
+    if config.model is not None:  # whose classes are the labels; the cleaned dataset has the dataset's own
+        frame["given_label"] = frame["image_id"].map(given)
+    if faults := unusable(frame, settings.only_test):
         more = f" (and {len(faults) - 1} more; xray-debug check names all)" if len(faults) > 1 else ""
         raise RunError(f"{root}: {faults[0]}{more}")
     store.write_table("manifest", frame)
@@ -123,6 +132,15 @@ def run(context: Context) -> None:
         counts = frame[frame["problem"] == ""]["split"].value_counts()
         context.say("the dataset brings no test: cut by patient into " + ", ".join(
             f"{counts.get(name, 0)} {name}" for name in ("train", "val", "test")))  # fmt: skip
+
+
+def _for_testing(context: Context, rows: list[dict]) -> list[dict]:
+    """All images are for testing a given model, where the dataset does not say which are."""
+    if rows and not any(row["split"] == "test" for row in rows):
+        context.say(f"the dataset names no test images: all {len(rows)} are used to test your model; where it was "
+                    "trained on some of them, its score is too good")  # fmt: skip
+        return [row | {"split": "test", "test_set": "test"} for row in rows]
+    return rows
 
 
 def _draw(context: Context) -> Path:
@@ -146,7 +164,7 @@ STAGE = Stage(
     name="prepare",
     help="Read and check the dataset into a manifest.",
     needs=(),
-    options=("prepare", "train.view", "phantom"),
+    options=("prepare", "view", "phantom", "model.classes", "model.findings", "model.labels", "model.output"),
     outputs=("manifest", "views", "dataset"),
     work=run,
     inputs=inputs,

@@ -41,14 +41,15 @@ STAGES: dict[str, Stage] = {
 }  # fmt: skip
 
 
-def stages_before(stage: Stage) -> tuple[str, ...]:
-    """The stages whose results it reads, in their order."""
-    wanted = {OUTPUTS[name].stage for name in stage.needs}
+def stages_before(stage: Stage, needed: bool = False) -> tuple[str, ...]:
+    """The stages whose results it reads, in their order; `needed`: those without which it cannot be done."""
+    names = stage.needs if needed else (*stage.needs, *stage.wants)
+    wanted = {OUTPUTS[name].stage for name in names}
     return tuple(name for name in STAGES if name in wanted)
 
 
 CHECKS = {"prepare": prepare.check, "train": train.check, "explain": explain.check, "detect": detect.check,
-          "audit": audit.check, "clean": clean.check, "retrain": train.check}  # fmt: skip
+          "audit": audit.check, "clean": clean.check, "retrain": retrain.check}  # fmt: skip
 
 
 def check_options(config: PipelineConfig, only: str | None = None, store: Store | None = None) -> None:
@@ -77,7 +78,7 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
 def fingerprint(stage: Stage, run: Run, config: PipelineConfig) -> Fingerprint:
     """What `stage` depends on, as things stand now."""
     store, inputs = Store(run.folder), {}
-    for name in stage.needs:
+    for name in (*stage.needs, *stage.wants):
         record = run.record(OUTPUTS[name].stage) or {}
         inputs[name] = record.get("outputs", {}).get(name, "absent")
     further, parameters = stage.inputs(store, config), chosen_options(config, ("seed", *stage.options))
@@ -163,7 +164,7 @@ class Job:
         ran, again = [], self.force and self.first is None
         for stage in chosen:
             again = again or stage.name == self.first
-            for needed in stages_before(stage):
+            for needed in stages_before(stage, needed=True):
                 self.run.require(needed, stage.name)
             for sentence in made_otherwise(stage, self.run, self.config) if self.only else ():
                 self._tell(sentence)

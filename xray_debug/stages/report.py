@@ -25,12 +25,14 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
 STAGE = Stage(
     name="report",
     help="Tables, figures and one HTML file.",
-    needs=(
-        "manifest", "views", "predictions", "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict",
-        "patches", "changes", "probe", "cleaning facts", "unread", "retrained predictions",
+    needs=("manifest", "views", "predictions"),
+    wants=(
+        "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict", "patches", "changes", "probe",
+        "cleaning facts", "unread", "retrained predictions",
     ),
     options=(
         "report", "name", "seeds", "phantom", "prepare", "train", "explain", "detect", "audit", "clean", "retrain",
+        "model",
     ),
     outputs=("report", "page", "summary", "figures"),
     work=run,

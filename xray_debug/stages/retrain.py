@@ -1,5 +1,6 @@
 """retrain: the same trainings on COVIDx++ and on the control; every model of every seed sees both test versions once.
 
+A given model is asked of both test versions, and trained anew by the user's command where there is one.
 With retrain.leave_sources_out the originals and COVIDx++ are also learned without each source that can be spared.
 """
 
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xray_debug.stages import modelling
+from xray_debug.config import ConfigError, PipelineConfig
+from xray_debug.stages import modelling, own_retrain, train
 from xray_debug.stages.base import Context, Stage, model_plugin
 
 if TYPE_CHECKING:
@@ -67,7 +69,45 @@ def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
     return frame, views
 
 
+def check(config: PipelineConfig) -> None:
+    if config.model is None:
+        if config.retrain.command is not None:
+            raise ConfigError("retrain.command: trains a given model anew, expected a section model:")
+        return train.check(config)
+    if config.retrain.leave_sources_out:
+        raise ConfigError("retrain.leave_sources_out: expected false with a section model:")
+    own_retrain.check(config)
+
+
+def _given(context: Context) -> None:
+    """A given model is asked of the cleaned test images; it is trained anew where the user says how."""
+    import pandas as pd
+
+    store, config, folder = context.store, context.config, context.store.path("retrained")
+    new: list[Model] = []
+    if config.retrain.command is None:
+        context.say("your model is not trained again; retrain.command says how it could be (docs/how-to/your-model.md)")
+    else:
+        versions = ["cleaned"] + ["control"] * config.clean.control
+        new = [Model(folder / name / f"seed-{seed}", name, seed) for name in versions for seed in config.all_seeds]
+    for model in new:
+        known = modelling.recorded(context, "clean", "changes") + modelling.recorded(context, "prepare", "manifest")
+        data = store.path("cleaned" if model.trained_on == "cleaned" else "control")
+        own_retrain.train(context, model.trained_on, data, model.folder, model.seed, known + model.trained_on)
+    frame, views = _usable(context, list(TESTED))
+    old = Model(store.path("model"), "original", config.all_seeds[0])
+    table = pd.concat([
+        modelling.predicted(context, model.folder, frame, views[tested_on], model.trained_on, tested_on, model.seed)
+        for model in [old, *new] for tested_on in TESTED if (model.trained_on, tested_on) != ("original", "original")
+    ], ignore_index=True)  # fmt: skip
+    store.write_table("retrained predictions", table)
+    store.write_json("retrained metrics", modelling.metrics(context, frame, table))
+    context.facts["images"] = 0
+
+
 def run(context: Context) -> None:
+    if context.config.model is not None:
+        return _given(context)
     import pandas as pd
 
     store, seeds = context.store, context.config.all_seeds
@@ -101,8 +141,8 @@ def run(context: Context) -> None:
 STAGE = Stage(
     name="retrain",
     help="Train again on COVIDx++ with the same configuration and seeds.",
-    needs=("manifest", "views", "cleaned views", "weights", "predictions"),
-    options=("train", "seeds", "retrain", "clean.control", "report.bootstrap"),
+    needs=("manifest", "views", "cleaned views", "weights", "description", "predictions"),
+    options=("train", "model", "seeds", "retrain", "clean.control", "report.bootstrap"),
     outputs=("retrained predictions", "retrained metrics"),
     work=run,
     plugins=lambda store, config: (("xray_debug.models", config.train.model), model_plugin(store, config)),

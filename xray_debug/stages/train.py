@@ -1,19 +1,23 @@
-"""train: one model per seed on the original images, each tested once."""
+"""train: one model per seed on the original images, each tested once; or the given model, tested once."""
 
 from __future__ import annotations
 
 from xray_debug.config import PipelineConfig
-from xray_debug.stages import modelling
+from xray_debug.stages import modelling, own
 from xray_debug.stages.base import Context, Stage
 
 
 def check(config: PipelineConfig) -> None:
+    if config.model is not None:
+        return own.check(config)
     from xray_debug.models.build import check_name
 
     check_name(config.train.model)
 
 
 def run(context: Context) -> None:
+    if context.config.model is not None:
+        return own.score(context)
     import pandas as pd
 
     store, seeds = context.store, context.config.all_seeds
@@ -33,11 +37,12 @@ def run(context: Context) -> None:
 
 STAGE = Stage(
     name="train",
-    help="Train the classifier on the original images.",
+    help="Train the classifier on the original images, or score the given one.",
     needs=("manifest", "views"),
-    options=("train", "seeds", "report.bootstrap"),
+    options=("train", "model", "seeds", "report.bootstrap"),
     outputs=("weights", "description", "predictions", "metrics"),
     work=run,
+    inputs=lambda store, config: own.inputs(config),
     plugins=lambda store, config: (("xray_debug.models", config.train.model),),
     adopts=("seed-*",),
 )

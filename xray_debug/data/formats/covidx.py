@@ -35,7 +35,7 @@ class Covidx:
         return any(label_files(root, split) for split in ("train", "test"))
 
     def rows(self, root: Path, config: PrepareConfig) -> list[dict]:
-        files, rows = find_dataset(root, config.train_labels, config.test_labels), []
+        files, rows = _find(root, config), []
         for split in ("train", "val", "test"):
             if split in files.splits:
                 rows += _label_rows(root, *files.splits[split], split, "test" if split == "test" else "")
@@ -46,7 +46,7 @@ class Covidx:
     def check(self, root: Path, config: PrepareConfig, frame: pd.DataFrame) -> list[Finding]:
         """One finding for each image folder that holds images no label line names."""
         found, used = [], set(frame["path"])
-        for _, folder in find_dataset(root, config.train_labels, config.test_labels).splits.values():
+        for _, folder in _find(root, config).splits.values():
             place = _relative(folder, root)
             extra = [name for name in ImageFolder(folder, root).images() if f"{place}/{name}" not in used]
             if extra:
@@ -75,6 +75,10 @@ def image_folder(split: str, test_set: str) -> str:
     if split in ("train", "val"):
         return "train"
     return "test" if test_set in ("", "test") else f"{test_set}/test"
+
+
+def _find(root: Path, config: PrepareConfig) -> DatasetFiles:
+    return find_dataset(root, config.train_labels, config.test_labels, config.only_test)
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -63,12 +63,13 @@ def find_split(root: str | Path, split: str, given: str | None = None) -> tuple[
     return labels, folders[0]
 
 
-def find_dataset(root: str | Path, train_labels: str | None = None, test_labels: str | None = None) -> DatasetFiles:
+def find_dataset(root: str | Path, train_labels: str | None = None, test_labels: str | None = None,
+                 only_test: bool = False) -> DatasetFiles:  # fmt: skip
     """The splits of a COVIDx folder: train and test, and val where a label file and a folder of that name exist.
 
     Label files are *train*COVIDx*.txt and *test*COVIDx*.txt (else train*.txt, test*.txt) in the folder, its labels/
     or its data/; images lie in train/, test/, data/train, data/test or competition_test. LabelError, one sentence,
-    where something is missing or several label files fit one split.
+    where something is missing or several label files fit one split. `only_test`: train may be missing.
     """
     root = Path(root)
     if not root.is_dir():
@@ -76,6 +77,8 @@ def find_dataset(root: str | Path, train_labels: str | None = None, test_labels:
     splits = {}
     for split, given in (("train", train_labels), ("test", test_labels)):
         found = find_split(root, split, given)
+        if found is None and split == "train" and only_test:
+            continue
         if found is None:
             raise LabelError(f"{root}: no label file for {split}, expected *{split}*COVIDx*.txt")
         splits[split] = found

@@ -1,0 +1,85 @@
+"""The classes that a given model is asked for, and the labels of a dataset beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xray_debug.config import ConfigError, ModelConfig
+
+SEVERAL = "|"  # between the labels of an image that has several
+
+
+def without(finding: str) -> str:
+    """The class of the images that do not have a finding."""
+    return f"no {finding}"
+
+
+def run_classes(config: ModelConfig) -> list[str]:
+    """The classes of the run: the model's, or those of one finding, without first.
+
+    ConfigError where the outputs and the classes do not go together.
+    """
+    classes, finding = config.classes, config.finding
+    if finding is not None:
+        if finding not in classes:
+            raise ConfigError(f"model.findings: expected some of the classes {', '.join(classes)}, got {finding!r}")
+        return [without(finding), finding]
+    if not classes:
+        raise ConfigError("model.classes: expected the names of the model's classes, in the order of its outputs")
+    if config.output == "logit" and len(classes) > 2:
+        raise ConfigError(f"model.classes: one logit tells one finding, or two classes, apart; got {len(classes)} "
+                          "(several findings: --output sigmoid)")  # fmt: skip
+    if len(classes) == 1:
+        return [without(classes[0]), classes[0]]
+    if config.output == "sigmoid":
+        raise ConfigError("model.findings: a sigmoid model has an answer for each finding, say which to audit, "
+                          f"--finding NAME: some of {', '.join(classes)}")  # fmt: skip
+    return list(classes)
+
+
+def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
+    """ConfigError naming the labels that are none of the classes."""
+    unknown = sorted({label for label in labels if label not in classes})
+    if unknown:
+        alike = {_plain(name): name for name in classes}
+        given = ",".join(f"{label}={alike.get(_plain(label), 'CLASS')}" for label in unknown[:3])
+        raise ConfigError(f"labels of the dataset are not among the model's classes: {_named(unknown)}; the classes are"
+                          f" {_named(classes)}; say which class each is, or leave its images out: --labels {given}, or "
+                          "NAME= for none")  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
+def _named(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def relabelled(rows: list[dict], config: ModelConfig) -> list[dict]:
+    """`rows` of a dataset with the run's classes for labels: mapped by `labels`, or as has or has not the finding.
+
+    A label can name several classes, with SEVERAL between. ConfigError names labels that are none of the classes.
+    """
+    classes, names = run_classes(config), config.labels
+    good = [row for row in rows if row["label"] and not row["problem"]]
+    labels = sorted({row["label"] for row in good})
+    unknown = set(names) - {part for label in labels for part in (label, *label.split(SEVERAL))}
+    if unknown and good:
+        raise ConfigError(f"model.labels: the dataset has no label {sorted(unknown)[0]!r}; it has {_named(labels)}")
+    finding = classes[1] if classes[0] == without(classes[1]) else None
+    for row in good:
+        label = row["label"]
+        parts = [names.get(part, part) for part in ([label] if label in names else label.split(SEVERAL))]
+        if parts == [None]:
+            row["problem"] = f"label: {label} is left out, as model.labels says"
+        elif finding is not None:
+            row["label"] = finding if finding in parts else classes[0]
+        else:
+            row["label"] = names.get(label, label)
+    left = sorted({row["label"] for row in good if not row["problem"]})
+    if finding is not None and left and finding not in left:
+        raise ConfigError(f"no image of the dataset has the label {finding!r}; its labels are {_named(labels)}; say "
+                          f"which it is: --labels LABEL={finding}")  # fmt: skip
+    check_labels(left, classes)
+    return rows
