@@ -426,15 +426,15 @@ def lineage_of(name: str, record: dict, why: str) -> str:
 
 def command() -> int:
     """Runs what sys.argv asks for; the exit status."""
-    import click
-
     try:
         status = app(standalone_mode=False)
-    except click.ClickException as error:
+    except typer.Abort as error:  # made of a KeyboardInterrupt
+        raise KeyboardInterrupt from error
+    except Exception as error:
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):  # click's, or typer's own of the same shape
+            raise
         error.show()
         return error.exit_code
-    except click.exceptions.Abort as error:  # made of a KeyboardInterrupt
-        raise KeyboardInterrupt from error
     return status if isinstance(status, int) else 0
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -105,10 +106,17 @@ def leave(status: int) -> None:
     sys.exit(status)
 
 
+def show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """A library's warning as a sentence, without the line of source that Python adds."""
+    say_aside(f"warning: {' '.join(str(message).split())}")
+
+
 def run_command(command: Callable[[], int]) -> None:
     """Runs a command to its end: one sentence on stderr instead of a traceback, unless --debug, and an exit status."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    if not debug:
+        warnings.showwarning = show_warning
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:

@@ -60,7 +60,8 @@ def test_boxes_keep_to_their_image_and_kind(store):
         ("cleaning facts", "{}", "expected failed in it, a dict, got nothing"),
         ("cleaning facts", '{"failed": []}', r"expected failed in it, a dict, got \[\]"),
         ("cleaning facts", '{"failed": {}, "remarks": {}}', r"expected remarks in it, a list, got \{\}"),
-        ("dataset", "{}", "expected root in it, a str, got nothing"), ("dataset", '{"root": 3}', "expected root in it, a str, got 3"),
+        ("dataset", "{}", "expected root in it, a str, got nothing"),
+        ("dataset", '{"root": 3}', "expected root in it, a str, got 3"),
     ],
 )  # fmt: skip
 def test_a_damaged_result_is_named(tmp_path, name, text, words):
