@@ -13,6 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from xray_debug.cli_data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
+from xray_debug.cli_loose import with_images
 from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
@@ -34,8 +36,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Is a chest X-ray classifier right for the wrong reason? Find out, prove it, repair the data.",
 )
-RunOption = Annotated[Path, typer.Option("--run", help="run folder")]
-SetOption = Annotated[Optional[list[str]], typer.Option("--set", help="option of the pipeline, a.b=value")]
 ForceOption = Annotated[bool, typer.Option("--force", help="run also what is up to date")]
 EngineOption = Annotated[Optional[str], typer.Option("--engine", help="local or ray")]
 WorkersOption = Annotated[Optional[int], typer.Option("--workers", help="single-threaded workers; 0: one a core")]
@@ -147,7 +147,8 @@ def prepared(folder: Path, config, only: str | None) -> None:
 
     named = absolute_paths(config)
     Run(folder).check_free(list_of_stages())
-    check_place(folder, config.data and Path(config.data), list_of_stages(), named)
+    for data in (config.data, config.prepare.images):
+        check_place(folder, data and Path(data), list_of_stages(), named)
     check_options(config, only, Store(folder))
 
 
@@ -218,7 +219,8 @@ def demo(out_dir: Annotated[Path, typer.Option("--out", help="run folder")] = Pa
 
 @app.command()
 def run(pipeline: Annotated[Path, typer.Argument(help="pipeline: YAML file, or demo, covidx-mini, ...")],
-        data: Annotated[Optional[Path], typer.Option(help="COVIDx folder")] = None,
+        data: Annotated[Optional[Path], typer.Option(help="dataset: a folder, or a table of labels")] = None,
+        images: ImagesOption = None, columns: ColumnsOption = None,
         out_dir: Annotated[Optional[Path], typer.Option("--out", help="run folder")] = None,
         from_: Annotated[Optional[str], typer.Option("--from", help="run this stage and all after it")] = None,
         only: Annotated[Optional[str], typer.Option(help="run this stage alone")] = None,
@@ -236,6 +238,7 @@ def run(pipeline: Annotated[Path, typer.Argument(help="pipeline: YAML file, or d
     config = load_config(pipeline_named(pipeline), set_ or [])
     if data is not None:
         config.data = str(data.resolve())
+    table_options(config.prepare, images, columns)
     folder = out_dir or Path("runs") / config.name
     if dry_run:
         show_plan(folder, config, from_, only, force)
@@ -263,7 +266,7 @@ def _stage_command(stage) -> None:
         config = load_config(pipeline_of(run), set_ or [])
         execute(run, config, only=stage.name, force=force, work=Work(engine, workers, part, merge))
 
-    app.command(stage.name, help=stage.help)(command)
+    app.command(stage.name, help=stage.help)(with_images(stage.name, command, _engine, Work))
 
 
 def _stage_commands() -> None:
@@ -274,64 +277,7 @@ def _stage_commands() -> None:
 
 
 _stage_commands()
-
-
-@app.command()
-def check(data: Annotated[Path, typer.Argument(help="COVIDx folder")], set_: SetOption = None,
-          against: Annotated[Optional[Path], typer.Option(
-              help="a run, or its cleaned dataset, to be held against these originals")] = None):  # fmt: skip
-    """All faults of a dataset at once, or of its cleaned dataset; nothing is changed."""
-    from xray_debug.config import override, parse_config
-    from xray_debug.data.formats import check_dataset
-    from xray_debug.run.folder import RunError
-
-    if not data.is_dir():
-        raise RunError(f"{data}: expected a COVIDx folder, found {'a file' if data.exists() else 'nothing'}")
-    if against is not None:
-        raise typer.Exit(verify(data, against))
-    findings = check_dataset(data, parse_config(override({}, set_ or []), "--set").prepare)
-    counts: dict[str, int] = {}
-    for finding in findings:
-        counts[finding.kind] = counts.get(finding.kind, 0) + 1
-        say(": ".join(filter(None, finding)))
-    summary = ", ".join(f"{n} {kind}" for kind, n in counts.items()) or "no faults found"
-    say(f"{data}: {summary}")
-    raise typer.Exit(1 if findings else 0)
-
-
-def verify(data: Path, against: Path) -> int:
-    """Prints what of a cleaned dataset is not as the change log says; 1 where anything is not."""
-    from xray_debug.cleaning.verify import faults_of
-    from xray_debug.config import CleanConfig
-    from xray_debug.run.store import Store
-
-    inside = against.resolve().parents[1] if len(against.resolve().parents) > 1 else against
-    store = Store(against if Store(against).has("changes") else inside)
-    settings = CleanConfig(**(store.record("clean") or {}).get("parameters", {}).get("clean", {}))
-    cleaned, manifest = store.path("cleaned"), store.manifest()
-    count = 0
-    control = store.path("control") if settings.control else None
-    faults = faults_of(manifest, store.table("changes"), data, cleaned, settings, control)
-    for count, fault in enumerate(faults, 1):  # noqa: B007
-        say(fault)
-    say(f"{cleaned}: {len(manifest)} images, {count} faults")
-    return int(count > 0)
-
-
-@app.command()
-def restore(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help="names of images")],
-            out_dir: Annotated[Path, typer.Option("--out", help="folder for the copies")]):  # fmt: skip
-    """Gives the originals of images back, checked; replaces nothing."""
-    from xray_debug.cleaning.verify import restore as give_back
-    from xray_debug.data.files import private
-    from xray_debug.run.places import check_no_stage
-    from xray_debug.run.store import Store
-
-    check_no_stage(out_dir)
-    store = Store(run)
-    with private():
-        for path in give_back(store.manifest(), store.dataset_root(), image_ids, out_dir):
-            say(path)
+add_data_commands(app)
 
 
 @app.command("explain-image")
@@ -347,7 +293,8 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
     from xray_debug.run.places import check_no_stage
 
     picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
-    check_no_stage(picture)
+    if out_file is not None:  # beside a film of a synthetic dataset it is kept when that is drawn anew
+        check_no_stage(picture)
     for image in images:
         own_picture(picture, image)
     ways = ways_of(method or ["igos_pp"], preset or [])

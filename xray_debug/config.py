@@ -60,7 +60,14 @@ class PrepareConfig(Section):
     format: str | None = Field(None, description="dataset format; null: the one that recognises the folder")
     train_labels: str | None = Field(None, description="label file inside the dataset, where several would fit")
     test_labels: str | None = None
+    images: str | None = Field(None, description="folder that a table's paths start from; null: the table's own")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="of a table: path, label (or labels=A+B), patient, source, split -> its name"
+    )
+    finding: str | None = Field(None, description="of several findings the one that is asked for: FINDING, no FINDING")
+    label_tag: str | None = Field(None, description="DICOM keyword that holds the label, for example ImageComments")
     val_fraction: float = Field(0.15, gt=0, lt=0.5)
+    test_fraction: float = Field(0.2, gt=0, lt=0.8, description="cut by patient where the dataset has no test")
     near_duplicate_agreement: float = Field(
         0.8, gt=0, le=1, description="correlation of two aligned outlines from which images are the same picture"
     )
@@ -148,7 +155,9 @@ class CleanConfig(Section):
     )
     min_dilation: int = Field(2, ge=0, le=1000, description="pixels")
     shape: Literal["box", "letters"] = "box"
-    lossy: Literal["png", "jpeg"] = Field("png", description="what a changed lossy image becomes")
+    lossy: Literal["png", "jpeg"] = Field(
+        "png", description="what lossy images become, changed or not: PNG, or JPEG at the source's quality"
+    )
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
 
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xray_debug.data.files import FULL, NO_ROOM
 from xray_debug.data.shown import shown
 
-out, err = Console(), Console(stderr=True)
+out, err = Console(emoji=False), Console(stderr=True, emoji=False)
 INTERRUPTED, TERMINATED = 130, 143  # what a shell expects of a program ended by SIGINT, SIGTERM
 
 

@@ -131,3 +131,13 @@ def test_a_dataset_with_its_own_val_is_told_what_val_lacks():
     frame.loc[frame["split"] == "val", "label_file"] = "v"
     assert unusable(frame) == [
         "no usable image of class pneumonia in val; add some, or leave the class out of the label files"]
+
+
+def test_patients_and_sources_that_differ_in_case_alone_are_told():
+    rows = [{"image_id": name, "split": "train", "label": "positive", "patient_id": patient, "source": source}
+            for name, patient, source in (("1", "NIH-7", "nih"), ("2", "nih-7", "NIH"), ("3", "8", "x"))]
+    found = [one for one in manifest_findings(_frame(*rows)) if one.kind == "spelling"]
+    assert [one.message.partition(";")[0] for one in found] == [
+        "patients 'NIH-7' and 'nih-7' differ in case or spaces alone and count as several",
+        "sources 'nih' and 'NIH' differ in case or spaces alone and count as several",
+    ]

@@ -79,10 +79,13 @@ def test_white_is_zero_is_inverted_once_and_after_the_window(tmp_path, tags):
     assert np.abs(plain + inverted - 65535).max() <= 1 and plain.std() > 1000
 
 
-def test_without_a_window_white_is_zero_is_mirrored_in_its_range(tmp_path):
-    pixels = RAMP + np.uint16(100)
-    dicom(tmp_path / "a.dcm", pixels, 13, PhotometricInterpretation="MONOCHROME1")
-    assert np.array_equal(read_image(tmp_path / "a.dcm"), int(pixels.max()) + int(pixels.min()) - pixels.astype(int))
+@pytest.mark.parametrize("bits", [8, 13])
+def test_without_a_window_white_is_zero_is_mirrored_in_the_range_of_its_bits(bits, tmp_path):
+    """Not in the film's own, or a film would be shown another once its brightest marker is erased."""
+    pixels = (RAMP // 32).astype(np.uint8) + np.uint8(9) if bits == 8 else RAMP + np.uint16(100)
+    dicom(tmp_path / "a.dcm", pixels, bits, PhotometricInterpretation="MONOCHROME1")
+    found = read_image(tmp_path / "a.dcm")
+    assert found.dtype == pixels.dtype and np.array_equal(found, (1 << bits) - 1 - pixels.astype(int))
 
 
 def test_the_modality_comes_before_the_window(tmp_path):

@@ -3,36 +3,16 @@
 import hashlib
 import re
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from dicom_files_fixture import FILES, READ, REFUSED, refusal
 from pydicom import uid
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing, pixel_array
 
 from xray_debug.data.images import ImageError, image_header, read_film
 
-FOLDER = Path(pydicom.__file__).parent / "data/test_files"
-FILES = {path.relative_to(FOLDER).as_posix(): path for path in sorted(FOLDER.rglob("*"))
-         if path.suffix == ".dcm" or (path.is_file() and not path.suffix and path.name != "README")}  # fmt: skip
-
-NO_PICTURE = "not a DICOM image (it has no Columns)"
-REFUSED = {  # pattern of names -> what the sentence says
-    r"dicomdirtests/(TINY_ALPHA/)?DICOMDIR.*": NO_PICTURE,
-    r"dicomdirtests/TINY_ALPHA/PT.*": NO_PICTURE,
-    r"(rtplan(_truncated)?|rtstruct|waveform_ecg|test-SR|reportsi(_with_empty_number_tags)?)\.dcm": NO_PICTURE,
-    r"(UN_sequence|empty_charset_LEI|meta_missing_tsyntax|(nested_)?priv_SQ|no_meta_group_length)\.dcm": NO_PICTURE,
-    r"ExplVR_(Big|Lit)EndNoMeta\.dcm": NO_PICTURE,
-    r"no_meta\.dcm": "not an image that can be read, expected PNG, JPEG, TIFF or DICOM",  # a byte too many
-    r"badVR\.dcm": "not a DICOM image (invalid literal for int() with base 10: '1A')",  # its number of frames
-    r"SC_rgb_rle(_16bit|_32bit|)_2frame\.dcm": "2 frames, expected one radiograph",
-    r"rtdose(_expb|_rle|)\.dcm": "15 frames, expected one radiograph",
-    r"examples_ybr_color\.dcm": "30 frames, expected one radiograph",
-    r"SC_rgb_rle_32bit\.dcm": "32-bit colour, expected 8 or 16 bits",
-    r"MR_truncated\.dcm": "(The number of bytes of pixel data is less than expected (8130 vs 8192 bytes)",
-    r"JPEG2000-embedded-sequence-delimiter\.dcm": "its picture has 3722445056 x 1024 pixels",
-}
 NO_OTHER_READER = {  # sha256 of the stored pixels as GDCM 3.2.6 decodes them, which is no part of the project
     "GDCMJ2K_TextGBR.dcm": "bea5673fdd49313fd8c391f115e57ac501f44194aa3915c22293ddb55f1d0b88",
     "JPEGLSNearLossless_08.dcm": "9eb46aa86c342094f826affc35703f71b425ba4ef229fe1711adcf1bb3ca458f",
@@ -43,13 +23,6 @@ NO_OTHER_READER = {  # sha256 of the stored pixels as GDCM 3.2.6 decodes them, w
     "SC_rgb_jpeg_gdcm.dcm": "169e619557b12114a7f0be8602026e9abb3d5045804311736ec14cecb026aca9",
 }
 TWELVE_BITS = ("JPEG-lossy.dcm", "JPGExtended.dcm")  # which neither pydicom nor GDCM decodes
-
-
-def refusal(name: str) -> str | None:
-    return next((words for pattern, words in REFUSED.items() if re.fullmatch(pattern, name)), None)
-
-
-READ = [name for name in FILES if refusal(name) is None]
 
 
 def data_of(name: str) -> pydicom.Dataset:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from covidx_fixture import add_line, make_dataset
+from formats_fixture import make_dicom, make_folders, make_table
 
 from xray_debug.config import PrepareConfig
 from xray_debug.data import manifest
@@ -12,7 +13,9 @@ from xray_debug.data.formats import FORMATS, LayoutError, build_manifest, check_
 from xray_debug.data.manifest import ATTRIBUTE, ROW
 from xray_debug.data.registry import Registry
 
-MAKERS = {"covidx": make_dataset}  # format -> makes a dataset without faults in a new folder
+MAKERS = {  # format -> makes a dataset without faults in a new folder
+    "covidx": make_dataset, "dicom": make_dicom, "folders": make_folders, "table": make_table,
+}  # fmt: skip
 
 
 class Anything:
@@ -44,18 +47,23 @@ def test_every_format_is_tested_here():
 def test_a_format_recognises_its_own_and_gives_whole_rows(name, tmp_path):
     root, config, kind = MAKERS[name](tmp_path / "d"), PrepareConfig(), FORMATS[name]()
     (tmp_path / "empty").mkdir()
-    assert kind.recognises(root, config) and not kind.recognises(tmp_path / "empty", config)
-    assert find_format(root) == name and kind.expects
+    config = PrepareConfig(label_tag="ImageComments") if name == "dicom" else config
+    assert kind.recognises(root, config) and kind.expects
+    assert not kind.recognises(tmp_path / "empty", PrepareConfig())
+    assert find_format(root, config) == name
     rows = kind.rows(root, config)
     assert {key for row in rows for key in row if not key.startswith(ATTRIBUTE)} <= set(ROW)
     for row in rows:
-        assert row["split"] in ("train", "val", "test") and (root / row["path"]).is_file()
-        assert not row["problem"] and row["image_id"] and row["label"]
-    assert read_rows(root) == read_rows(root, config, name) == [ROW | row for row in rows]
-    assert kind.check(root, config, build_manifest(root)) == [] == check_dataset(root)
+        assert row["split"] in ("", "train", "val", "test") and (root / row["path"]).is_file()
+        assert not row.get("problem") and row["image_id"] and row["label"]
+    found = read_rows(root, config)
+    assert found == read_rows(root, config, name)
+    assert [{name: row[name] for name in own} for row, own in zip(found, rows, strict=True)] == rows
+    assert all(row["patient_id"] and set(ROW) <= set(row) for row in found)
+    assert kind.check(root, config, build_manifest(root, config)) == [] == check_dataset(root, config)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", ["covidx"])
 def test_labels_written_are_labels_read(name, tmp_path):
     root, kind = MAKERS[name](tmp_path / "d"), FORMATS[name]()
     columns = ["image_id", "patient_id", "label", "source"]
@@ -82,7 +90,7 @@ def test_no_format_one_format_several_formats(tmp_path, two):
     with pytest.raises(LayoutError, match=r"fits several formats \(covidx, anything\), expected one; choose with"):
         read_rows(root)
     assert read_rows(root, PrepareConfig(format="anything")) == read_rows(root, name="anything") == [
-        ROW | {"image_id": "a", "path": "a.png", "split": "train", "attr_site": "here"}]
+        ROW | {"image_id": "a", "path": "a.png", "split": "train", "attr_site": "here", "patient_id": "a"}]
     assert len(read_rows(root, PrepareConfig(format="covidx"))) == 24
     (tmp_path / "other").mkdir()
     assert find_format(tmp_path / "other") == "anything"

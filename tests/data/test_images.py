@@ -226,7 +226,7 @@ def test_dicom_pixels_and_header(tmp_path):
 def test_dicom_monochrome1_is_inverted(tmp_path):
     pixels = np.array([[0, 10], [100, 400]], np.uint16)
     path = _dicom(tmp_path / "a.dcm", pixels, photometric="MONOCHROME1")
-    np.testing.assert_array_equal(read_image(path), 400 - pixels)
+    np.testing.assert_array_equal(read_image(path), 65535 - pixels)
 
 
 def test_dicom_rescale_and_negative_values(tmp_path):

@@ -66,3 +66,9 @@ def test_a_jpeg_with_a_garbled_middle_is_refused(tmp_path, mode):
     (tmp_path / "a.jpg").write_bytes(content[:middle] + bytes(200) + content[middle + 200:])
     with pytest.raises(ImageError, match="damaged"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_a_cameras_picture_with_a_preview_is_one(tmp_path):
+    film = Image.fromarray(np.full((24, 32), 90, np.uint8))
+    film.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[Image.fromarray(np.zeros((6, 8), np.uint8))])
+    assert read_image(tmp_path / "a.jpg").tolist() == [[90] * 32] * 24

@@ -19,7 +19,7 @@ COLOUR = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (24, 40), dtype=np.uint16)
 SMALL = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)  # two bits a pixel
 FLAT = np.full((24, 40), 128, np.uint8)  # JPEG keeps it exactly
-DAMAGED, NO_IMAGE = "damaged or truncated", "not an image"
+DAMAGED, NO_IMAGE, PAGES = "damaged or truncated", "not an image", "pages or frames, expected one radiograph"
 
 
 def encoded(image, kind="PNG", mode=None, **options) -> bytes:
@@ -275,10 +275,6 @@ def odd() -> list[tuple]:
         ("LZW TIFF", "a.tif", encoded(GREY, "TIFF", compression="tiff_lzw"), GREY),
         ("deflated TIFF", "a.tif", encoded(GREY, "TIFF", compression="tiff_adobe_deflate"), GREY),
         ("PackBits TIFF", "a.tif", encoded(GREY, "TIFF", compression="packbits"), GREY),
-        ("TIFF of three pages", "a.tif", frames("TIFF"), GREY),
-        ("animated GIF", "a.gif", frames("GIF", duration=40), GREY),
-        ("animated PNG", "a.png", frames("PNG"), GREY),
-        ("animated WebP", "a.webp", frames("WEBP", "RGB", lossless=True), np.dstack([GREY] * 3)),
         ("GIF", "a.gif", GIF, GREY),
         ("lossless WebP", "a.webp", WEBP, COLOUR),
         ("BMP", "a.bmp", BMP, GREY),
@@ -293,5 +289,14 @@ def odd() -> list[tuple]:
     ]
 
 
-REFUSED = truncated() + damaged() + no_images()
+def several() -> list[tuple]:
+    return [
+        ("TIFF of three pages", "a.tif", frames("TIFF"), PAGES),
+        ("animated GIF", "a.gif", frames("GIF", duration=40), PAGES),
+        ("animated PNG", "a.png", frames("PNG"), PAGES),
+        ("animated WebP", "a.webp", frames("WEBP", "RGB", lossless=True), PAGES),
+    ]
+
+
+REFUSED = truncated() + damaged() + no_images() + several()
 READ = odd()

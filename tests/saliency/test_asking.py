@@ -1,5 +1,9 @@
 """What people hand to a method: what is understood, what is told, and that an explanation shows itself."""
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -176,3 +180,33 @@ def test_tokens_as_a_map():
     features = tokens_to_map(tokens)
     assert features.shape == (2, 3, 2, 2)
     assert features[1, 2].tolist() == [[tokens[1, 1, 2], tokens[1, 2, 2]], [tokens[1, 3, 2], tokens[1, 4, 2]]]
+
+
+ALONE = """
+import importlib.metadata, pathlib, sys
+allowed = {"torch", "numpy", "xray_debug", "functorch", "torchgen"}
+for found in importlib.metadata.distributions():
+    for name in (found.read_text("top_level.txt") or found.metadata["Name"].replace("-", "_")).split():
+        if name not in allowed and name not in NEEDED:
+            sys.modules.setdefault(name, None)
+import torch
+from xray_debug.saliency import deletion_insertion, gradcam, igos_pp, rise
+nn = torch.nn
+model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+images = torch.rand(1, 1, 16, 16)
+for method in (igos_pp, gradcam, lambda *a, **k: rise(*a, masks=4, **k)):
+    found = method(model.eval(), images, mask_size=4)
+deletion_insertion(model, images, found.saliency, found.targets, steps=4)
+print(sorted(name for name in ("captum", "matplotlib", "pandas", "cv2", "scipy") if sys.modules.get(name)))
+"""
+
+
+def test_explaining_needs_torch_alone():
+    """What torch itself needs may be there; everything else that is installed cannot be imported."""
+    from importlib.metadata import requires
+
+    needed = {re.match(r"[\w.-]+", text)[0].replace("-", "_") for text in requires("torch") if "extra" not in text}
+    code = ALONE.replace("NEEDED", repr(needed | {"mpmath", "markupsafe", "_distutils_hack", "pkg_resources"}))
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

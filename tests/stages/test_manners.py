@@ -215,3 +215,10 @@ def test_nothing_is_written_into_a_folder_that_a_stage_replaces(finished, tmp_pa
     done = call(*arguments)
     assert done.returncode == 2 and "which a stage replaces; choose a folder outside it" in done.stderr
     assert contents(finished) == before
+
+
+def test_names_are_no_emoji(tmp_path):
+    for name in ("a:100:b.yaml", "a:warning:.yaml"):
+        done = call("run", name, cwd=tmp_path)
+        assert done.returncode == 2 and f"{name}: no such pipeline file" in done.stderr
+        assert f"{name}: expected a" in call("check", name, cwd=tmp_path).stderr

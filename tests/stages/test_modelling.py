@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from xray_debug.config import PipelineConfig
+from xray_debug.config import PipelineConfig, TrainConfig
 from xray_debug.data.views import Views
 from xray_debug.models.threads import threads_of
 from xray_debug.run import engine
 from xray_debug.run.folder import RunError
-from xray_debug.stages.modelling import _threads, predicted, training
+from xray_debug.stages.modelling import _precision, _threads, predicted, training
 from xray_debug.stages.retrain import sources_to_leave_out
 
 CONTEXT = SimpleNamespace(config=PipelineConfig(), device="cpu")
@@ -52,6 +53,24 @@ def test_training_goes_on_with_as_many_threads_as_it_began_with(tmp_path, monkey
         with threads_of(now):
             assert _threads(context) == expected
         assert again or (len(said) == bool(word) and all(word in text for text in said))
+
+
+@pytest.mark.parametrize(("asked", "stage", "known", "expected"), [
+    ("auto", "retrain", "bf16-mixed", "bf16-mixed"), ("auto", "retrain", "32-true", "32-true"),
+    ("auto", "train", "bf16-mixed", ""), ("32-true", "retrain", "bf16-mixed", ""), ("auto", "retrain", None, ""),
+])  # fmt: skip
+def test_retrain_computes_in_the_precision_of_train(tmp_path, asked, stage, known, expected):
+    """What is measured anew could come out otherwise on a busy machine, and the rows of the 2x2 differ by it."""
+    store = SimpleNamespace(record=lambda name: {"precision": known}, work={stage: tmp_path})
+    config = PipelineConfig(train=TrainConfig(precision=asked))
+    assert _precision(SimpleNamespace(store=store, config=config, say=pytest.fail)) == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU is asked to go on what one began")
+def test_a_precision_that_this_machine_lacks_is_said(tmp_path):
+    said, store = [], SimpleNamespace(record=lambda name: {"precision": "16-mixed"}, work={"retrain": tmp_path})
+    assert _precision(SimpleNamespace(store=store, config=PipelineConfig(), say=said.append)) == ""
+    assert "differ in more than their data" in said[0]
 
 
 def test_a_source_that_is_left_out_is_in_neither(tmp_path):

@@ -1,4 +1,4 @@
-"""Boxes and decisions in, a cleaned dataset (COVIDx++) and its change log out.
+"""Boxes and decisions in, a cleaned dataset (COVIDx++, or in the layout it came in) and its change log out.
 
 One rule for all classes and splits: every image with boxes is repaired the same way, unless a reviewer decided
 otherwise. Originals are only read, and shared with nothing. `plan_rows` says what is to be done, CleanWorker does it
@@ -8,20 +8,21 @@ image by image, `finish` writes what needs all images: label files, counts, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from xray_debug.cleaning.decided import usable_decisions
-from xray_debug.cleaning.files import check_names, check_outputs, image_folder, label_file, target_name
+from xray_debug.cleaning.files import check_names, check_outputs, target_name
 from xray_debug.cleaning.residue import probe_result
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.files import write_json
-from xray_debug.data.formats.covidx import write_labels
+from xray_debug.data.formats.layout import Layout
+from xray_debug.data.formats.places import is_dicom_file
 from xray_debug.data.images import ImageError
 from xray_debug.stats.seeds import rng_of
 
@@ -47,6 +48,7 @@ def plan_rows(
     probe_images: int = PROBE_IMAGES,
     outs: Sequence[str | Path] = (),
     unread: Mapping[str, str] | None = None,
+    layout: Layout | None = None,
 ) -> pd.DataFrame:
     """One row for each image of `manifest` (usable ones only), in its order, for CleanWorker.
 
@@ -57,32 +59,38 @@ def plan_rows(
         probe_images: how many cleaned images at most give patches for the probe, drawn at random.
         outs: output folders, to be told from those of the originals.
         unread: image_id -> why no text could be looked for in it. It stays as it was, and finish names it.
+        layout: of the dataset that is written; COVIDx's without it.
 
-    Columns: those of OF_IMAGE, path, folder (below the output folder), file (its name there), boxes (a list; empty:
+    Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file
+    (its name there), boxes (a list; empty:
     the image stays as it was), origin (detector or reviewer), sha256, rejected, read_again, probe, and untouched (path
     of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
     untouched_sha256; unread. `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
     decided, remarks = usable_decisions(decisions, manifest)
-    taken = {name.casefold() for name in manifest["image_id"]}
+    layout = layout or Layout()
+    places = [layout.place(row) for row in manifest.to_dict("records")]
+    taken = {(PurePosixPath(place).name if layout.one_folder else place).casefold() for place in places}
     known = manifest["sha256"] if "sha256" in manifest else [""] * len(manifest)
     todo = []
-    for row, sha256 in zip(manifest[["image_id", "path", "split", "test_set"]].itertuples(index=False), known,
-                           strict=True):  # fmt: skip
+    for row, sha256, place in zip(manifest[["image_id", "path", "split", "test_set"]].itertuples(index=False), known,
+                                  places, strict=True):  # fmt: skip
         check_names(row.image_id, row.path, row.test_set)
         own = as_boxes(boxes.get(row.image_id, ()))
         decision, other = decided.get(row.image_id, (None, None))
         erased = {"reject": as_boxes([]), "edit": other}.get(decision, own)
-        file = target_name(row.image_id, config.lossy, taken) if len(erased) else row.image_id
-        taken.add(file.casefold())
+        path, (folder, _, name) = Path(data_root) / row.path, place.rpartition("/")
+        among = "" if layout.one_folder else folder + "/" * bool(folder)
+        file = target_name(name, config.lossy, taken, is_dicom_file(path), among)
+        taken.add((among + file).casefold())
         todo.append({
-            "path": str(Path(data_root) / row.path), "folder": image_folder(row.split, row.test_set), "file": file,
+            "path": str(path), "place": row.path, "folder": folder, "file": file,
             "boxes": erased.tolist(), "origin": "reviewer" if decision == "edit" else "detector",
             "sha256": sha256 or "", "rejected": decision == "reject" and len(own) > 0,
             "unread": "" if decision in ("reject", "edit") else (unread or {}).get(row.image_id, ""),
         })  # fmt: skip
-    columns = ["path", "folder", "file", "boxes", "origin", "sha256", "rejected", "unread"]
+    columns = ["path", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "unread"]
     plan = manifest[OF_IMAGE].reset_index(drop=True).join(pd.DataFrame(todo, columns=columns))
     check_outputs(plan["path"], [Path(out) for out in outs], sorted(set(plan["folder"])))
     plan = _chosen(plan, seed, second_images, probe_images)
@@ -118,8 +126,9 @@ def finish(
     out: str | Path,
     control_out: str | Path | None = None,
     set_aside: int = 0,
+    layout: Layout | None = None,
 ) -> pd.DataFrame:
-    """Writes label files and cleaning.json of both folders; returns the change log, one row for each changed image.
+    """Writes the labels and cleaning.json of both folders; returns the change log, one row for each changed image.
 
     `results`: CleanWorker's of all rows of the plan, in order; one with a `problem` could not be done, and its image
     is in no label file. `set_aside`: images that were not even planned, for the count. cleaning.json, and
@@ -139,23 +148,22 @@ def finish(
     summary = {
         "images": len(plan), "set_aside": set_aside, "changed": len(changes), "rejected": int(plan["rejected"].sum()),
         "control": False, "failed": failed[failed != ""].to_dict(),
-        "remarks": plan.attrs.get("remarks", []),
+        "remarks": plan.attrs.get("remarks", []), "rewritten": _counts(found["note"][found["boxes"] == ""]),
     }  # fmt: skip
     for folder, files, control in ((out, found["file"], False), (control_out, found["control_file"], True)):
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            _write_label_files(plan.assign(file=files), Path(folder))
+            place = [f"{below}/{file}" if below else file for below, file in zip(plan["folder"], files, strict=True)]
+            written = plan.assign(path=plan["place"], place=place)[files != ""]
+            (layout or Layout()).write(Path(folder), written)
             write_json(Path(folder) / "cleaning.json", summary | {"control": control})
     changes.attrs["summary"] = summary
     return changes
 
 
-def _write_label_files(plan: pd.DataFrame, out: Path) -> None:
-    """One label file for each folder, in the order of the plan; an image without a file is left out."""
-    for folder, part in plan[plan["file"] != ""].groupby("folder", sort=False):
-        path = out / label_file(folder)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_labels(path, part.assign(image_id=part["file"])[["patient_id", "image_id", "label", "source"]])
+def _counts(notes: pd.Series) -> dict[str, int]:
+    """How often each note was made of images that stay as they were."""
+    return {str(note): int(count) for note, count in notes[notes != ""].value_counts(sort=False).items()}
 
 
 # ------------------------------------------------------------------------------------------------- all at once
@@ -173,8 +181,9 @@ def clean_dataset(
     control: str | Path | None = None,
     reader: Callable[[], Any] | None = None,
     probe_images: int = 0,
+    layout: Layout | None = None,
 ) -> pd.DataFrame:
-    """Writes `out` in COVIDx layout with the boxes erased and returns its change log, one row per changed image.
+    """Writes `out` in `layout` (without it COVIDx's) with the boxes erased; the change log, one row per changed image.
 
     `boxes` has columns image_id x0 y0 x1 y1; rows of `manifest` with a problem are left out. `control`: a folder for
     the control, in which the same boxes are erased in text-free places. `reader` makes a second reader, which counts
@@ -185,7 +194,8 @@ def clean_dataset(
     found = {name: part.to_numpy() for name, part in boxes.groupby("image_id")[["x0", "y0", "x1", "y1"]]}
     outs = [folder for folder in (out, control) if folder is not None]
     again = None if reader is not None else 0
-    plan = plan_rows(usable, data_root, found, config, decisions, seed, again, probe_images, outs)
+    plan = plan_rows(usable, data_root, found, config, decisions, seed, again, probe_images, outs,
+                     layout=layout)
     worker = CleanWorker(config.model_dump(), seed, str(out), None if control is None else str(control), reader)
     worker.open()
     results = []
@@ -196,7 +206,7 @@ def clean_dataset(
             results.append({"problem": str(error)})
         if progress is not None:
             progress(len(results), len(plan))
-    changes = finish(plan, results, out, control, len(manifest) - len(usable))
+    changes = finish(plan, results, out, control, len(manifest) - len(usable), layout)
     if probe_images:
         features = [result["probe"] for result in results if result.get("probe") is not None]
         changes.attrs["probe"] = probe_result(features, seed)

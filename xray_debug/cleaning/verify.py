@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xray_debug.cleaning.files import JPEG_SUFFIXES, check_names, image_folder, label_file
+from xray_debug.cleaning.copies import stays, written
+from xray_debug.cleaning.dataset import plan_rows
+from xray_debug.cleaning.files import JPEG_SUFFIXES, check_names
 from xray_debug.cleaning.inpainting import growth
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes, rasterise_boxes
+from xray_debug.data.dicom import is_dicom
+from xray_debug.data.dicom_write import stored_pixels
 from xray_debug.data.files import file_sha256
-from xray_debug.data.formats.covidx import LabelError, parse_labels
-from xray_debug.data.images import SUFFIXES, ImageError, read_image
+from xray_debug.data.formats.layout import Layout
+from xray_debug.data.formats.places import is_image_name
+from xray_debug.data.images import ImageError, file_content, read_film, read_image
+from xray_debug.data.shown import shown
 from xray_debug.data.unchanged import copy_known
 
 
@@ -24,76 +32,70 @@ class VerifyError(ValueError):
 
 
 def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig,
-              control: Path | None = None) -> Iterator[str]:  # fmt: skip
+              layout: Layout | None = None, control: Path | None = None) -> Iterator[str]:  # fmt: skip
     """What is not as the change log says, one sentence each; nothing where all is well.
 
-    Both sha256 of every changed file; equal pixels outside its boxes where its format loses nothing; equal bytes of
-    the others; no image missing, none added; the lines of every label file. Of the folder `control` the same,
-    with the boxes that were erased there. `manifest`: the usable images. `config`: how they were cleaned.
+    Both sha256 of every changed file; equal pixels (of DICOM: stored values) outside its boxes where its format loses
+    nothing; of the others equal bytes, or what their form makes of the original; no image missing, none added; the
+    label files. Of the folder `control` the same, with the boxes that were erased there.
+    `manifest`: the usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
     """
-    yield from _folder_faults(manifest, changes, originals, cleaned, config, control=False)
-    if control is not None:
-        yield from _folder_faults(manifest, changes, originals, control, config, control=True)
+    for folder, is_control in ((cleaned, False), (control, True)):
+        if folder is not None:
+            yield from _folder_faults(manifest, changes, originals, folder, config, layout or Layout(), is_control)
 
 
 def _folder_faults(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig,
-                   control: bool) -> Iterator[str]:  # fmt: skip
+                   layout: Layout, control: bool) -> Iterator[str]:  # fmt: skip
     if not cleaned.is_dir():
         yield f"{cleaned}: is missing"
         return
     try:
-        failed = json.loads((cleaned / "cleaning.json").read_text(encoding="utf-8"))["failed"]
-        failed = dict(failed)
+        failed = dict(json.loads((cleaned / "cleaning.json").read_text(encoding="utf-8"))["failed"])
     except (OSError, ValueError, KeyError, TypeError):
         yield f"{cleaned / 'cleaning.json'}: is missing or damaged; expected a JSON mapping that says what failed"
         failed = {}
     logged = {row["image_id"]: row for row in changes.to_dict("records")}
-    expected, lines = set(), {}
-    for row in manifest.to_dict("records"):
+    places = []
+    plan = plan_rows(manifest, originals, {}, config, layout=layout)
+    for row, planned in zip(manifest.to_dict("records"), plan.to_dict("records"), strict=True):
         change = logged.pop(row["image_id"], None)
         if control and change is not None:
             change = change | {"boxes": change["control_boxes"], "cleaned_sha256": change.get("control_sha256")}
-        name = change["file"] if change else row["image_id"]
+        name = change["file"] if change else planned["file"]
         check_names(name, row["path"], row["test_set"])
-        folder = image_folder(row["split"], row["test_set"])
-        place = f"{folder}/{name}"
-        expected.add(place)
-        if row["image_id"] not in failed or (cleaned / place).is_file():
-            line = (row["patient_id"], name, row["label"], row["source"])
-            lines.setdefault(folder, []).append(tuple(map(str, line)))
+        place = f"{planned['folder']}/{name}" if planned["folder"] else name
+        places.append(place)
         original, spared = originals / row["path"], row["image_id"] in failed
         yield from _image_faults(row, change, original, cleaned / place, spared, config)
     for image_id in logged:
         yield f"{image_id}: is in the change log and in no manifest"
-    for folder, rows in lines.items():
-        expected.add(label_file(folder))
-        yield from _label_faults(cleaned / label_file(folder), rows)
+    there = [name not in failed or (cleaned / place).is_file()
+             for name, place in zip(plan["image_id"], places, strict=True)]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        layout.write(Path(folder), plan.assign(path=plan["place"], place=places)[there])
+        files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+        labels = {path.relative_to(folder).as_posix(): path for path in files}
+        for place, path in labels.items():
+            yield from _label_faults(cleaned / place, path)
+    expected, kinds = {*places, *labels, "cleaning.json"}, {Path(place).suffix for place in labels}
     for path in sorted(cleaned.rglob("*")):
         place = path.relative_to(cleaned).as_posix()
-        if path.suffix.lower() in (*SUFFIXES, ".txt") and path.is_file() and place not in expected:
+        if place not in expected and path.is_file() and (is_image_name(path) or path.suffix in kinds):
             yield f"{place}: is in the cleaned dataset and in no manifest"
 
 
-def _label_faults(path: Path, expected: list[tuple[str, ...]]) -> Iterator[str]:
-    """What in a label file is not as manifest and change log say."""
+def _label_faults(path: Path, as_written: Path) -> Iterator[str]:
+    """What in a label file is not as cleaning writes it."""
+    wanted = as_written.read_bytes()
     if not path.is_file():
-        yield f"{path}: is missing, with its {len(expected)} lines"
-        return
-    try:
-        parsed = parse_labels(path)
-    except LabelError as error:
-        yield str(error)
-        return
-    for line, problem in parsed.problems:
-        yield f"{path}, line {line}: {problem}"
-    found = {row[1]: tuple(map(str, row[:4])) for row in parsed.rows}
-    if len(found) < len(parsed.rows):
-        yield f"{path}: {len(parsed.rows)} lines name {len(found)} images, expected each once"
-    wanted = {row[1]: row for row in expected}
-    for name in dict.fromkeys([*wanted, *found]):
-        if found.get(name) != wanted.get(name):
-            said = [" ".join(rows[name]) if name in rows else "no line" for rows in (wanted, found)]
-            yield f"{path}: {name}: expected {said[0]}, got {said[1]}"
+        yield f"{path}: is missing"
+    elif (found := path.read_bytes()) != wanted:
+        old, new = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (wanted, found))
+        lost, more = list((old - new).elements()), list((new - old).elements())
+        said = [f"{name} {shown(lines[0])[:120]!r}{f' and {len(lines) - 1} more' * (len(lines) > 1)}"
+                for name, lines in (("lacks", lost), ("has", more)) if lines]  # fmt: skip
+        yield f"{path}: is not as it was written: {', '.join(said) or 'the same lines in another order or form'}"
 
 
 def _image_faults(row, change, original: Path, copy: Path, failed: bool, config: CleanConfig) -> Iterator[str]:
@@ -105,7 +107,7 @@ def _image_faults(row, change, original: Path, copy: Path, failed: bool, config:
     elif not copy.is_file():
         if not failed:
             yield f"{name}: {copy} is missing from the cleaned dataset"
-    elif change is None and file_sha256(copy) != row["sha256"]:
+    elif change is None and file_sha256(copy) != row["sha256"] and not _same_in_new_form(original, copy, config):
         yield f"{name}: {copy} is not in the change log, and yet no equal copy of its original"
     elif change is not None and (known := change["cleaned_sha256"]) and (found := file_sha256(copy)) != known:
         yield f"{name}: {copy} is not what was written: expected sha256 {change['cleaned_sha256']}, got {found}"
@@ -113,9 +115,32 @@ def _image_faults(row, change, original: Path, copy: Path, failed: bool, config:
         yield from _pixel_faults(name, change, original, copy, config)
 
 
+def _same_in_new_form(original: Path, copy: Path, config: CleanConfig) -> bool:
+    """Whether `copy` is what cleaning makes of an image that stays as it is."""
+    try:
+        if stays(original, copy.name):
+            return False
+        content, found = file_content(original), file_content(copy)
+        film = read_film(original, content)
+        if any(written(original, content, copy.name, film, None, config, free_of_text=free).content == found
+               for free in (True, False)):  # fmt: skip
+            return True
+        if is_dicom(content):
+            return False
+        return copy.suffix.lower() not in JPEG_SUFFIXES and np.array_equal(film.pixels, read_film(copy, found).pixels)
+    except (ImageError, OSError):
+        return False
+
+
+def _picture(path: Path) -> np.ndarray:
+    """As it is compared: of DICOM the stored values, which no convention of ours has a part in."""
+    content = file_content(path)
+    return stored_pixels(path, content) if is_dicom(content) else read_image(path, content)
+
+
 def _pixel_faults(name: str, change: dict, original: Path, copy: Path, config: CleanConfig) -> Iterator[str]:
     try:
-        before, after = read_image(original), read_image(copy)
+        before, after = _picture(original), _picture(copy)
     except ImageError as error:
         yield f"{name}: {error}"
         return
@@ -146,12 +171,12 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
             raise VerifyError(f"{image_id}: its original {source} is missing")
         if file_sha256(source) != rows[image_id]["sha256"]:
             raise VerifyError(f"{image_id}: its original {source} has changed since prepare read it")
-        if (other := names.setdefault(image_id.casefold(), image_id)) != image_id:
+        if (other := names.setdefault(str(target).casefold(), image_id)) != image_id:
             raise VerifyError(f"{image_id}: has the name of {other} but for capitals; give them back into two folders")
         if target.exists() or target.is_symlink():
             raise VerifyError(f"{target}: is there already; choose another --out")
         todo[target] = source, rows[image_id]["sha256"]
-    out.mkdir(parents=True, exist_ok=True)
     for target, (source, digest) in todo.items():
-        copy_known(source, target, digest)  # what is given back is what was read: no other file between the two
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy_known(source, target, digest)  # what is given back is what was read: no other file between
     return list(todo)

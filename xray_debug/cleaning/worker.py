@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from xray_debug.cleaning.controls import image_seed, moved_region
+from xray_debug.cleaning.copies import stays, written
 from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.files import JPEG_SUFFIXES
 from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes, as_found
-from xray_debug.data.files import file_sha256
+from xray_debug.data.dicom import is_dicom
+from xray_debug.data.files import atomic_write, file_sha256
 from xray_debug.data.images import (
     Film,
     GreyWindow,
@@ -85,17 +87,17 @@ class CleanWorker:
             cleaned, region = self._erased(image, boxes, row.get("patch"))
             if not region.any():
                 return self._as_it_was(row, film)
-            cleaned = self._write(self.out, row, cleaned, film.window)
-        except ValueError as error:  # a box over the whole image, or 16 bits under a name of JPEG: kept, and named
+            cleaned, form = self._write(self.out, row, cleaned, film, content)
+        except ValueError as error:  # a box over the whole image, or a picture that its format cannot hold: kept, named
             return self._as_it_was(row, film, f"{row['image_id']}: {error}")
-        note = _note(row, image_header(row["path"], content), image, cleaned, region)
-        return self._changed(row, film, boxes, cleaned, region, note, sha256(content).hexdigest())
+        note = _note(row, image_header(row["path"], content), image, cleaned, region, form)
+        return self._changed(row, film, boxes, cleaned, region, note, content)
 
     def _erased(self, image: np.ndarray, boxes: np.ndarray, patch: bytes | None) -> tuple[np.ndarray, np.ndarray]:
         return erase(image, boxes, self.config, patch)[:2] if patch else clean_image(image, boxes, self.config)
 
-    def _changed(self, row: dict, film: Film, boxes, cleaned, region, note: str, digest: str) -> dict:
-        image, window = film
+    def _changed(self, row: dict, film: Film, boxes, cleaned, region, note: str, content: bytes) -> dict:
+        (image, window), digest = film, sha256(content).hexdigest()
         result = UNCHANGED | {
             "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned, window),
             "control_view": None, "boxes": json.dumps(boxes.tolist()), "origin": row["origin"],
@@ -105,7 +107,7 @@ class CleanWorker:
         if self.control_out is not None or row["probe"]:
             placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
         if self.control_out is not None:
-            result |= self._control(row, film, placed, moved, digest)
+            result |= self._control(row, film, placed, moved, content)
         if row["probe"]:
             elsewhere = _readable(row["untouched"], row.get("untouched_sha256", ""))
             result["probe"] = probe_features(
@@ -117,44 +119,73 @@ class CleanWorker:
             note = "; ".join(filter(None, (note, failed)))
         return result | {"note": note}
 
-    def _control(self, row: dict, film: Film, placed: np.ndarray, moved: np.ndarray, digest: str) -> dict:
+    def _control(self, row: dict, film: Film, placed: np.ndarray, moved: np.ndarray, content: bytes) -> dict:
         """The same boxes erased in text-free places, under the cleaned image's name."""
         image, window = film
-        if moved.any() or row["file"] != row["image_id"]:
+        if moved.any() or not stays(row["path"], row["file"]):
             control = inpaint_region(image, moved, self.config.radius, self.config.method, placed)
-            control = self._write(self.control_out, row, control, window)
+            control, _ = self._write(self.control_out, row, control, film, content)
         else:  # no free place: the original is its own control
             control = image
-            copy_known(row["path"], self._target(self.control_out, row, row["file"]), digest)
+            copy_known(row["path"], self._target(self.control_out, row, row["file"]), sha256(content).hexdigest())
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
                 "control_area_share": _share(moved), "control_view": self._seen(control, window),
                 "control_sha256": file_sha256(self._target(self.control_out, row, row["file"]))}  # fmt: skip
 
     def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
-        """A copy of the original under its own name, in both datasets; its view is the one that came with the row."""
-        for out in self.writes_into:
-            copy_known(row["path"], self._target(out, row, row["image_id"]), row["sha256"])
+        """The original in both datasets, in the form of a changed one; its view is the one that came with the row."""
+        if stays(row["path"], row["file"]):
+            held, note = None, self._copied(row)
+        else:
+            held, note, failed = self._in_new_form(row, film, failed)
         view = None
         if self.view is not None:
-            view = row.get("view")
+            view = row.get("view") if held is None else self.view.apply(held, film.window if film else None)
             if view is None:
                 view = self.view.apply(*(read_known(row["path"], row["sha256"]) if film is None else film))
         control = self.control_out is not None
         return UNCHANGED | {
-            "file": row["image_id"], "control_file": row["image_id"] if control else "", "failed": failed,
+            "file": row["file"], "control_file": row["file"] if control else "", "failed": failed, "note": note,
             "view": view, "control_view": view if control else None,
         }  # fmt: skip
+
+    def _copied(self, row: dict) -> str:
+        for out in self.writes_into:
+            copy_known(row["path"], self._target(out, row, row["file"]), row["sha256"])
+        return ""
+
+    def _in_new_form(self, row: dict, film: Film | None, failed: str) -> tuple[np.ndarray | None, str, str]:
+        """(pixels where others are held than the original's, note, why it is a mere copy after all)."""
+        content, note, held = known_content(row["path"], row["sha256"]), "", None
+        film = read_known(row["path"], row["sha256"]) if film is None and not is_dicom(content) else film
+        free = not (failed or row.get("rejected") or row.get("unread"))
+        for out in self.writes_into:
+            target = self._target(out, row, row["file"])
+            try:
+                new = written(Path(row["path"]), content, row["file"], film, None, self.config, out != self.out, free)
+            except ValueError as error:
+                self._copied(row)
+                return None, "", failed or f"{row['image_id']}: {error}"
+            atomic_write(target, lambda file, new=new: file.write(new.content))
+            note = new.note or _form(row, image_header(row["path"], content))
+        if is_lossy(row["file"]):
+            held = read_film(target).pixels
+        return held, note, failed
 
     def _target(self, out: str, row: dict, name: str) -> Path:
         folder = Path(out) / row["folder"]
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
-    def _write(self, out: str, row: dict, pixels: np.ndarray, window: GreyWindow) -> np.ndarray:
-        """Writes the file and returns the pixels that it holds: others than `pixels` where its format loses."""
+    def _write(self, out: str, row: dict, pixels: np.ndarray, film: Film, content: bytes) -> tuple[np.ndarray, str]:
+        """Writes the file; the pixels that it holds (others than `pixels` where its format loses), and a note."""
         target = self._target(out, row, row["file"])
-        write_image(target, pixels, window)
-        return read_film(target).pixels if target.suffix.lower() in JPEG_SUFFIXES else pixels
+        if not is_dicom(content) and not is_lossy(row["file"]):
+            write_image(target, pixels, film.window)
+            return pixels, ""
+        new = written(Path(row["path"]), content, row["file"], film, pixels, self.config, out != self.out)
+        atomic_write(target, lambda file: file.write(new.content))
+        return read_film(target).pixels if new.pixels is None else new.pixels, new.note
 
     def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
         return None if self.view is None else self.view.apply(image, window)
@@ -180,14 +211,31 @@ def _share(region: np.ndarray) -> float:
     return np.count_nonzero(region) / region.size
 
 
-def _note(row: dict, header: ImageHeader, image: np.ndarray, cleaned: np.ndarray, region: np.ndarray) -> str:
+def is_lossy(file: str) -> bool:
+    return Path(file).suffix.lower() in JPEG_SUFFIXES
+
+
+def _note(row: dict, header: ImageHeader, image: np.ndarray, cleaned: np.ndarray, region: np.ndarray, form: str) -> str:
     """What else than the region changed in the file: its format, or the loss of encoding it again."""
-    suffix, notes = Path(row["file"]).suffix.lower(), []
-    if suffix in JPEG_SUFFIXES:
+    notes = [form] if form else []
+    if is_lossy(row["file"]):
         loss = np.abs(cleaned.astype(np.float32) - image)[~region].mean()
         notes.append(f"encoded as JPEG again: pixels outside the boxes differ by {loss:.2f} grey levels on average")
-    elif row["file"] != row["image_id"] or header.format not in ("PNG", "TIFF"):
-        notes.append(f"{header.format} written losslessly as {suffix[1:].upper()}")
+    elif header.format != "DICOM":
+        notes.append(_form(row, header))
+    if header.format == "DICOM":
+        return "; ".join(notes)
     if header.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa", "CMYK", "1") or header.bit_depth not in (8, 16):
         notes.append(f"mode {header.mode} with {header.bit_depth} bits written as {8 * cleaned.itemsize} bits")
-    return "; ".join(notes)
+    return "; ".join(filter(None, notes))
+
+
+def _form(row: dict, header: ImageHeader) -> str:
+    """Of a file whose format changes."""
+    suffix = Path(row["file"]).suffix.lower()
+    if header.format == "DICOM":
+        return ""
+    if is_lossy(row["file"]):
+        return "encoded as JPEG again"
+    changed = Path(row["path"]).suffix.lower() != suffix or header.format not in ("PNG", "TIFF")
+    return f"{header.format} written losslessly as {suffix[1:].upper()}" if changed else ""

@@ -11,6 +11,7 @@ from xray_debug.data.classes import CLASS_SETS, class_order
 from xray_debug.data.projection import OUTLINE, said_together
 
 FIRST = 5  # names in a remark on many images
+FREE_CLASSES = (".csv", ".tsv", ".parquet", ".pq", "/", ".dcm", ".dicom")  # where labels come from that are any words
 NAMED_VIEW = {"view", "view_position", "viewposition", "projection", "modality"}  # attributes, without `attr_`
 
 
@@ -32,12 +33,13 @@ def unusable(frame: pd.DataFrame) -> list[str]:
         return [f"none of the {len(frame)} listed images can be used; correct what xray-debug check names"]
     alike: dict[str, set[str]] = {}
     for label in good["label"]:
-        alike.setdefault("".join(unicodedata.normalize("NFKC", label).casefold().split()), set()).add(label)
+        alike.setdefault(_plain(label), set()).add(label)
     faults = [f"the classes {' and '.join(map(repr, sorted(names)))} differ in case or spaces alone; write them alike "
               "in the labels" for names in alike.values() if len(names) > 1]  # fmt: skip
     classes = class_order(good["label"])
     sets = [[name for name in classes if name in names] for names in CLASS_SETS]
-    if sum(map(bool, sets)) > 1:
+    named_freely = good["label_file"].str.casefold().str.endswith(FREE_CLASSES).all()  # not out of a list of ours
+    if sum(map(bool, sets)) > 1 and not named_freely:
         mixed = " beside ".join(", ".join(names) for names in sets if names)
         faults.append(f"the labels mix several sets of classes ({mixed}), expected one; rename the classes of one set "
                       "in the label files, or leave its images out")  # fmt: skip
@@ -78,10 +80,11 @@ def _split_faults(good: pd.DataFrame, classes: list[str]) -> list[str]:
 def manifest_findings(frame: pd.DataFrame) -> list[Finding]:
     """What is wrong or remarkable in a manifest: rows in their order, then patients, views, classes.
 
-    Kinds: label, repeated, missing, outside, unreadable, blank (these rows are set aside); duplicate, near-duplicate,
-    patient, view, classes, note (for the user to judge).
+    Kinds: label, repeated, missing, outside, view, unreadable, blank (these rows are set aside); duplicate,
+    near-duplicate, patient, spelling, view, classes, note (for the user to judge).
     """
-    return [*_row_findings(frame), *_patient_findings(frame), *_view_findings(frame), *_class_findings(frame)]
+    return [*_row_findings(frame), *_patient_findings(frame), *_spelling_findings(frame), *_view_findings(frame),
+            *_class_findings(frame)]  # fmt: skip
 
 
 def _row_findings(frame: pd.DataFrame) -> list[Finding]:
@@ -89,7 +92,7 @@ def _row_findings(frame: pd.DataFrame) -> list[Finding]:
     known = frame.set_index("image_id")[["label", "split"]].to_dict("index")
     found = []
     for row in frame.itertuples(index=False):
-        where = f"{row.label_file}:{row.line}"
+        where = f"{row.label_file}:{row.line}" if row.line else row.label_file
         if row.problem:
             kind, _, message = row.problem.partition(": ")
             name = row.image_id.removesuffix(f" ({where})")
@@ -120,6 +123,23 @@ def _patient_findings(frame: pd.DataFrame) -> list[Finding]:
         message = f"patient {patient} has {len(rows) - len(test)} images in train and {len(test)} in test"
         found.append(Finding("patient", f"{test['label_file'].iloc[0]}:{test['line'].iloc[0]}", message))
     return found
+
+
+def _spelling_findings(frame: pd.DataFrame) -> list[Finding]:
+    """Patients, and sources, that are told apart by case or spaces alone: likely one, which the splits do not know."""
+    found, good = [], frame[frame["problem"] == ""]
+    for column, what in (("patient_id", "patient"), ("source", "source")):
+        alike: dict[str, list[str]] = {}
+        for name in dict.fromkeys(good[column]):
+            alike.setdefault(_plain(name), []).append(name)
+        found += [Finding("spelling", "", f"{what}s {' and '.join(map(repr, names[:FIRST]))} differ in case or spaces "
+                          "alone and count as several; write them alike if they are one")
+                  for names in alike.values() if len(names) > 1]  # fmt: skip
+    return found
+
+
+def _plain(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _view_findings(frame: pd.DataFrame) -> list[Finding]:

@@ -181,7 +181,19 @@ def _opened(path: Path, content: bytes) -> Iterator[tuple[Image.Image, int]]:
         raise ImageError(f"{path}: not a readable image ({short(error)})") from error
     with image:
         check_size(path, *image.size)
+        if (count := _pages(image)) > 1:
+            raise ImageError(f"{path}: {count} pages or frames, expected one radiograph; save that one alone")
         yield image, _bit_depth(image, content)
+
+
+def _pages(image: Image.Image) -> int:
+    """Pages of a TIFF, frames of an animation. A camera's MPO counts as one: what follows is a preview or depth."""
+    if image.format == "MPO":
+        return 1
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # damaged behind the first, which decides
+        return 1
 
 
 def check_size(path: Path, width: int, height: int) -> None:

@@ -99,18 +99,27 @@ def _windowed(data, stored: np.ndarray, said: tuple[float, float], inverted: boo
 
 
 def _unwindowed(data, stored: np.ndarray, padding: np.ndarray, inverted: bool) -> np.ndarray:
-    """The values after the modality LUT, mirrored in their range where inverted; padding has the darkest."""
+    """The values after the modality LUT, padding as the darkest; where inverted, mirrored in the range they can have.
+
+    The film's own range would be another once a white marker is erased, and the whole picture with it.
+    """
     from pydicom.pixels import apply_modality_lut
 
     values = apply_modality_lut(stored, data)
     values = values.copy() if values is stored else values
     real = values[~padding] if padding.any() and not padding.all() else values
     low, high = real.min().item(), real.max().item()
-    values[padding] = high if inverted else low
-    if inverted:
-        for rows in strips(values):  # what comes is in the same range as what was
-            wide = values[rows].astype(np.float64 if values.dtype.kind == "f" else np.int64)
-            values[rows] = high + low - wide
+    if not inverted:
+        values[padding] = low
+        return values
+    values[padding] = high
+    first, last = _range(data)
+    if values.dtype.kind != "f":
+        held = np.iinfo(values.dtype)
+        first, last = max(int(first), held.min), min(int(last), held.max)
+    first, last = min(first, low), max(last, high)
+    for rows in strips(values):  # what comes is in the same range as what can be
+        values[rows] = first + last - values[rows].astype(np.float64 if values.dtype.kind == "f" else np.int64)
     return values
 
 
@@ -127,11 +136,17 @@ def _said_range(data) -> tuple[float, float] | None:
     """The values that are black and white, where the file says so: those that its VOI LUT or window can give."""
     if data.get("VOILUTSequence"):
         return 0, (1 << int(data.VOILUTSequence[0].LUTDescriptor[2])) - 1
-    bits, signed = data.BitsStored, bool(data.PixelRepresentation)
+    bits = data.BitsStored
     if data.get("WindowCenter") is None or data.get("WindowWidth") is None:
         return (0, (1 << bits) - 1) if bits < 8 else None
+    return _range(data)
+
+
+def _range(data) -> tuple[float, float]:
+    """The least and the greatest value that there can be after the modality LUT."""
     if data.get("ModalityLUTSequence"):
         return 0, (1 << int(data.ModalityLUTSequence[0].LUTDescriptor[2])) - 1
+    bits, signed = data.BitsStored, bool(data.PixelRepresentation)
     ends = np.array([-(1 << (bits - 1)), (1 << (bits - 1)) - 1] if signed else [0, (1 << bits) - 1], np.float64)
     if data.get("RescaleSlope") is not None:
         ends = ends * float(data.RescaleSlope) + float(data.get("RescaleIntercept") or 0)

@@ -21,7 +21,7 @@ from xray_debug.data.files import atomic_write
 from xray_debug.data.view import GreyWindow, ModelView, to_gray8
 
 __all__ = ["DECODES", "JPEG_SUFFIXES", "SUFFIXES", "Film", "GreyWindow", "ImageError", "ImageHeader", "ModelView",
-           "file_content", "image_header", "read_film", "read_image", "to_gray8", "write_image"]  # fmt: skip
+           "encoded", "file_content", "image_header", "read_film", "read_image", "to_gray8", "write_image"]  # fmt: skip
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif")
 SUFFIXES = (".png", *JPEG_SUFFIXES, ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
@@ -120,6 +120,12 @@ def write_image(path: str | Path, image: np.ndarray, window: GreyWindow | None =
     The file appears whole or not at all. ImageError where the format cannot hold the image, ValueError or TypeError
     for something that is not an image.
     """
+    content = encoded(path, image, window)
+    atomic_write(path, lambda file: file.write(content))
+
+
+def encoded(path: str | Path, image: np.ndarray, window: GreyWindow | None = None) -> bytes:
+    """What write_image writes; nothing is written."""
     path, image = Path(path), np.asarray(image)
     suffix, options = _encoder(path, image)
     done, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image, options)
@@ -128,7 +134,7 @@ def write_image(path: str | Path, image: np.ndarray, window: GreyWindow | None =
     content = data.tobytes()
     if window is not None and image.dtype == np.uint16:
         content = with_window(content, window)
-    atomic_write(path, lambda file: file.write(content))
+    return content
 
 
 def _encoder(path: Path, image: np.ndarray) -> tuple[str, list[int]]:

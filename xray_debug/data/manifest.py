@@ -2,7 +2,7 @@
 
 It is made in three steps: a format gives the rows (data/formats), every file is scanned (scan.py), and here the two
 become one table. A row that cannot be used stays in it with its `problem` ("kind: what is wrong"; kinds: label,
-repeated, missing, outside, unreadable, blank); nothing stops at one.
+repeated, missing, outside, view, unreadable, blank); nothing stops at one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def finish_manifest(
         progress: of the search for them, called with (pairs looked at, of all).
         config: the agreement of near-duplicates and the share of val, which is cut from train where there is no val.
 
-    `image_id` is unique; split is train, val or test; `test_set` is "" for train and val, "test" for the dataset's
+    `image_id` is unique; split is train, val or test (rows that come with "" are cut by
+    config.test_fraction); `test_set` is "" for train and val, "test" for the dataset's
     own test, else the name in config.extra_tests; `path` is relative to the dataset's folder; `phash` is 16 hex
     digits; `looks_like` is as FACTS says. A row with `problem` != "" is set aside: it is counted, and used nowhere.
     """
@@ -78,12 +79,23 @@ def finish_manifest(
         place = np.cumsum([not row["problem"] for row in rows]) - 1
         outlines = outlines.rows(np.maximum(place, 0))
     mark_duplicates(frame, outlines, config.near_duplicate_agreement, progress)
+    _cut_test(frame, config, seed)
     frame["shared_patient"] = shared_patients(frame)
     usable = (frame["split"] == "train") & (frame["problem"] == "")
     if not (frame["split"] == "val").any() and usable.any():
         val = frame.index[usable][cut_validation(frame[usable], config.val_fraction, seed)]
         frame.loc[val, "split"] = "val"
     return frame
+
+
+def _cut_test(frame: pd.DataFrame, config: PrepareConfig, seed: int) -> None:
+    """Rows without a split become train and test, by patient; those that are set aside become train."""
+    usable = (frame["split"] == "") & (frame["problem"] == "")
+    rows = frame.index[usable]
+    frame.loc[frame["split"] == "", "split"] = "train"
+    if len(rows):
+        test = rows[cut_validation(frame.loc[rows], config.test_fraction, seed, "test")]
+        frame.loc[test, ["split", "test_set"]] = "test"
 
 
 def _known(entry: Mapping[str, Any]) -> dict[str, Any]:

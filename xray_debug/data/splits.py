@@ -35,8 +35,8 @@ def linked_patients(patients: Iterable[str], digests: Iterable[str]) -> dict[str
     return {patient: find(patient) for patient in parent}
 
 
-def cut_validation(train: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """bool (N,): the rows of `train` (patient_id, label, sha256) that become val.
+def cut_validation(train: pd.DataFrame, fraction: float, seed: int, split: str = "val") -> np.ndarray:
+    """bool (N,): the rows of `train` (patient_id, label, sha256) that become val, or the `split` of another name.
 
     Whole patients are taken, class by class (a patient counts for its most frequent class), in an order that follows
     from (seed, patient) alone, until `fraction` of the class's images is reached; a patient that would overshoot is
@@ -52,7 +52,7 @@ def cut_validation(train: pd.DataFrame, fraction: float, seed: int) -> np.ndarra
         by_class[min(counts, key=lambda label: (-counts[label], label))].append(name)
     chosen: set[str] = set()
     for names in by_class.values():
-        names.sort(key=lambda name: sha256(repr((seed, "val", name)).encode()).digest())
+        names.sort(key=lambda name: sha256(repr((seed, split, name)).encode()).digest())
         chosen.update(_taken({name: tally[name].total() for name in names}, fraction))
     return group.isin(chosen).to_numpy()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
+from xray_debug.data.classes import COVID_CLASSES
 from xray_debug.data.files import write_text
 from xray_debug.report import cleaning as report_cleaning
 from xray_debug.report import figures as report_figures
@@ -57,7 +58,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "verdict": verdict or None,
         "table4": report_tables.table4(cells, samples, seed),
         "patients": report_tables.patients(cells),
-        "reference": report_tables.REFERENCE,
+        "reference": report_tables.REFERENCE if set(run.classes) == set(COVID_CLASSES) else [],
         "differences": report_tables.differences(cells, samples, seed),
         "gaps": report_tables.gaps(cells, samples, seed),
         "per_class": report_tables.per_class(cells),

@@ -66,8 +66,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-LINEAGE = ("finished", "inputs", "parameters", "code", "files", "seed", "versions", "device", "threads", "workers",
-           "outputs")  # fmt: skip
+LINEAGE = ("finished", "inputs", "parameters", "code", "files", "seed", "versions", "device", "threads", "precision",
+           "workers", "outputs")  # fmt: skip
 
 
 def lineage(record: dict) -> dict:

@@ -19,6 +19,7 @@ def absolute_paths(config: PipelineConfig) -> dict[str, Path]:
     """
     config.data, config.audit.regions, config.detect.weights = (
         path and os.path.abspath(path) for path in (config.data, config.audit.regions, config.detect.weights))
+    config.prepare.images = config.prepare.images and os.path.abspath(config.prepare.images)
     found = {"audit.regions": config.audit.regions, "detect.weights": config.detect.weights}
     for section, part, options in (("train", config.train, "model_options"), ("explain", config.explain, "options"),
                                    ("detect", config.detect, "options")):  # fmt: skip

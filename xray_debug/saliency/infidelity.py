@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from captum import metrics
 from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
@@ -60,6 +59,8 @@ def _infidelity(model, image, saliency, target, baseline, samples: int, squares)
 
     def score(frames: torch.Tensor) -> torch.Tensor:
         return torch.softmax(finite(checked_logits(model(frames), target), "logits"), 1)
+
+    from captum import metrics  # it takes a second
 
     return metrics.infidelity(score, hide, image, saliency, target=target, n_perturb_samples=samples,
                               max_examples_per_batch=CPU_CHUNK, normalize=True)  # fmt: skip
@@ -115,5 +116,7 @@ def _max_sensitivity(explain, image, radius: float, samples: int, draws: torch.G
 
     def move(frames: torch.Tensor) -> torch.Tensor:
         return frames + radius * (2 * torch.rand(frames.shape, generator=draws) - 1).to(frames)
+
+    from captum import metrics
 
     return metrics.sensitivity_max(saliency, image, move, n_perturb_samples=samples, max_examples_per_batch=1)

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from torch import nn
 
 from xray_debug.saliency.faithfulness import rank_pixels
 from xray_debug.saliency.images import upsample_saliency
 from xray_debug.saliency.network import CPU_CHUNK, borrowed, checked_logits, finite, prepared
 from xray_debug.saliency.seeds import generator, image_seeds
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 # of the neighbours, by how far they are: side by side 1/6, at the corner 1/12 (the paper's appendix)
@@ -48,8 +50,10 @@ class Road:
 
 
 @lru_cache(maxsize=2)  # eight numbers a pixel
-def _neighbours(height: int, width: int) -> sparse.csr_matrix:
+def _neighbours(height: int, width: int) -> csr_matrix:
     """(H W, H W): row i holds the weights of pixel i's neighbours inside the image, which sum to 1."""
+    from scipy import sparse
+
     place = np.arange(height * width).reshape(height, width)
     rows, columns, values = [], [], []
     for dy in (-1, 0, 1):
@@ -89,6 +93,9 @@ def noisy_linear_imputation(
 
 def _filled(values: np.ndarray, gone: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(C, n) for the n pixels `gone` of (C, H W)."""
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
     left = np.setdiff1d(np.arange(values.shape[1]), gone, assume_unique=True)
     if not len(left):
         raise ValueError("removed: expected at least one pixel that is left, got none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -68,6 +69,7 @@ def run(context: Context) -> None:
     from xray_debug.cleaning.dataset import finish, plan_rows
     from xray_debug.cleaning.residue import probe_result
     from xray_debug.cleaning.worker import CleanWorker
+    from xray_debug.data.formats.layout import Layout
     from xray_debug.review.decisions import as_table
     from xray_debug.run.engine import TableRows
 
@@ -75,11 +77,11 @@ def run(context: Context) -> None:
     manifest, views, patch_of = store.manifest(), store.views(), store.patches()
     out = store.path("cleaned")
     control = store.path("control") if config.clean.control else None
-    reader = second_reader(context)
+    reader, layout = second_reader(context), Layout.of(store.json("dataset"))
     plan = plan_rows(
         manifest, store.dataset_root(), store.boxes(), config.clean, as_table(context.seen["decisions"]), config.seed,
         config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
-        unread=store.json("unread"),
+        unread=store.json("unread"), layout=layout,
     )  # fmt: skip
     for remark in plan.attrs["remarks"]:
         context.say(remark)
@@ -104,7 +106,7 @@ def run(context: Context) -> None:
         worker, TableRows(plan, add), store.path("cleaned views"), "write the cleaned images", most=MOST, arrays=arrays
     )
     aside = int((store.manifest(usable=False)["problem"] != "").sum())
-    changes = finish(plan, parts.table(), out, control, aside)
+    changes = finish(plan, parts.table(), out, control, aside, layout)
     store.write_table("changes", changes)
     facts = changes.attrs["summary"]
     store.write_json("cleaning facts", {"failed": facts["failed"], "remarks": facts["remarks"]})
@@ -112,16 +114,29 @@ def run(context: Context) -> None:
     store.write_json("probe", probe_result(features, config.seed))
     context.facts["images"] = len(plan)
     context.say(f"{len(changes)} of {len(plan)} images repaired")
+    for note, count in _forms(changes, facts["rewritten"]).items():
+        context.say(f"{count} images: {note}")
+
+
+def _forms(changes, unchanged: Mapping[str, int]) -> dict[str, int]:
+    """How many images were written in another form than they came in, changed or not."""
+    counts = Counter(unchanged)
+    for note in changes["note"]:
+        counts.update(part for part in note.split("; ") if " written " in part and not part.startswith("mode "))
+    return dict(counts)
 
 
 STAGE = Stage(
     name="clean",
     help="Write COVIDx++, honouring the reviewers' decisions.",
-    needs=("manifest", "views", "regions", "unread"),
+    needs=("manifest", "views", "regions", "unread", "dataset"),
     options=("clean", "detect.second", "detect.second_images", "train.view"),
     outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,
-    plugins=lambda store, config: (("xray_debug.detectors", config.detect.second),) if config.detect.second else (),
+    plugins=lambda store, config: (
+        *((("xray_debug.detectors", config.detect.second),) if config.detect.second else ()),
+        ("xray_debug.formats", config.prepare.format),
+    ),
     parts=True,
 )

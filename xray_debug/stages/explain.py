@@ -5,7 +5,7 @@ from __future__ import annotations
 from xray_debug.config import PipelineConfig
 from xray_debug.run.store import OUTPUTS
 from xray_debug.stages.base import Context, Stage, model_plugin
-from xray_debug.stages.selection import check_select, selected_cases, spread
+from xray_debug.stages.selection import DEFAULT, check_select, class_of, selected_cases, selection_of, spread
 
 MOST = 64
 
@@ -26,7 +26,10 @@ def run(context: Context) -> None:
     config, store = context.config, context.store
     frame, views = store.manifest(), store.views()
     row_of = {name: i for i, name in enumerate(frame["image_id"])}
-    chosen = selected_cases(config, store.table("predictions"))
+    predictions = store.table("predictions")
+    chosen, select = selected_cases(config, predictions), selection_of(config.explain.select, predictions)
+    if select != config.explain.select:
+        context.say(f"no test image is of class {class_of(DEFAULT)}: explain.select={select} instead")
     cases = chosen[["image_id", "predicted"]].rename(columns={"predicted": "target"})
     if not len(cases):
         context.say(f"explain: 0 cases: no test image is chosen by explain.select={config.explain.select}")

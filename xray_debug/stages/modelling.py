@@ -65,7 +65,25 @@ def train_all(context: Context, jobs: Sequence[FitJob], what: str) -> None:
     workers = context.config.train.workers or context.engine.config.workers
     context.facts["threads"] = threads = _threads(context)
     with threads_of(threads):
-        fit_all(jobs, workers, context.progress(what), context.say)
+        results = fit_all(jobs, workers, context.progress(what), context.say, _precision(context))
+    context.facts["precision"] = results[0].precision
+
+
+def _precision(context: Context) -> str:
+    """What `precision: auto` comes to: what it came to in stage train, so that only the data differ.
+
+    "" in stage train itself, and where this machine cannot compute in it, which is said.
+    """
+    from xray_debug.models.precision import on_gpu
+
+    if context.config.train.precision != "auto" or "train" in context.store.work:
+        return ""
+    found = (context.store.record("train") or {}).get("precision") or ""
+    if found == "16-mixed" and not on_gpu(context.config.train.accelerator):
+        context.say("stage train computed in 16-mixed, which this machine cannot: its models and these differ in more "
+                    "than their data")  # fmt: skip
+        return ""
+    return found
 
 
 def _threads(context: Context) -> int:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
-from xray_debug.run.fingerprint import folder_digest
+from xray_debug.run.fingerprint import digest, file_digest, folder_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
 
 MOST = 256  # images of a part
+TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def check(config: PipelineConfig) -> None:
@@ -30,8 +31,10 @@ def data_folder(config: PipelineConfig) -> Path:
             "no dataset: give --data DIR, or data: in the pipeline, or a phantom: section for the synthetic one"
         )
     root = Path(config.data)
-    if not root.is_dir():
-        raise RunError(f"{root}: expected a COVIDx folder, found {'a file' if root.exists() else 'nothing'}")
+    if not root.exists():
+        raise RunError(f"{root}: expected a dataset, a folder or a table, found nothing")
+    if not root.is_dir() and root.suffix.lower() not in TABLES:
+        raise RunError(f"{root}: expected a folder, or a table ({', '.join(TABLES)}), found another file")
     return root
 
 
@@ -43,7 +46,8 @@ def classes_of(config: PipelineConfig) -> set[str]:
     if synthetic(config):
         return set(CLASSES)
     try:
-        return {row["label"] for row in read_rows(data_folder(config), config.prepare) if row["label"]}
+        return {row["label"] for row in read_rows(data_folder(config), config.prepare, tags=False)
+                if row["label"]}  # fmt: skip
     except (OSError, ValueError):
         return set()
 
@@ -52,8 +56,23 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
     """A dataset is another where it has moved; later stages look at what prepare found in it, and need not run."""
     if synthetic(config):
         return {"data": "phantom"}
-    root = data_folder(config)
-    return {"data": folder_digest(root), "place of the data": str(root.resolve())}
+    root, images = data_folder(config), config.prepare.images
+    found = {"data": folder_digest(root) if root.is_dir() else _table_digest(root, config)}
+    if images:
+        found["images"] = folder_digest(Path(images))
+    return found | {"place of the data": str(root.resolve())}
+
+
+def _table_digest(table: Path, config: PipelineConfig) -> str:
+    """Of its contents; and, where the folder of images is not named, of sizes and times of the files it names."""
+    from xray_debug.data.formats import images_folder, read_rows
+
+    if config.prepare.images:
+        return file_digest(table)
+    root = images_folder(table, config.prepare)
+    files = [root / row["path"] for row in read_rows(table, config.prepare, tags=False) if row["path"]]
+    facts = [(str(file), found.st_size, found.st_mtime_ns) for file in files if (found := file.stat())]
+    return digest([file_digest(table), facts])
 
 
 def run(context: Context) -> None:
@@ -61,7 +80,7 @@ def run(context: Context) -> None:
     import pandas as pd
 
     from xray_debug.data.check import unusable
-    from xray_debug.data.formats import read_rows
+    from xray_debug.data.formats import format_of, images_folder, read_rows
     from xray_debug.data.likeness import SHAPE
     from xray_debug.data.manifest import finish_manifest
     from xray_debug.data.scan import ScanWorker
@@ -71,16 +90,18 @@ def run(context: Context) -> None:
     config, store = context.config, context.store
     settings = config.prepare.model_copy(deep=True)
     if synthetic(config):
-        root = _draw(context)
+        root = images = _draw(context)
         settings.extra_tests.setdefault("reversed", "reversed")
         store.write_json("dataset", {"root": root.name})
     else:
         root = data_folder(config).resolve()
-        store.write_json("dataset", {"root": str(root)})
+        kind, images = format_of(root, settings), images_folder(root, settings).resolve()
+        store.write_json("dataset", {"root": str(images), "data": str(root), "format": kind,
+                                     "options": settings.model_dump(mode="json")})  # fmt: skip
     rows = read_rows(root, settings)
     todo = [row for row in rows if not row["problem"]]
     size = config.train.view.size
-    worker = ScanWorker(str(root), config.train.view.model_dump())
+    worker = ScanWorker(str(images), config.train.view.model_dump())
     table = pd.DataFrame(todo, columns=["image_id", "path"])
     parts = context.engine.run(
         worker, TableRows(table), store.path("views"), "read the dataset", most=MOST,
@@ -98,6 +119,10 @@ def run(context: Context) -> None:
     store.write_table("manifest", frame)
     context.facts["images"] = len(frame)
     context.say(f"{len(frame)} images listed, {int((frame['problem'] != '').sum())} set aside")
+    if any(not row["split"] for row in rows):
+        counts = frame[frame["problem"] == ""]["split"].value_counts()
+        context.say("the dataset brings no test: cut by patient into " + ", ".join(
+            f"{counts.get(name, 0)} {name}" for name in ("train", "val", "test")))  # fmt: skip
 
 
 def _draw(context: Context) -> Path:

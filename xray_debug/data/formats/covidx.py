@@ -6,7 +6,9 @@ from here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -54,6 +56,25 @@ class Covidx:
 
     def write_labels(self, path: Path, frame: pd.DataFrame) -> None:
         write_labels(path, frame)
+
+    def place(self, row: Mapping[str, Any]) -> str:
+        return f"{image_folder(row['split'], row['test_set'])}/{row['image_id']}"
+
+    def write_back(self, out: Path, root: Path, config: PrepareConfig, frame: pd.DataFrame) -> None:
+        """One label file for each folder, in the order of `frame`."""
+        cut = [place.rpartition("/") for place in frame["place"]]
+        frame = frame.assign(folder=[folder for folder, _, _ in cut], image_id=[name for _, _, name in cut])
+        for folder, part in frame.groupby("folder", sort=False):
+            path = out / Path(folder).parent / f"{Path(folder).name}_COVIDx.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_labels(path, part[["patient_id", "image_id", "label", "source"]])
+
+
+def image_folder(split: str, test_set: str) -> str:
+    """Where an image lies in COVIDx++: train, test, or <test_set>/test for a further test set."""
+    if split in ("train", "val"):
+        return "train"
+    return "test" if test_set in ("", "test") else f"{test_set}/test"
 
 
 def _relative(path: Path, root: Path) -> str:

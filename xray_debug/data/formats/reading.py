@@ -12,7 +12,9 @@ import pandas as pd
 
 from xray_debug.config import PrepareConfig
 from xray_debug.data.check import Finding, manifest_findings
-from xray_debug.data.formats.base import FORMATS, Format, LayoutError
+from xray_debug.data.formats.base import FORMATS, Format, LayoutError, images_root
+from xray_debug.data.formats.dicom import add_tags
+from xray_debug.data.formats.tables import SUFFIXES, is_table
 from xray_debug.data.likeness import SHAPE
 from xray_debug.data.manifest import ROW, finish_manifest, mark_repeated
 from xray_debug.data.scan import ScanWorker
@@ -25,8 +27,10 @@ Progress = Callable[[int, int], None]
 def find_format(root: str | Path, config: PrepareConfig | None = None) -> str:
     """The name of the format that recognises the folder; LayoutError where none does, or several do."""
     root, config = Path(root), config or PrepareConfig()
-    if not root.is_dir():
+    if not root.exists():
         raise LayoutError(f"{root}: no such dataset folder")
+    if not root.is_dir() and not is_table(root):
+        raise LayoutError(f"{root}: expected a folder or a table ({', '.join(SUFFIXES)})")
     fitting = [name for name in FORMATS if FORMATS[name]().recognises(root, config)]
     if not fitting:
         wanted = "; or ".join(f"{name}: {FORMATS[name].expects}" for name in FORMATS)
@@ -37,20 +41,43 @@ def find_format(root: str | Path, config: PrepareConfig | None = None) -> str:
     return fitting[0]
 
 
+def format_of(root: str | Path, config: PrepareConfig) -> str:
+    """The name of the dataset's format: prepare.format, else the one that recognises the folder or table."""
+    chosen = config.format or find_format(root, config)
+    FORMATS.check(chosen, "prepare.format")
+    return chosen
+
+
 def open_format(root: str | Path, config: PrepareConfig, name: str | None = None) -> Format:
-    """The format called `name` (default: prepare.format, else the one that recognises the folder)."""
-    chosen = name or config.format or find_format(root, config)
+    """The format called `name` (default: format_of)."""
+    chosen = name or format_of(root, config)
     FORMATS.check(chosen, "prepare.format")
     return FORMATS[chosen]()
 
 
-def read_rows(root: str | Path, config: PrepareConfig | None = None, name: str | None = None) -> list[dict]:
+def read_rows(root: str | Path, config: PrepareConfig | None = None, name: str | None = None,
+              tags: bool = True) -> list[dict]:  # fmt: skip
     """The rows of a dataset, keys ROW and attributes, image_id unique; those repeated have that for a problem.
+
+    An image whose patient nobody names is a patient of its own. `tags`: DICOM headers are read for the patient and
+    attributes that the format does not give.
 
     LayoutError where the folder is of no known format, or its layout is unclear.
     """
     root, config = Path(root), config or PrepareConfig()
-    return mark_repeated([ROW | row for row in open_format(root, config, name).rows(root, config)])
+    kind = open_format(root, config, name)
+    rows = [ROW | row for row in kind.rows(root, config)]
+    if not tags:
+        return mark_repeated(rows)
+    rows = mark_repeated(add_tags(images_root(kind, root, config), rows))
+    for row in rows:
+        row["patient_id"] = row["patient_id"] or row["image_id"]
+    return rows
+
+
+def images_folder(root: str | Path, config: PrepareConfig) -> Path:
+    """The folder that the paths in a dataset's rows and manifest start from."""
+    return images_root(open_format(root, config), Path(root), config)
 
 
 def build_manifest(root: str | Path, config: PrepareConfig | None = None, seed: int = 0,
@@ -58,7 +85,7 @@ def build_manifest(root: str | Path, config: PrepareConfig | None = None, seed: 
     """The manifest (see finish_manifest) of a dataset folder, all in this thread. LayoutError as read_rows."""
     rows = read_rows(root, config)
     with tempfile.TemporaryFile() as file:
-        facts, outlines = _scan(Path(root), rows, progress, file)
+        facts, outlines = _scan(images_folder(root, config or PrepareConfig()), rows, progress, file)
         return finish_manifest(rows, facts, config, seed, outlines)
 
 
