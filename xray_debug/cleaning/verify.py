@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,10 +19,11 @@ from xray_debug.data.boxes import dilate_boxes, rasterise_boxes
 from xray_debug.data.dicom import is_dicom
 from xray_debug.data.dicom_write import stored_pixels
 from xray_debug.data.files import file_sha256
+from xray_debug.data.formats.base import LayoutError
+from xray_debug.data.formats.covidx import parse_labels
 from xray_debug.data.formats.layout import Layout
 from xray_debug.data.formats.places import is_image_name
 from xray_debug.data.images import ImageError, file_content, read_film, read_image
-from xray_debug.data.shown import shown
 from xray_debug.data.unchanged import copy_known
 
 
@@ -37,12 +37,13 @@ def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cl
 
     Both sha256 of every changed file; equal pixels (of DICOM: stored values) outside its boxes where its format loses
     nothing; of the others equal bytes, or what their form makes of the original; no image missing, none added; the
-    label files. Of the folder `control` the same, with the boxes that were erased there.
-    `manifest`: the usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
+    lines of every label file. Of the folder `control` the same, with the boxes that were erased there. `manifest`: the
+    usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
     """
-    for folder, is_control in ((cleaned, False), (control, True)):
+    common = manifest, changes, originals
+    for folder in (cleaned, control):
         if folder is not None:
-            yield from _folder_faults(manifest, changes, originals, folder, config, layout or Layout(), is_control)
+            yield from _folder_faults(*common, folder, config, layout or Layout(), control=folder is control)
 
 
 def _folder_faults(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig,
@@ -56,7 +57,7 @@ def _folder_faults(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Pat
         yield f"{cleaned / 'cleaning.json'}: is missing or damaged; expected a JSON mapping that says what failed"
         failed = {}
     logged = {row["image_id"]: row for row in changes.to_dict("records")}
-    places = []
+    expected, listed = set(), []
     plan = plan_rows(manifest, originals, {}, config, layout=layout)
     for row, planned in zip(manifest.to_dict("records"), plan.to_dict("records"), strict=True):
         change = logged.pop(row["image_id"], None)
@@ -65,37 +66,57 @@ def _folder_faults(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Pat
         name = change["file"] if change else planned["file"]
         check_names(name, row["path"], row["test_set"])
         place = f"{planned['folder']}/{name}" if planned["folder"] else name
-        places.append(place)
+        listed.append(place if row["image_id"] not in failed or (cleaned / place).is_file() else "")
+        expected.add(place)
         original, spared = originals / row["path"], row["image_id"] in failed
         yield from _image_faults(row, change, original, cleaned / place, spared, config)
     for image_id in logged:
         yield f"{image_id}: is in the change log and in no manifest"
-    there = [name not in failed or (cleaned / place).is_file()
-             for name, place in zip(plan["image_id"], places, strict=True)]  # fmt: skip
+    written = plan.assign(path=plan["place"], place=listed)
     with tempfile.TemporaryDirectory() as folder:
-        layout.write(Path(folder), plan.assign(path=plan["place"], place=places)[there])
-        files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-        labels = {path.relative_to(folder).as_posix(): path for path in files}
-        for place, path in labels.items():
-            yield from _label_faults(cleaned / place, path)
-    expected, kinds = {*places, *labels, "cleaning.json"}, {Path(place).suffix for place in labels}
+        try:
+            layout.write(Path(folder), written[written["place"] != ""])
+        except (LayoutError, OSError) as error:
+            yield f"{cleaned}: its labels cannot be compared: {error}"
+        for wanted in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            place = wanted.relative_to(folder).as_posix()
+            expected.add(place)
+            yield from _label_faults(cleaned / place, wanted)
     for path in sorted(cleaned.rglob("*")):
         place = path.relative_to(cleaned).as_posix()
-        if place not in expected and path.is_file() and (is_image_name(path) or path.suffix in kinds):
+        if place not in expected and path.is_file() and (is_image_name(path) or path.suffix.lower() == ".txt"):
             yield f"{place}: is in the cleaned dataset and in no manifest"
 
 
-def _label_faults(path: Path, as_written: Path) -> Iterator[str]:
-    """What in a label file is not as cleaning writes it."""
-    wanted = as_written.read_bytes()
+def _label_faults(path: Path, wanted: Path) -> Iterator[str]:
+    """What in a label file is not as in `wanted`, which manifest and change log say."""
+    lines = wanted.read_bytes().splitlines()
     if not path.is_file():
-        yield f"{path}: is missing"
-    elif (found := path.read_bytes()) != wanted:
-        old, new = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (wanted, found))
-        lost, more = list((old - new).elements()), list((new - old).elements())
-        said = [f"{name} {shown(lines[0])[:120]!r}{f' and {len(lines) - 1} more' * (len(lines) > 1)}"
-                for name, lines in (("lacks", lost), ("has", more)) if lines]  # fmt: skip
-        yield f"{path}: is not as it was written: {', '.join(said) or 'the same lines in another order or form'}"
+        yield f"{path}: is missing, with its {len(lines)} lines"
+    elif path.suffix.lower() == ".txt":
+        yield from _covidx_faults(path, wanted)
+    elif (found := path.read_bytes().splitlines()) != lines:
+        number = next((n for n, pair in enumerate(zip(lines, found, strict=False)) if pair[0] != pair[1]),
+                      min(len(lines), len(found)))  # fmt: skip
+        said = [own[number].decode("utf-8", "replace") if number < len(own) else "no line" for own in (lines, found)]
+        yield f"{path}, line {number + 1}: expected {said[0]}, got {said[1]}"
+
+
+def _covidx_faults(path: Path, wanted: Path) -> Iterator[str]:
+    try:
+        parsed = parse_labels(path)
+    except LayoutError as error:
+        yield str(error)
+        return
+    for line, problem in parsed.problems:
+        yield f"{path}, line {line}: {problem}"
+    known, found = ({row[1]: tuple(map(str, row[:4])) for row in one.rows} for one in (parse_labels(wanted), parsed))
+    if len(found) < len(parsed.rows):
+        yield f"{path}: {len(parsed.rows)} lines name {len(found)} images, expected each once"
+    for name in dict.fromkeys([*known, *found]):
+        if found.get(name) != known.get(name):
+            said = [" ".join(rows[name]) if name in rows else "no line" for rows in (known, found)]
+            yield f"{path}: {name}: expected {said[0]}, got {said[1]}"
 
 
 def _image_faults(row, change, original: Path, copy: Path, failed: bool, config: CleanConfig) -> Iterator[str]:
@@ -171,12 +192,12 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
             raise VerifyError(f"{image_id}: its original {source} is missing")
         if file_sha256(source) != rows[image_id]["sha256"]:
             raise VerifyError(f"{image_id}: its original {source} has changed since prepare read it")
-        if (other := names.setdefault(str(target).casefold(), image_id)) != image_id:
+        if (other := names.setdefault(image_id.casefold(), image_id)) != image_id:
             raise VerifyError(f"{image_id}: has the name of {other} but for capitals; give them back into two folders")
         if target.exists() or target.is_symlink():
             raise VerifyError(f"{target}: is there already; choose another --out")
         todo[target] = source, rows[image_id]["sha256"]
     for target, (source, digest) in todo.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy_known(source, target, digest)  # what is given back is what was read: no other file between
+        copy_known(source, target, digest)  # what is given back is what was read: no other file between the two
     return list(todo)
