@@ -1,4 +1,4 @@
-"""The review app's entry. Start: streamlit run app.py -- --run DIR"""
+"""The review app's entry. Start: xray-debug review --run DIR"""
 
 import sys
 

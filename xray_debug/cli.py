@@ -299,7 +299,8 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
     from xray_debug.run.places import check_no_stage
 
     picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
-    check_no_stage(picture)
+    if out_file is not None:  # beside a film of a synthetic dataset it is kept when that is drawn anew
+        check_no_stage(picture)
     for image in images:
         own_picture(picture, image)
     ways = ways_of(method or ["igos_pp"], preset or [])
@@ -378,15 +379,15 @@ def lineage_of(name: str, record: dict, why: str) -> str:
 
 def command() -> int:
     """Runs what sys.argv asks for; the exit status."""
-    import click
-
     try:
         status = app(standalone_mode=False)
-    except click.ClickException as error:
+    except typer.Abort as error:  # made of a KeyboardInterrupt
+        raise KeyboardInterrupt from error
+    except Exception as error:
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):  # click's, or typer's own of the same shape
+            raise
         error.show()
         return error.exit_code
-    except click.exceptions.Abort as error:  # made of a KeyboardInterrupt
-        raise KeyboardInterrupt from error
     return status if isinstance(status, int) else 0
 
 

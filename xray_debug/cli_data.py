@@ -71,8 +71,10 @@ def import_(data: Annotated[Path, typer.Option(help="dataset: a folder, or a tab
     from xray_debug.data.files import private, write_table
     from xray_debug.data.formats import build_manifest, format_of
     from xray_debug.run.folder import RunError
+    from xray_debug.run.places import check_no_stage
     from xray_debug.run.store import OUTPUTS
 
+    check_no_stage(out_dir)
     file, options = out_dir / OUTPUTS["manifest"].place, prepare_options(data, images, columns, set_)
     if file.exists():
         raise RunError(f"{file}: is there already; choose another --out")

@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -97,18 +97,24 @@ def one_sentence(error: BaseException) -> str:
 
 
 def leave(status: int) -> None:
-    """Ends the process without waiting for threads that are still at an image."""
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    """Ends the process at once: no waiting for threads that are still at an image, nor for what was imported to be
+    taken apart, which takes longer than all else of a stop (4.6 of 4.8 s in the middle of training, all cores busy)."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """A library's warning as a sentence, without the line of source that Python adds."""
+    say_aside(f"warning: {' '.join(str(message).split())}")
 
 
 def run_command(command: Callable[[], int]) -> None:
     """Runs a command to its end: one sentence on stderr instead of a traceback, unless --debug, and an exit status."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    if not debug:
+        warnings.showwarning = show_warning
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:

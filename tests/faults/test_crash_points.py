@@ -1,10 +1,13 @@
 """Power cut at every single step of changing places: a stage is what it was or what it became, never neither."""
 
+import builtins
 import contextlib
+import io
 import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from xray_debug.data import files
@@ -119,14 +122,71 @@ def test_a_power_cut_while_recovering_is_recovered_from(tmp_path, monkeypatch):
             assert state(run) == "2"
 
 
-@pytest.mark.parametrize("writer", ["text", "copy"])
+class Cut(io.FileIO):
+    """A file that takes `left` bytes more, of all that are written; then the power goes."""
+
+    left = 0
+
+    def write(self, data) -> int:
+        taken = super().write(bytes(data)[: Cut.left])
+        Cut.left -= taken
+        if taken < len(data):
+            raise PowerCut
+        return taken
+
+
+def cut_after(monkeypatch, count: int) -> None:
+    """Of what is written to any file only `count` bytes arrive, through no buffer."""
+    real = io.open
+
+    def opened(file, mode="r", *arguments, **options):
+        if not set(mode) & set("wax+"):
+            return real(file, mode, *arguments, **options)
+        raw = Cut(file, mode.replace("b", "").replace("t", ""))
+        return raw if "b" in mode else io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+
+    Cut.left = count
+    monkeypatch.setattr(io, "open", opened)  # Path's
+    monkeypatch.setattr(builtins, "open", opened)
+    monkeypatch.delattr(os, "copy_file_range", raising=False)  # which knows no half of a file
+
+
+NEW = "new" * 1000
+WRITERS = {
+    "text": lambda source, target: files.write_text(target, NEW),
+    "copy": lambda source, target: files.copy_file(source, target),
+    "json": lambda source, target: files.write_json(target, NEW),
+    "table": lambda source, target: files.write_table(target, pd.DataFrame({"a": [NEW]})),
+}
+
+
+def written(tmp_path, writer) -> bytes:
+    WRITERS[writer](tmp_path / "source", tmp_path / "whole")
+    return (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 def test_a_power_cut_while_writing_leaves_the_old_file_or_the_new(tmp_path, monkeypatch, writer):
     target, source = tmp_path / "target", tmp_path / "source"
-    source.write_text("new")
-    for number in range(1, 4):
+    source.write_text(NEW)
+    whole = written(tmp_path, writer)
+    for cut, last in ((cut_at, 4), (cut_after, len(whole) - 1)):
+        for number in sorted({1, 2, last // 2, last}):
+            target.write_text("old")
+            with monkeypatch.context() as patched:
+                cut(patched, number)
+                with contextlib.suppress(PowerCut):
+                    WRITERS[writer](source, target)
+            assert target.read_bytes() in (b"old", whole) and source.read_text() == NEW
+    assert target.read_bytes() == b"old"  # the last cut fell before all was written
+
+
+def test_the_power_cuts_would_find_a_writer_that_writes_in_place(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    for number in (1, 1500, 2999):
         target.write_text("old")
         with monkeypatch.context() as patched:
-            cut_at(patched, number)
-            with contextlib.suppress(PowerCut):
-                files.write_text(target, "new") if writer == "text" else files.copy_file(source, target)
-        assert target.read_text() in ("old", "new") and source.read_text() == "new"
+            cut_after(patched, number)
+            with pytest.raises(PowerCut):
+                target.write_text(NEW)
+        assert target.read_text() == NEW[:number]

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -22,7 +24,7 @@ def test_a_stopped_run_says_so_and_leaves_no_process(tiny, tmp_path, stage, numb
         time.sleep(min(0.1 * tiny.seconds(stage), 1.0))  # in the middle also where the machine is faster now
         others = family(child)
         child.send_signal(getattr(signal, number))
-        assert child.wait(20) == status, said.read_text()
+        assert child.wait(10) == status, said.read_text()
     finally:
         child.kill()
     words = said.read_text()
@@ -45,3 +47,17 @@ def test_the_second_of_two_runs_at_once_is_turned_away(tiny, tmp_path):
     finally:
         first.kill()
     assert complete(run)[-1] == "detect" and tiny.different(run) == []
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_stop_does_not_wait_for_what_was_imported(tmp_path, number, status):
+    """Taking torch and its like apart was nearly all of the time that a stop took."""
+    code = f"""
+import atexit, os, signal, threading, time
+from xray_debug.terminal import run_command
+atexit.register(lambda: open({str(tmp_path / "late")!r}, "w"))
+threading.Thread(target=time.sleep, args=(600,)).start()
+run_command(lambda: os.kill(os.getpid(), signal.{number}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (status, "stopped\n") and not (tmp_path / "late").exists()

@@ -127,7 +127,7 @@ def test_without_audit_and_maps_images_with_boxes_are_shown(start, tmp_path):
 
 
 def test_a_missing_run_is_one_sentence(start, tmp_path):
-    assert "run app.py -- --run DIR" in start().error[0].value
+    assert "xray-debug review --run DIR" in start().error[0].value
     assert "expected a run folder, found nothing" in texts(start("--run", tmp_path / "none"))
     (tmp_path / "empty").mkdir()
     assert "stage prepare has not run" in texts(start("--run", tmp_path / "empty"))
@@ -142,3 +142,27 @@ def test_the_app_needs_no_torch(tmp_path):
                       "print('torch' in sys.modules)"])  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=APP.parent)
     assert done.stdout.split()[-1] == "False"
+
+
+def test_a_reviewers_name_and_note_are_shown_without_escapes(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    ReviewDB(run.review_file).decide("a.png", "reject", None, "eve\u202e", "moved\x1b[2J <b>")
+    app = start("--run", run.folder)
+    assert not app.exception
+    history = app.dataframe[-1].value
+    assert history[["decision", "reviewer", "note"]].to_numpy().tolist() == [
+        ["reject", r"eve\u202e", r"moved\x1b[2J <b>"]]  # fmt: skip
+
+
+@pytest.mark.parametrize(("address", "open_"), [(None, True), ("localhost", False), ("10.0.0.7", False)])
+def test_a_page_that_nobody_has_given_an_address_is_not_shown(start, tmp_path, monkeypatch, address, open_):
+    """Streamlit listens on all of them then; whoever wants that must say so."""
+    from xray_debug.review.pages import cases
+
+    run, real = write_run(tmp_path / "run"), cases.st.get_option
+    monkeypatch.setattr(cases.st, "get_option", lambda name: address if name == "server.address" else real(name))
+    monkeypatch.setattr(type(cases.st.context), "headers", {"Host": "here:8501"})
+    app = start("--run", run.folder)
+    assert not app.exception
+    assert [("xray-debug review --run DIR" in error.value) for error in app.error] == [True] * open_
+    assert ("a.png" in texts(app)) != open_

@@ -174,6 +174,49 @@ def test_markup_and_escapes_in_names_are_shown(tmp_path):
     assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
 
 
+def test_a_librarys_warning_is_one_sentence(tmp_path):
+    code = "import warnings\nfrom xray_debug import cli\nfrom xray_debug.terminal import run_command\n" \
+           "def command():\n    warnings.warn('a \x1b[31m value\\n  is odd', UserWarning)\n    return 0\n" \
+           "run_command(command)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": ROOT, "PYTHONWARNINGS": "default"})  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "warning: a \\x1b[31m value is odd\n"
+
+
+@pytest.mark.parametrize("size", [1, 0, -3, 4097, 100000])
+def test_a_mask_that_no_memory_holds_is_refused(tmp_path, size):
+    write_image(tmp_path / "film.png", np.zeros((64, 64), np.uint8))
+    done = call("explain-image", tmp_path / "film.png", "--model", tmp_path, "--mask-size", size)
+    assert done.returncode == 2 and "--mask-size" in done.stderr
+    assert ("4096" if size > 28 else "2") in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["explain-image", "a.png", "--model", ".", "--mask-size", "x"], "--mask-size"),
+        (["review", "--run", "r", "--port", "x"], "--port"), (["run"], "PIPELINE"), (["status"], "--run"),
+        (["run", "demo", "--bogus"], "--bogus"), (["bogus"], "bogus"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_status_2_and_names_the_option(arguments, words):
+    done = call(*arguments)
+    assert done.returncode == 2 and words.casefold() in done.stderr.casefold() and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["restore", "explain-image"])
+def test_nothing_is_written_into_a_folder_that_a_stage_replaces(finished, tmp_path, command):
+    write_image(tmp_path / "film.png", np.zeros((64, 64), np.uint8))
+    before = contents(finished)
+    arguments = {"restore": ["restore", "a.png", "--run", finished, "--out", finished / "report" / "back"],
+                 "explain-image": ["explain-image", tmp_path / "film.png", "--model", tmp_path, "--out",
+                                   finished / "report" / "a.png"]}[command]  # fmt: skip
+    done = call(*arguments)
+    assert done.returncode == 2 and "which a stage replaces; choose a folder outside it" in done.stderr
+    assert contents(finished) == before
+
+
 def test_names_are_no_emoji(tmp_path):
     for name in ("a:100:b.yaml", "a:warning:.yaml"):
         done = call("run", name, cwd=tmp_path)

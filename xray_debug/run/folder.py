@@ -292,7 +292,8 @@ class Run:
             self.check_free([stage])
             os.replace(place, old)
         os.replace(work, place)
-        sync_folder(self.folder)
+        for folder in (self.folder, self.path(".work")):  # both names, before what they replace is removed
+            sync_folder(folder)
         kept += self._discard(stage)
         shutil.rmtree(self.scratch(stage), ignore_errors=True)
         return kept

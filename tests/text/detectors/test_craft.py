@@ -110,7 +110,16 @@ def test_other_weights_are_refused(weights):
 def test_the_digest_is_printed(weights, capsys):
     digest = file_sha256(weights / "refiner.pth")
     official.find_weights("refiner", weights / "refiner.pth", expected=digest)
-    assert digest in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert digest in said.err and said.out == ""  # a table that a command prints is not mixed with it
+
+
+def test_the_path_of_weights_is_printed_without_escapes(weights, tmp_path, capsys):
+    place = tmp_path / "a\x1b[31m\u202e.pth"
+    place.write_bytes(b"")
+    with pytest.raises(ValueError):
+        official.find_weights("craft", place)
+    assert r"a\x1b[31m\u202e.pth: sha256 " in (said := capsys.readouterr().err) and "\x1b" not in said
 
 
 def test_missing_weights_are_named_and_nothing_is_fetched(tmp_path, monkeypatch):

@@ -18,16 +18,28 @@ from xray_debug.review.decisions import ReviewDB, ReviewError
 from xray_debug.review.view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
 from xray_debug.run.store import Store
 
+START = "Start with: xray-debug review --run DIR"
 ANSWERS = {"approve": "Approve: erase these boxes", "reject": "Reject: leave the image", "edit": "Save my boxes"}
 
 
 def run_folder(arguments: Sequence[str]) -> str | None:
-    parser = argparse.ArgumentParser(prog="streamlit run app.py --", exit_on_error=False)
+    parser = argparse.ArgumentParser(prog="xray-debug review", exit_on_error=False)
     parser.add_argument("--run", help="a run folder")
     try:
         return parser.parse_known_args(arguments)[0].run
     except argparse.ArgumentError:
         return None
+
+
+def open_to_all() -> bool:
+    """Whether Streamlit listens everywhere because nobody has said where: films and notes are patients' data."""
+    return st.get_option("server.address") is None and bool(st.context.headers)  # none: no server, but a test
+
+
+def show_table(frame: pd.DataFrame) -> None:
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    readable = {name: frame[name].map(lambda value: value if pd.isna(value) else shown(value)) for name in texts}
+    st.dataframe(frame.assign(**readable), hide_index=True)
 
 
 @st.cache_resource(show_spinner=False)
@@ -74,7 +86,7 @@ def show_numbers(run: RunView, image_id: str) -> None:
     facts, numbers = run.facts(image_id), run.numbers(image_id)
     st.text("\n".join(f"{shown(name)}: {shown(value)}" for name, value in facts.items()))
     if len(numbers):
-        st.dataframe(numbers, hide_index=True)
+        show_table(numbers)
     else:
         st.info("This case has not been audited.")
 
@@ -107,16 +119,19 @@ def show_history(review: ReviewDB, image_id: str) -> None:
     history = review.history(image_id)
     if len(history):
         st.caption("Decisions so far")
-        st.dataframe(history[["decision", "reviewer", "note", "decided_at"]], hide_index=True)
+        show_table(history[["decision", "reviewer", "note", "decided_at"]])
 
 
 def main(arguments: Sequence[str]) -> None:
     """Draws the page; `arguments` are the command's, `--run DIR`."""
     st.set_page_config(page_title="xray-debug review", layout="wide")
     st.title("Flagged radiographs")
+    if open_to_all():
+        st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
+        return
     folder = run_folder(arguments)
     if folder is None:
-        st.error("Start with: streamlit run app.py -- --run DIR")
+        st.error(START)
         return
     try:
         run = load_run(store_of(folder))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 import urllib.request
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from xray_debug.data.files import atomic_write, file_sha256
+from xray_debug.data.shown import shown
 from xray_debug.text.craft import Word
 from xray_debug.text.detectors.base import MapDetector
 from xray_debug.text.detectors.registry import DETECTORS
@@ -86,7 +88,7 @@ def find_weights(kind: str, path: str | Path | None, download: bool = False, exp
             )
         download_weights(kind)
     found, expected = file_sha256(place), expected or WEIGHTS[kind][1]
-    print(f"{place}: sha256 {found}")
+    print(f"{shown(place)}: sha256 {found}", file=sys.stderr)
     if found != expected:
         raise ValueError(f"{place}: expected sha256 {expected}, found {found}; not the weights asked for")
     return place
