@@ -130,8 +130,8 @@ PLUGINS = [  # group, the options that choose it, the stages that call it
     ("detectors", {"detect": {"detector": "mine", "second": None}}, {"detect"}),
     ("detectors", {"detect": {"second": "mine"}}, {"clean"}),
     ("checks", {}, {"audit"}),
-    ("formats", {}, {"prepare"}),
-    ("formats", {"prepare": {"format": "mine"}}, {"prepare"}),
+    ("formats", {}, {"prepare", "clean"}),
+    ("formats", {"prepare": {"format": "mine"}}, {"prepare", "clean"}),
 ]
 
 

@@ -35,7 +35,7 @@ def is_dicom_file(path: Path) -> bool:
 def is_image_name(path: Path) -> bool:
     """Whether a file is taken for an image: by its suffix, or DICOM by its content, which often has none."""
     suffix = path.suffix.lower()
-    if path.name.startswith("."):
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":  # an index of DICOM files
         return False
     return suffix in SUFFIXES or suffix not in _OTHER_SUFFIXES and is_dicom_file(path)
 
