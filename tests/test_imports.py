@@ -9,8 +9,8 @@ from xray_debug.run.fingerprint import PACKAGE, _imported, _module_file
 
 # from the top floor down; config holds plain types and lies below all rooms that have options
 FLOORS = (
-    ("__main__",), ("cli",), ("cli_data",), ("terminal",), ("stages",), ("report", "review"), ("run",), ("audit",),
-    ("cleaning",), ("text",), ("models",),
+    ("__main__",), ("cli",), ("cli_loose",), ("cli_data",), ("terminal",), ("stages",), ("report", "review"), ("run",),
+    ("audit",), ("cleaning",), ("text",), ("models",),
     ("saliency",), ("phantom",), ("data",), ("config",), ("stats",),
 )  # fmt: skip
 FLOOR = {room: len(FLOORS) - index for index, rooms in enumerate(FLOORS) for room in rooms}

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xray_debug.cli_data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
+from xray_debug.cli_loose import with_images
 from xray_debug.data.files import atomic_write, name_of, write_text
 from xray_debug.data.shown import shown
 from xray_debug.terminal import (
@@ -265,7 +266,7 @@ def _stage_command(stage) -> None:
         config = load_config(pipeline_of(run), set_ or [])
         execute(run, config, only=stage.name, force=force, work=Work(engine, workers, part, merge))
 
-    app.command(stage.name, help=stage.help)(command)
+    app.command(stage.name, help=stage.help)(with_images(stage.name, command, _engine, Work))
 
 
 def _stage_commands() -> None:
@@ -285,12 +286,14 @@ def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs
                   target: Annotated[Optional[str], typer.Option(help="class; the predicted one without it")] = None,
                   method: Annotated[Optional[list[str]], typer.Option(help="igos_pp or another; repeatable")] = None,
                   preset: Annotated[Optional[list[str]], typer.Option(help="default, paper, quick; repeatable")] = None,
-                  mask_size: Annotated[int, typer.Option(help="side of the mask")] = 28,
+                  mask_size: Annotated[int, typer.Option(help="side of the mask", min=2, max=4096)] = 28,
                   out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
     """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
     from xray_debug.models.explain_images import explain_images, ways_of
+    from xray_debug.run.places import check_no_stage
 
     picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
+    check_no_stage(picture)
     for image in images:
         own_picture(picture, image)
     ways = ways_of(method or ["igos_pp"], preset or [])
@@ -341,13 +344,20 @@ def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what
     folder, table = Run(run), Table(COSTS[0], "state", *COSTS[1:])
     rows = plan(folder, load_config(file))
     for stage, why in rows:
-        found = folder.record(stage.name)
+        found = known_record(folder, stage.name)
         cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
         table.add_row(stage.name, Text(shown(why or "up to date")), *cells)
     out.print(table)
     for stage, why in rows if lineage else ():
-        if record := folder.record(stage.name):
+        if record := known_record(folder, stage.name):
             say(lineage_of(stage.name, record, why))
+
+
+def known_record(run, stage: str) -> dict | None:
+    """A stage's record, None also where it is damaged: the plan says so, and the other stages can still be told of."""
+    with contextlib.suppress(ValueError):
+        return run.record(stage)
+    return None
 
 
 def lineage_of(name: str, record: dict, why: str) -> str:

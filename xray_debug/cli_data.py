@@ -100,7 +100,8 @@ def verify(data: Path, against: Path, options) -> int:
     cleaned, manifest, layout = store.path("cleaned"), store.manifest(), Layout.of(store.json("dataset"))
     images = images_folder(data, options) if options.images or not data.is_dir() else data
     count = 0
-    for fault in faults_of(manifest, store.table("changes"), images, cleaned, settings, layout):
+    control = store.path("control") if settings.control else None
+    for fault in faults_of(manifest, store.table("changes"), images, cleaned, settings, layout, control):
         count += 1
         say(fault)
     say(f"{cleaned}: {len(manifest)} images, {count} faults")
@@ -112,8 +113,10 @@ def restore(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help=
     """Gives the originals of images back, checked; replaces nothing."""
     from xray_debug.cleaning.verify import restore as give_back
     from xray_debug.data.files import private
+    from xray_debug.run.places import check_no_stage
     from xray_debug.run.store import Store
 
+    check_no_stage(out_dir)
     store = Store(run)
     with private():
         for path in give_back(store.manifest(), store.dataset_root(), image_ids, out_dir):

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -20,6 +20,9 @@ class ConfigError(ValueError):
     """Pipeline files or options that cannot be used; one sentence a line, for the user."""
 
     fatal = True  # no single image's matter: the engine stops
+
+
+Positive, Share = Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -105,7 +108,7 @@ class TrainConfig(Section):
     patience: int = Field(4, ge=1, description="epochs without a better val macro-F1 before the rate is halved")
     stop_after: int = Field(12, ge=1, description="epochs without a better val macro-F1 before training stops")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    devices: int | Literal["auto"] = free(1, description="GPUs (or processes on CPUs) that share one training")
+    devices: Positive | Literal["auto"] = free(1, description="GPUs (or processes on CPUs) that share one training")
     nodes: int = free(1, ge=1, description="machines that share one training; more than one inside a SLURM allocation")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = free("auto")
     average: float = Field(0.98, ge=0, lt=1, description="decay per step of the averaged weights; 0 for none")
@@ -135,7 +138,7 @@ class DetectConfig(Section):
 class AuditConfig(Section):
     max_cases: int | None = Field(None, ge=1, description="test images audited, stratified; null for all")
     controls: int = Field(4, ge=1, le=1000, description="matched control placements per case")
-    shares: list[float] = Field(default_factory=lambda: [0.01, 0.02, 0.04, 0.06, 0.12, 0.25])
+    shares: list[Share] = Field(default_factory=lambda: [0.01, 0.02, 0.04, 0.06, 0.12, 0.25])
     swaps: int = Field(2, ge=0, le=1000, description="markers of other images pasted into each case")
     regions: str | None = Field(None, description="folder of masks or table of boxes: further regions to test")
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
@@ -194,6 +197,13 @@ class PipelineConfig(Section):
         if odd or name[-1] in ". " or len(name.encode()) > 100 or RESERVED.fullmatch(name):
             raise ValueError("expected one plain folder name, of at most 100 bytes")
         return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds is not None and len(set(seeds)) < len(seeds):
+            raise ValueError("expected different seeds")
+        return seeds
 
     @property
     def all_seeds(self) -> list[int]:
@@ -290,12 +300,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+UNION = ("int", "constrained-int", "float", "str", "bool", "literal['auto']")  # its members, as pydantic calls them
+
+
 def _faults(error: ValidationError, where: str) -> list[str]:
     """One sentence for each option; the choices of a union are told together."""
     told: dict[str, tuple[str, Any]] = {}
     for found in error.errors():
         loc = [str(part) for part in found["loc"]]
-        if found["type"] != "extra_forbidden" and loc and loc[-1] in ("int", "float", "str", "bool", "literal['auto']"):
+        if found["type"] != "extra_forbidden" and loc and loc[-1] in UNION:
             loc = loc[:-1]
         option = ".".join(loc) or "the file"
         message = found["msg"].removeprefix("Value error, ")

@@ -5,7 +5,8 @@ import os
 import pytest
 from covidx_fixture import make_dataset, picture
 
-from xray_debug.data.formats.covidx import LabelError, find_dataset, find_split
+from xray_debug.config import PrepareConfig
+from xray_debug.data.formats.covidx import Covidx, LabelError, find_dataset, find_split
 from xray_debug.data.formats.covidx_files import ImageFolder
 from xray_debug.data.images import write_image
 
@@ -54,6 +55,29 @@ def test_several_label_files_need_a_choice(tmp_path):
     for part in ("train_COVIDx.txt", "train_COVIDx8A.txt", "prepare.train_labels"):
         assert part in str(caught.value)
     assert find_dataset(root, train_labels="train_COVIDx8A.txt").splits["train"][0] == root / "train_COVIDx8A.txt"
+
+
+@pytest.mark.parametrize("given", ["../own.txt", "absolute", "labels/../../own.txt", "../d/../own.txt"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_label_file_outside_the_dataset_is_refused(tmp_path, split, given):
+    """What lies there is in no fingerprint: edited labels would stay up to date."""
+    root = make_dataset(tmp_path / "d")
+    (root / "labels").mkdir()
+    (tmp_path / "own.txt").write_text((root / f"{split}_COVIDx.txt").read_text())
+    given = str(tmp_path / "own.txt") if given == "absolute" else given
+    with pytest.raises(LabelError, match=f"prepare.{split}_labels: expected a file inside the dataset"):
+        find_dataset(root, **{f"{split}_labels": given})
+    inside = str(root / f"{split}_COVIDx.txt")
+    assert find_dataset(root, **{f"{split}_labels": inside}).splits[split][0] == root / f"{split}_COVIDx.txt"
+
+
+@pytest.mark.parametrize("name", ["train", "Train", "test", "TEST", "", ".", "..", "a/b", "a\\b", "C:x", "a\0b"])
+def test_a_further_test_set_has_a_name_that_can_be_a_folder_of_its_own(tmp_path, name):
+    """prepare says so, and not stage clean, hours later."""
+    root = make_dataset(tmp_path / "d")
+    with pytest.raises(LabelError, match="prepare.extra_tests: expected a plain name other than train and test"):
+        Covidx().rows(root, PrepareConfig(extra_tests={name: "."}))
+    assert Covidx().rows(root, PrepareConfig(extra_tests={"again": "."}))
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -6,12 +6,14 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from xray_debug.data.images import DECODES, ImageError, file_content, image_header, read_image, write_image
+from xray_debug.data.images import DECODES, ImageError, file_content, image_header, read_film, read_image, write_image
+from xray_debug.data.view import GreyWindow, to_gray8
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 256, (12, 17), dtype=np.uint8)
@@ -236,3 +238,27 @@ def test_dicom_rescale_and_negative_values(tmp_path):
 def test_dicom_of_several_frames_is_refused(tmp_path):
     with pytest.raises(ImageError, match="3 frames"):
         read_image(_dicom(tmp_path / "a.dcm", np.zeros((3, 4, 4), np.uint8)))
+
+
+@pytest.mark.parametrize("size", [(37, 53), (64, 64)])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff"])
+@pytest.mark.parametrize("channels", [0, 3], ids=["grey", "colour"])
+def test_a_film_of_16_bits_keeps_its_window_when_a_bright_corner_is_erased(tmp_path, channels, suffix, size):
+    """Without it every other grey level of the view would be another one."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(400, 3000, (*size, channels) if channels else size).astype(np.uint16)
+    pixels[:9, :9] = 65000
+    window = GreyWindow(471, 65000)
+    cleaned = pixels.copy()
+    cleaned[:9, :9] = 1000
+    write_image(tmp_path / f"a{suffix}", cleaned, window)
+    film = read_film(tmp_path / f"a{suffix}")
+    assert (film.window.low, film.window.high) == (471, 65000)
+    assert film.pixels.dtype == np.uint16 and (film.pixels == cleaned).all()
+    seen = [to_gray8(image, window) for image in (pixels, film.pixels)]
+    differs = seen[0] != seen[1]
+    assert differs[:9, :9].all() and not differs[9:].any() and not differs[:, 9:].any()
+    again = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_UNCHANGED)  # other programs read it as well
+    assert (again == (cleaned[..., ::-1] if channels else cleaned)).all()
+    header = image_header(tmp_path / f"a{suffix}")
+    assert (header.bit_depth, header.height, header.width) == (16, *size)

@@ -6,6 +6,7 @@ import pytest
 
 from xray_debug.config import EngineConfig, PipelineConfig
 from xray_debug.run.fingerprint import (
+    PACKAGE,
     Fingerprint,
     chosen_options,
     code_digest,
@@ -45,6 +46,12 @@ def test_the_closure_is_what_an_import_can_bring_in(package):
     found = names(import_closure("pack.a", package), package)
     assert found == {"__init__.py", "a.py", "e.py", "inner/__init__.py", "inner/b.py", "inner/c.py"}
     assert names(import_closure("pack.a", package, ("pack.inner",)), package) == {"__init__.py", "a.py"}
+
+
+def test_a_new_version_makes_no_stage_stale():
+    """The version is in the package's own __init__; the packages below have theirs counted."""
+    found = names(code_files("xray_debug.stages.audit"), PACKAGE)
+    assert "__init__.py" not in found and {"stages/audit.py", "audit/__init__.py", "run/store.py"} <= found
 
 
 def test_data_beside_the_code_counts(package):

@@ -50,3 +50,32 @@ def test_boxes_keep_to_their_image_and_kind(store):
     store.write_table("regions", frame)
     assert {name: boxes[:, 0].tolist() for name, boxes in store.boxes().items()} == {"a": [1, 4], "e": [2]}
     assert store.boxes("device")["a"].tolist() == [[3, 0, 4, 1]] and store.boxes("border") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("unread", "[]", "expected a JSON mapping, got list"), ("unread", "3", "expected a JSON mapping, got int"),
+        ("unread", "{", "not JSON"), ("verdict", '"x"', "expected a JSON mapping, got str"),
+        ("cleaning facts", "{}", "expected failed in it, a dict, got nothing"),
+        ("cleaning facts", '{"failed": []}', r"expected failed in it, a dict, got \[\]"),
+        ("cleaning facts", '{"failed": {}, "remarks": {}}', r"expected remarks in it, a list, got \{\}"),
+        ("dataset", "{}", "expected root in it, a str, got nothing"),
+        ("dataset", '{"root": 3}', "expected root in it, a str, got 3"),
+    ],
+)  # fmt: skip
+def test_a_damaged_result_is_named(tmp_path, name, text, words):
+    store = Store(tmp_path)
+    store.path(name).parent.mkdir(parents=True)
+    write_json(store.stage_folder(OUTPUTS[name].stage) / "stage.json", {})
+    store.path(name).write_text(text)
+    with pytest.raises(StoreError, match=f"{store.path(name).name}: {words}"):
+        store.json(name)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{"])
+def test_a_damaged_record_is_named(tmp_path, text):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "stage.json").write_text(text)
+    with pytest.raises(StoreError, match="stage.json: "):
+        Store(tmp_path).record("train")

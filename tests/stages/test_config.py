@@ -104,7 +104,11 @@ def test_yaml_that_is_not_taken(text, words):
         ("train: {learning_rate: 1e400}", "train.learning_rate"),
         ("explain: {options: {a: .inf}}", "explain.options.a"),
         ("explain: {options: {a: 1e30}}", "explain.options.a"), ("audit: {shares: [0.1, 1e30]}", "audit.shares.1"),
-        ("train: {devices: yes}", "train.devices"), ("train: {precision: 64}", "train.precision"),
+        ("train: {devices: yes}", "train.devices"), ("train: {devices: 0}", "train.devices"),
+        ("train: {devices: -1}", "train.devices"), ("seeds: [1, 2, 1]", "seeds"),
+        ("audit: {shares: [-1]}", "audit.shares.0"), ("audit: {shares: [2.0]}", "audit.shares.0"),
+        ("audit: {shares: [0.5, 0]}", "audit.shares.1"), ("audit: {shares: [1]}", "audit.shares.0"),
+        ("audit: {shares: [1.0]}", "audit.shares.0"), ("train: {precision: 64}", "train.precision"),
         ("train: {accelerator: gpuu}", "train.accelerator"), ("clean: {control: 1}", "clean.control"),
         ("data: \"a\\0b\"", "data"), ("train: {view: {size: 100000}}", "train.view.size"),
     ],
@@ -160,14 +164,15 @@ def test_encodings(tmp_path):
 words = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\ufeff"), max_size=12)
 numbers = st.integers(-(2**53), 2**53) | st.floats(-(2.0**53), 2.0**53)
 options = st.dictionaries(words, numbers | words | st.booleans(), max_size=4)
+shares = st.floats(0, 1, exclude_min=True, exclude_max=True)
 configs = st.builds(
     lambda **given: parse_config(given),
     seed=st.integers(-(2**53), 2**53),
-    seeds=st.none() | st.lists(st.integers(0, 9), max_size=3), data=st.none() | words,
+    seeds=st.none() | st.lists(st.integers(0, 9), max_size=3, unique=True), data=st.none() | words,
     train=st.fixed_dictionaries({"model": words, "model_options": options, "learning_rate": st.floats(1e-12, 1),
                                  "devices": st.just("auto") | st.integers(1, 9)}),
     explain=st.fixed_dictionaries({"select": words, "options": options}),
-    audit=st.fixed_dictionaries({"shares": st.lists(st.floats(0, 1), max_size=4), "level": st.floats(0.51, 0.99)}),
+    audit=st.fixed_dictionaries({"shares": st.lists(shares, max_size=4), "level": st.floats(0.51, 0.99)}),
 )  # fmt: skip
 
 

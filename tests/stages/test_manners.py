@@ -1,5 +1,6 @@
 """What the command line refuses before it touches anything, how it ends, and what it says."""
 
+import json
 import os
 import signal
 import subprocess
@@ -36,7 +37,7 @@ def finished(tmp_path) -> Path:
     run = tmp_path / "run"
     for stage in STAGES:
         (run / stage).mkdir(parents=True)
-        (run / stage / "stage.json").write_text('{"made_by": "xray-debug"}')
+        (run / stage / "stage.json").write_text(json.dumps({"made_by": "xray-debug", "stage": stage}))
     (run / "pipeline.yaml").write_text("phantom: {train: 60, test: 18, size: 128}\n")
     return run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_debug.config import dump_config, parse_config
+from xray_debug.config import dump_config, override, parse_config
 from xray_debug.data.files import write_text
 from xray_debug.review.decisions import ReviewDB
 from xray_debug.run import fingerprint, plugins
@@ -82,10 +82,11 @@ def test_a_byte_of_a_file_that_an_option_names(tmp_path, option, stages, waiting
     times = file.stat()
     file.write_bytes(b"0123456780")
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # neither its size nor its time tells
-    assert stale(run, config) == dict.fromkeys(stages, f"input file of {option} changed")
+    changed = {*stages, "report"}  # which tells of all options
+    assert stale(run, config) == dict.fromkeys(changed, f"input file of {option} changed")
     assert after(run, config) == waiting
     file.unlink()
-    assert set(stale(run, config)) == stages
+    assert set(stale(run, config)) == changed
 
 
 def test_masks_in_a_folder_count_and_a_word_that_is_a_folders_name_does_not(tmp_path, monkeypatch):
@@ -100,7 +101,7 @@ def test_masks_in_a_folder_count_and_a_word_that_is_a_folders_name_does_not(tmp_
     (tmp_path / "quick" / "x").write_text("1")
     assert stale(run, config) == {}
     (tmp_path / "masks" / "clips" / "a.png").write_bytes(b"edited")
-    assert stale(run, config) == {"audit": "input file of audit.regions changed"}
+    assert stale(run, config) == dict.fromkeys(["audit", "report"], "input file of audit.regions changed")
 
 
 def test_a_relative_path_means_the_same_file_from_anywhere(tmp_path, monkeypatch):
@@ -122,6 +123,50 @@ def test_a_trained_seed_is_not_adopted_with_other_weights_to_start_from(tmp_path
     assert _code(config) != before
 
 
+# ------------------------------------------------------------------------------------------ the report
+
+TOLD = ["clean.lossy=jpeg", "train.view.size=128", "audit.permutations=99", "detect.second=craft", "train.epochs=3",
+        "prepare.val_fraction=0.2", "explain.max_cases=7", "retrain.leave_sources_out=true", "seeds=[1]", "name=other",
+        "phantom.size=128"]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", TOLD)
+def test_the_report_is_stale_where_an_option_that_it_tells_of_has_changed(tmp_path, option):
+    run = made(tmp_path / "run", config_with())
+    changed = parse_config(override(config_with().model_dump(mode="json"), [option]))
+    assert f"option {option.partition('=')[0]}" in stale(run, changed)["report"]
+
+
+def test_the_report_is_not_stale_by_how_the_work_is_done(tmp_path):
+    config = config_with()
+    run = made(tmp_path / "run", config)
+    config.engine.workers, config.train.devices, config.detect.batch_size = 3, 2, 5
+    assert stale(run, config) == {}
+
+
+def test_the_report_is_stale_where_a_stage_was_made_otherwise_with_the_same_results(tmp_path):
+    config = config_with()
+    run = made(tmp_path / "run", config)
+    for stage in STAGES:
+        if stage == "report":
+            continue
+        file = run.path(stage, "stage.json")
+        before = file.read_text()
+        file.write_text(json.dumps(json.loads(before) | {"fingerprint": "0"}))
+        assert stale(run, config)["report"] == f"input how {stage} was made changed"
+        file.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["cleaning facts", "unread"])
+def test_the_report_is_stale_where_what_could_not_be_done_is_another(tmp_path, name):
+    config = config_with()
+    run = made(tmp_path / "run", config)
+    file = run.path(OUTPUTS[name].stage, "stage.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"outputs": record["outputs"] | {name: "another"}}))
+    assert stale(run, config)["report"] == f"input {name} changed"
+
+
 # ------------------------------------------------------------------------------------------ plugins
 
 PLUGINS = [  # group, the options that choose it, the stages that call it
@@ -130,7 +175,7 @@ PLUGINS = [  # group, the options that choose it, the stages that call it
     ("detectors", {"detect": {"detector": "mine", "second": None}}, {"detect"}),
     ("detectors", {"detect": {"second": "mine"}}, {"clean"}),
     ("checks", {}, {"audit"}),
-    ("formats", {}, {"prepare", "clean"}),
+    ("formats", {}, {"prepare", "clean"}),  # it also writes the labels back
     ("formats", {"prepare": {"format": "mine"}}, {"prepare", "clean"}),
 ]
 
@@ -240,7 +285,8 @@ def edited(tmp_path) -> Path:
 
 def test_the_changed_file_of_code_is_named(edited):
     found = stale(Run(edited), config_with())
-    assert found == {"audit": "code (audit/swaps.py) changed", "detect": "code changed"}
+    assert found == {"audit": "code (audit/swaps.py) changed", "detect": "code changed",
+                     "report": "input how detect was made, input how audit was made changed"}  # fmt: skip
 
 
 def call(*arguments) -> str:
@@ -270,3 +316,11 @@ def test_what_only_looks_imports_nothing_heavy(tmp_path, arguments):
     code = "import sys\nfrom xray_debug.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n" \
            f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"  # fmt: skip
     assert call("-c", code, *arguments).strip().splitlines()[-1] == "heavy: []"
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"outputs": []}', "null"])
+def test_status_tells_of_the_other_stages_where_a_record_is_damaged(tmp_path, text):
+    run = made(tmp_path / "run", config_with())
+    run.path("train", "stage.json").write_text(text)
+    said = call("-m", "xray_debug", "status", "--run", run.folder, "--lineage")
+    assert "cannot run: " in said and "stage.json" in said and "prepare\n  finished: " in said

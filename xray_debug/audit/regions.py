@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xray_debug.data.boxes import FARTHEST, as_boxes, rasterise_boxes
+from xray_debug.data.box_table import COLUMNS, read_box_table
+from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.images import read_image
 
 MAX_USER_REGIONS = 6  # keeps a case below 200 forward passes
-_COLUMNS = ["image_id", "x0", "y0", "x1", "y1"]
 
 
 class UserRegions:
@@ -69,37 +69,12 @@ def _mask_files(folder: Path) -> dict[str, Path]:
 
 
 def _box_table(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    table = _table(path)
-    missing = [name for name in _COLUMNS if name not in table]
-    if missing:
-        raise ValueError(f"{path}: expected columns {' '.join(_COLUMNS)}, {', '.join(missing)} missing")
-    numbers = table[_COLUMNS[1:]].apply(pd.to_numeric, errors="coerce").astype(float)
-    images = table["image_id"].fillna("").astype(str)
+    table = read_box_table(path)
     names = table["name"].fillna("").astype(str) if "name" in table else pd.Series("region", index=table.index)
-    for wrong, expected in (
-        (numbers.isna().any(axis=1), "expected four numbers"),
-        ((numbers.abs() > FARTHEST).any(axis=1), f"expected pixels within {FARTHEST}"),
-        ((numbers["x1"] <= numbers["x0"]) | (numbers["y1"] <= numbers["y0"]), "expected x0 < x1 and y0 < y1"),
-        ((images.str.strip() == "") | (names.str.strip() == ""), "expected an image and, where given, a name"),
-    ):
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            raise ValueError(f"{path}: row {row + 1}: {expected}, got {str(table.iloc[row].tolist())[:120]}")
+    if (empty := names.str.strip() == "").any():
+        row = int(empty.to_numpy().argmax())
+        raise ValueError(f"{path}: row {row + 1}: expected a name, as the table has a column of them, got none")
     return {
-        name: {image: as_boxes(numbers.loc[rows.index].to_numpy()) for image, rows in part.groupby(images)}
+        name: {image: as_boxes(own[COLUMNS[1:]].to_numpy()) for image, own in part.groupby("image_id")}
         for name, part in table.groupby(names)
     }
-
-
-def _table(path: Path) -> pd.DataFrame:
-    """As written: "007" and "NA" are names of images, no number and no gap."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except Exception as error:  # pandas and Arrow have many
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable table: {reason[:120]}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for an index
-        raise ValueError(f"{path}: the rows have more fields than the {len(table.columns)} columns of the first line")
-    return table

@@ -27,7 +27,8 @@ from xray_debug.data.images import ImageError
 from xray_debug.stats.seeds import rng_of
 
 CHANGES = ["image_id", "label", "source", "split", "test_set", "boxes", "origin", "file", "original_sha256",
-           "cleaned_sha256", "area_share", "note", "residual", "control_boxes", "control_area_share"]
+           "cleaned_sha256", "area_share", "note", "residual", "control_boxes", "control_area_share",
+           "control_sha256"]
 OF_IMAGE = ["image_id", "patient_id", "label", "source", "split", "test_set"]  # what the plan takes from the manifest
 PROBE_IMAGES = 300
 Progress = Callable[[int, int], None]
@@ -136,7 +137,7 @@ def finish(
     if len(results) != len(plan):
         raise ValueError(f"results: expected one for each of the {len(plan)} rows of the plan, got {len(results)}")
     texts = ["problem", "failed", "file", "control_file", "boxes", "control_boxes", "origin", "original_sha256",
-             "cleaned_sha256", "note"]  # fmt: skip
+             "cleaned_sha256", "control_sha256", "note"]  # fmt: skip
     found = pd.DataFrame(results).reset_index(drop=True)
     found = found.reindex(columns=[*texts, "area_share", "control_area_share", "residual"])
     found[texts] = found[texts].astype(object).fillna("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xray_debug.data.files import name_of
+from xray_debug.data.files import name_of, plain_name
 from xray_debug.data.images import JPEG_SUFFIXES, SUFFIXES
 
 LOSSLESS_SUFFIXES = (".png", ".tif", ".tiff")
@@ -31,17 +31,12 @@ def target_name(name: str, lossy: str, taken: set[str], dicom: bool = False, fol
 
 def check_names(image_id: str, path: str, test_set: str) -> None:
     """ValueError: names from labels may not lead out of the folders they belong in; an image may lie in sub-folders."""
-    if not all(_plain(part) for part in image_id.split("/")):
+    if not all(plain_name(part) for part in image_id.split("/")):
         raise ValueError(f"image_id {image_id!r}: expected a plain file name, or one in folders below the dataset")
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ValueError(f"{image_id}: path {path!r} leads out of the dataset")
-    if test_set and (test_set == "train" or not _plain(test_set)):
+    if test_set and (test_set.casefold() == "train" or not plain_name(test_set)):
         raise ValueError(f"test set {test_set!r}: expected a plain name other than train")
-
-
-def _plain(name: str) -> bool:
-    """Whether the name stays in its folder, on Windows too."""
-    return name not in ("", ".", "..") and not any(sign in name for sign in "/\\") and name[1:2] != ":"
 
 
 def check_outputs(sources: list[str], outs: list[Path], folders: list[str]) -> None:

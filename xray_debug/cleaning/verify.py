@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import dilate_boxes, rasterise_boxes
 from xray_debug.data.dicom import is_dicom
 from xray_debug.data.dicom_write import stored_pixels
-from xray_debug.data.files import copy_file, file_sha256
+from xray_debug.data.files import file_sha256
+from xray_debug.data.formats.base import LayoutError
+from xray_debug.data.formats.covidx import parse_labels
 from xray_debug.data.formats.layout import Layout
 from xray_debug.data.formats.places import is_image_name
 from xray_debug.data.images import ImageError, file_content, read_film, read_image
+from xray_debug.data.unchanged import copy_known
 
 
 class VerifyError(ValueError):
@@ -28,32 +32,91 @@ class VerifyError(ValueError):
 
 
 def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig,
-              layout: Layout | None = None) -> Iterator[str]:  # fmt: skip
+              layout: Layout | None = None, control: Path | None = None) -> Iterator[str]:  # fmt: skip
     """What is not as the change log says, one sentence each; nothing where all is well.
 
     Both sha256 of every changed file; equal pixels (of DICOM: stored values) outside its boxes where its format loses
-    nothing; of the others equal bytes, or what their form makes of the original; no image missing, none added.
-    `manifest`: the usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
+    nothing; of the others equal bytes, or what their form makes of the original; no image missing, none added; the
+    lines of every label file. Of the folder `control` the same, with the boxes that were erased there. `manifest`: the
+    usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
     """
-    layout = layout or Layout()
+    common = manifest, changes, originals
+    for folder in (cleaned, control):
+        if folder is not None:
+            yield from _folder_faults(*common, folder, config, layout or Layout(), control=folder is control)
+
+
+def _folder_faults(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cleaned: Path, config: CleanConfig,
+                   layout: Layout, control: bool) -> Iterator[str]:  # fmt: skip
+    if not cleaned.is_dir():
+        yield f"{cleaned}: is missing"
+        return
+    try:
+        failed = dict(json.loads((cleaned / "cleaning.json").read_text(encoding="utf-8"))["failed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        yield f"{cleaned / 'cleaning.json'}: is missing or damaged; expected a JSON mapping that says what failed"
+        failed = {}
     logged = {row["image_id"]: row for row in changes.to_dict("records")}
-    failed = json.loads((cleaned / "cleaning.json").read_text(encoding="utf-8"))["failed"]
-    expected = set()
-    plan = plan_rows(manifest, originals, {}, config, layout=layout).to_dict("records")
-    for row, planned in zip(manifest.to_dict("records"), plan, strict=True):
+    expected, listed = set(), []
+    plan = plan_rows(manifest, originals, {}, config, layout=layout)
+    for row, planned in zip(manifest.to_dict("records"), plan.to_dict("records"), strict=True):
         change = logged.pop(row["image_id"], None)
+        if control and change is not None:
+            change = change | {"boxes": change["control_boxes"], "cleaned_sha256": change.get("control_sha256")}
         name = change["file"] if change else planned["file"]
         check_names(name, row["path"], row["test_set"])
         place = f"{planned['folder']}/{name}" if planned["folder"] else name
+        listed.append(place if row["image_id"] not in failed or (cleaned / place).is_file() else "")
         expected.add(place)
         original, spared = originals / row["path"], row["image_id"] in failed
         yield from _image_faults(row, change, original, cleaned / place, spared, config)
     for image_id in logged:
         yield f"{image_id}: is in the change log and in no manifest"
+    written = plan.assign(path=plan["place"], place=listed)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            layout.write(Path(folder), written[written["place"] != ""])
+        except (LayoutError, OSError) as error:
+            yield f"{cleaned}: its labels cannot be compared: {error}"
+        for wanted in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            place = wanted.relative_to(folder).as_posix()
+            expected.add(place)
+            yield from _label_faults(cleaned / place, wanted)
     for path in sorted(cleaned.rglob("*")):
         place = path.relative_to(cleaned).as_posix()
-        if place not in expected and path.is_file() and is_image_name(path):
+        if place not in expected and path.is_file() and (is_image_name(path) or path.suffix.lower() == ".txt"):
             yield f"{place}: is in the cleaned dataset and in no manifest"
+
+
+def _label_faults(path: Path, wanted: Path) -> Iterator[str]:
+    """What in a label file is not as in `wanted`, which manifest and change log say."""
+    lines = wanted.read_bytes().splitlines()
+    if not path.is_file():
+        yield f"{path}: is missing, with its {len(lines)} lines"
+    elif path.suffix.lower() == ".txt":
+        yield from _covidx_faults(path, wanted)
+    elif (found := path.read_bytes().splitlines()) != lines:
+        number = next((n for n, pair in enumerate(zip(lines, found, strict=False)) if pair[0] != pair[1]),
+                      min(len(lines), len(found)))  # fmt: skip
+        said = [own[number].decode("utf-8", "replace") if number < len(own) else "no line" for own in (lines, found)]
+        yield f"{path}, line {number + 1}: expected {said[0]}, got {said[1]}"
+
+
+def _covidx_faults(path: Path, wanted: Path) -> Iterator[str]:
+    try:
+        parsed = parse_labels(path)
+    except LayoutError as error:
+        yield str(error)
+        return
+    for line, problem in parsed.problems:
+        yield f"{path}, line {line}: {problem}"
+    known, found = ({row[1]: tuple(map(str, row[:4])) for row in one.rows} for one in (parse_labels(wanted), parsed))
+    if len(found) < len(parsed.rows):
+        yield f"{path}: {len(parsed.rows)} lines name {len(found)} images, expected each once"
+    for name in dict.fromkeys([*known, *found]):
+        if found.get(name) != known.get(name):
+            said = [" ".join(rows[name]) if name in rows else "no line" for rows in (known, found)]
+            yield f"{path}: {name}: expected {said[0]}, got {said[1]}"
 
 
 def _image_faults(row, change, original: Path, copy: Path, failed: bool, config: CleanConfig) -> Iterator[str]:
@@ -67,7 +130,7 @@ def _image_faults(row, change, original: Path, copy: Path, failed: bool, config:
             yield f"{name}: {copy} is missing from the cleaned dataset"
     elif change is None and file_sha256(copy) != row["sha256"] and not _same_in_new_form(original, copy, config):
         yield f"{name}: {copy} is not in the change log, and yet no equal copy of its original"
-    elif change is not None and (found := file_sha256(copy)) != change["cleaned_sha256"]:
+    elif change is not None and (known := change["cleaned_sha256"]) and (found := file_sha256(copy)) != known:
         yield f"{name}: {copy} is not what was written: expected sha256 {change['cleaned_sha256']}, got {found}"
     elif change is not None and copy.suffix.lower() not in JPEG_SUFFIXES:
         yield from _pixel_faults(name, change, original, copy, config)
@@ -119,6 +182,7 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
     changed, a file that is there already, two images of one name.
     """
     rows, todo = {row["image_id"]: row for row in manifest.to_dict("records")}, {}
+    names: dict[str, str] = {}  # in one case: some file systems know no capitals
     for image_id in dict.fromkeys(image_ids):
         if image_id not in rows:
             raise VerifyError(f"{image_id}: is no image of this run's manifest")
@@ -128,10 +192,12 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
             raise VerifyError(f"{image_id}: its original {source} is missing")
         if file_sha256(source) != rows[image_id]["sha256"]:
             raise VerifyError(f"{image_id}: its original {source} has changed since prepare read it")
+        if (other := names.setdefault(image_id.casefold(), image_id)) != image_id:
+            raise VerifyError(f"{image_id}: has the name of {other} but for capitals; give them back into two folders")
         if target.exists() or target.is_symlink():
             raise VerifyError(f"{target}: is there already; choose another --out")
-        todo[source] = target
-    for source, target in todo.items():
+        todo[target] = source, rows[image_id]["sha256"]
+    for target, (source, digest) in todo.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(source, target)
-    return list(todo.values())
+        copy_known(source, target, digest)  # what is given back is what was read: no other file between the two
+    return list(todo)

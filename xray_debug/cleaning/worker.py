@@ -34,7 +34,7 @@ from xray_debug.data.images import (
 from xray_debug.data.unchanged import copy_known, known_content, read_known
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
-             "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "residual": None,
+             "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "control_sha256": "", "residual": None,
              "probe": None}  # fmt: skip
 
 
@@ -129,7 +129,8 @@ class CleanWorker:
             control = image
             copy_known(row["path"], self._target(self.control_out, row, row["file"]), sha256(content).hexdigest())
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
-                "control_area_share": _share(moved), "control_view": self._seen(control, window)}  # fmt: skip
+                "control_area_share": _share(moved), "control_view": self._seen(control, window),
+                "control_sha256": file_sha256(self._target(self.control_out, row, row["file"]))}  # fmt: skip
 
     def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
         """The original in both datasets, in the form of a changed one; its view is the one that came with the row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,19 +138,28 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def with_window(content: bytes, image: np.ndarray, window: GreyWindow) -> bytes:
-    """The bytes of a 16-bit PNG or grey TIFF with the window as its description; others as they are."""
+def with_window(content: bytes, window: GreyWindow) -> bytes:
+    """The bytes of a PNG or TIFF as OpenCV encodes them, with the window as its description."""
     text = f"{_WINDOW} {window.low:g} {window.high:g}".encode()
     if content[:4] == b"\x89PNG":
         chunk = b"tEXtDescription\0" + text
         size, check = (len(chunk) - 4).to_bytes(4, "big"), zlib.crc32(chunk).to_bytes(4, "big")
         return content[:33] + size + chunk + check + content[33:]  # after the header
-    if image.ndim != 2:
-        return content
-    file = BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "TIFF", compression="tiff_lzw",
-                                                      tiffinfo={_DESCRIPTION: text.decode()})  # fmt: skip
-    return file.getvalue()
+    return _with_description(content, text + b"\0")
+
+
+def _with_description(content: bytes, text: bytes) -> bytes:
+    """A TIFF of one directory with one entry more, the description: text and the new directory go to its end."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}[content[:4]]
+    (start,) = struct.unpack(f"{order}I", content[4:8])
+    (count,) = struct.unpack(f"{order}H", content[start : start + 2])
+    entries = [content[start + 2 + 12 * i : start + 14 + 12 * i] for i in range(count)]
+    content += bytes(len(content) % 2)  # both begin at even places
+    entry = struct.pack(f"{order}HHII", _DESCRIPTION, 2, len(text), len(content))  # 2: ASCII
+    entries = sorted([entry, *entries], key=lambda entry: struct.unpack(f"{order}H", entry[:2]))
+    content += text + bytes(len(text) % 2)
+    directory = struct.pack(f"{order}H", len(entries)) + b"".join(entries) + bytes(4)
+    return content[:4] + struct.pack(f"{order}I", len(content)) + content[8:] + directory
 
 
 def _kept_window(image: Image.Image) -> GreyWindow | None:

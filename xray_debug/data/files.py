@@ -125,6 +125,11 @@ def name_of(stem: str, ending: str) -> str:
     return whole[: LONGEST_NAME - len(os.fsencode(ending))].decode("utf-8", "ignore") + ending
 
 
+def plain_name(name: str) -> bool:
+    """Whether a file or folder of that name stays in its folder, on Windows too."""
+    return name not in ("", ".", "..") and not any(sign in name for sign in "/\\\0") and name[1:2] != ":"
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Strict JSON (no NaN); what JSON does not know is written as its str."""
     content = json.dumps(value, indent=1, default=str, allow_nan=False).encode()

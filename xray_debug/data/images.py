@@ -116,7 +116,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 def write_image(path: str | Path, image: np.ndarray, window: GreyWindow | None = None) -> None:
     """Writes uint8 or uint16 (H, W) or (H, W, 3) RGB by suffix: .png and .tif losslessly, .jpg at quality 95 (8 bits).
 
-    `window` is kept in a 16-bit PNG or grey TIFF (as its description), where read_film finds it again.
+    `window` is kept in a 16-bit PNG or TIFF (as its description), where read_film finds it again.
     The file appears whole or not at all. ImageError where the format cannot hold the image, ValueError or TypeError
     for something that is not an image.
     """
@@ -133,7 +133,7 @@ def encoded(path: str | Path, image: np.ndarray, window: GreyWindow | None = Non
         raise ImageError(f"{path}: the image could not be encoded")
     content = data.tobytes()
     if window is not None and image.dtype == np.uint16:
-        content = with_window(content, image, window)
+        content = with_window(content, window)
     return content
 
 

@@ -69,14 +69,14 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
         worker.open()
         if not views:
             views = [worker.model.view.apply(*read_film(image)) for image in images]
-            targets = [target or _predicted(worker.model, view) for view in views]
+            targets = [target or predicted_class(worker.model, view) for view in views]
         rows.append([])
         for image, view, wanted in zip(images, views, targets, strict=True):
             started = time.perf_counter()
             row = worker([{"image_id": image.name, "view": view, "target": wanted}])[0]
             rows[-1].append(row)
             lines.append(_said(image, way, row, time.perf_counter() - started, len(images) * len(ways) > 1))
-    found = [[_explained(way, row) for way, row in zip(ways, own, strict=True)] for own in zip(*rows, strict=True)]
+    found = [[explained(way, row) for way, row in zip(ways, own, strict=True)] for own in zip(*rows, strict=True)]
     said = [f"{row['target']} {row['probability']:.3f}" for row in rows[0]]
     if len(lines) == 1:
         explain_figure(views[0], found[0][0], f"{images[0].name}: {said[0]} ({ways[0].name})", picture)
@@ -86,11 +86,11 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
     return lines
 
 
-def _predicted(model, view) -> str:
+def predicted_class(model, view) -> str:
     return model.classes[int(probabilities(model, view[None])[0].argmax())]
 
 
-def _explained(way: Way, row: dict) -> Explained:
+def explained(way: Way, row: dict) -> Explained:
     return Explained(way.name, row["saliency"], row["deletion_curve"], row["insertion_curve"], row["deletion"],
                      row["insertion"], row["hardly_moved"])  # fmt: skip
 

@@ -73,12 +73,15 @@ def _names_in(file: Path, name: str, state: tuple[int, int]) -> frozenset[str]:
 def import_closure(module: str, root: Path = PACKAGE, skips: tuple[str, ...] = ()) -> tuple[Path, ...]:
     """All files of the package that importing `module` can bring in, sorted, with the packages' own `__init__`s.
 
+    This package's own `__init__` is left out: it says the version, and every stage would be stale with it.
     `skips`: modules and packages that are not followed.
     """
     top, seen, waiting, without = root.name, {}, [module], (*LEFT_OUT, *skips)
     while waiting:
         name = waiting.pop()
         if name in seen or not (name == top or name.startswith(f"{top}.")):
+            continue
+        if name == PACKAGE.name and root == PACKAGE:
             continue
         if any(name == left or name.startswith(f"{left}.") for left in without):
             continue

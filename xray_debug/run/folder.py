@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,39 @@ from filelock import FileLock, Timeout
 
 from xray_debug.data.files import copy_file, private, sync_all, sync_folder, write_json
 from xray_debug.data.shown import shown
+from xray_debug.run import contents
 from xray_debug.run.fingerprint import Fingerprint
 
 PACKAGES = ("xray-debug", "torch", "torchvision", "opencv-python", "lightning", "numpy", "pandas", "scikit-learn")
-RECORD, KEY = "stage.json", ".key.json"
+RECORD, KEY, ASKED = contents.RECORD, contents.KEY, "asked.json"
+MAKER = "xray-debug"
 
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message is one sentence for the user."""
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; RunError names a file that is none."""
+def read_json(path: Path, kinds: Mapping[str, Any]) -> dict:
+    """The mapping in a JSON file, whose values of the names in `kinds` are of these types where they are there.
+
+    RunError names a file that is no JSON, no mapping, or has other values.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: expected a readable JSON file, {error}") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: expected a JSON mapping, got {type(found).__name__}")
+    for name, kind in kinds.items():
+        if name in found and not isinstance(found[name], kind):
+            raise RunError(f"{path}: damaged, {name} is {type(found[name]).__name__}")
+    return found
+
+
+RECORD_KINDS: dict[str, Any] = {name: dict for name in ("inputs", "parameters", "files", "outputs", "versions")} | {
+    name: str for name in ("stage", "made_by", "fingerprint", "code", "finished")}  # fmt: skip
+KEY_KINDS: dict[str, Any] = {"fingerprint": str, "seconds": (int, float)}
+RECORD_KINDS |= KEY_KINDS
 
 
 def versions() -> dict[str, str]:
@@ -115,7 +132,7 @@ class Run:
     def record(self, stage: str) -> dict | None:
         """The stage's stage.json, or None while it is absent."""
         file = self.path(stage, RECORD)
-        return read_json(file) if file.exists() else None
+        return read_json(file, RECORD_KINDS) if file.exists() else None
 
     def require(self, stage: str, needed_by: str) -> dict:
         found = self.record(stage)
@@ -126,20 +143,48 @@ class Run:
     def check_free(self, stages: list[str]) -> None:
         """RunError where a stage would have to replace a folder that no stage has made: it may be the user's."""
         for stage in stages:
-            if self.path(stage).exists() and not self.path(stage, RECORD).is_file():
-                raise RunError(f"{self.path(stage)}: was not made by xray-debug (it has no {RECORD}), so stage {stage} "
-                               f"will not replace it; choose another --out")
+            if not self.path(stage).exists():
+                continue
+            found = self.record(stage) or {}
+            if found.get("made_by") != MAKER or found.get("stage") != stage:
+                raise RunError(f"{self.path(stage)}: was not made by xray-debug (it has no {RECORD} of stage {stage}), "
+                               f"so stage {stage} will not replace it; choose another --out")
 
     def reason_to_run(self, stage: str, fingerprint: Fingerprint) -> str:
         """Why the stage must run, "" when what is there still holds."""
         if self._work_key(stage) == fingerprint.key:
             return "interrupted, goes on where it stopped"
         found = self.record(stage)
-        return "not yet run" if found is None else fingerprint.difference(found)
+        if found is None:
+            return "not yet run"
+        return fingerprint.difference(found) or self._damage(stage)
+
+    def _damage(self, stage: str, below: str = "") -> str:
+        """What is not as the finished stage left it; "" too where an earlier version made it, without a list."""
+        return contents.difference(self.path(stage), below) if "listed" in (self.record(stage) or {}) else ""
 
     def _work_key(self, stage: str) -> str:
         file = self.work(stage) / KEY
-        return read_json(file).get("fingerprint", "") if file.exists() else ""
+        return read_json(file, KEY_KINDS).get("fingerprint", "") if file.exists() else ""
+
+    def asked(self, request: dict) -> dict[str, str]:
+        """Stage -> fingerprint of what was begun anew for this very request (`--force`, `--from`), which then stopped.
+
+        Whoever gives the same command again wants the rest of it, and not all of it once more.
+        """
+        file = self.path(".work", ASKED)
+        found = read_json(file, {"stages": dict}) if file.exists() else {}
+        return found.get("stages", {}) if found.get("request") == request else {}
+
+    def note_asked(self, request: dict, stage: str, fingerprint: Fingerprint) -> None:
+        """Remembers that a stage is begun anew for this request."""
+        stages = self.asked(request) | {stage: fingerprint.key}
+        write_json(self.path(".work", ASKED), {"request": request, "stages": stages})
+
+    def forget_asked(self, request: dict) -> None:
+        """All that was asked for is done, or all that there is."""
+        if request["only"] is None or self.asked(request):
+            self.path(".work", ASKED).unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ a stage's work
 
@@ -153,6 +198,7 @@ class Run:
 
     def _begin(self, stage: str, fingerprint: Fingerprint, fresh: bool, adopts: tuple[str, ...]) -> Path:
         folder = self.work(stage)
+        self._check_can_be_replaced(stage)
         if not fresh and self._work_key(stage) == fingerprint.key:
             return folder
         if folder.exists():
@@ -169,12 +215,22 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         if not fresh and self.record(stage) is not None:  # what is whole goes before what was begun
             for path in _matching(self.path(stage), adopts):
-                _adopt(path, folder / path.relative_to(self.path(stage)))
+                if not self._damage(stage, path.relative_to(self.path(stage)).as_posix() + "/"):
+                    _adopt(path, folder / path.relative_to(self.path(stage)))
         for path in kept:
             _adopt(path, folder / path.relative_to(aside))
         write_json(folder / KEY, {"fingerprint": fingerprint.key, "seconds": 0.0})
         shutil.rmtree(aside, ignore_errors=True)
         return folder
+
+    def _check_can_be_replaced(self, stage: str) -> None:
+        """RunError, before hours of work, where the finished stage could not take its place by a change of names."""
+        disk = self.folder.stat().st_dev
+        for folder in (self.path(stage), self.work(stage), self.path(".work")):
+            link = folder.is_symlink() and folder.name == stage
+            if link or folder.exists() and folder.stat().st_dev != disk:
+                raise RunError(f"{folder}: is a link or lies on another disk, so stage {stage} cannot replace it; "
+                               f"expected the whole run folder on one disk")
 
     def _check_alone(self, stage: str) -> None:
         """RunError where another process works on a part of what is about to be begun anew."""
@@ -201,48 +257,66 @@ class Run:
     def spent(self, stage: str, seconds: float = 0.0) -> float:
         """Seconds worked on a begun stage so far, with `seconds` more added to them."""
         file = self.work(stage) / KEY
-        known = read_json(file) if file.exists() else {"fingerprint": "", "seconds": 0.0}
+        known = read_json(file, KEY_KINDS) if file.exists() else {}
+        known = {"fingerprint": "", "seconds": 0.0} | known
         total = known["seconds"] + seconds
         if seconds and file.parent.is_dir():
             write_json(file, {**known, "seconds": total})
         return total
 
-    def complete(self, stage: str, fingerprint: Fingerprint, facts: dict) -> None:
-        """Writes stage.json and lets the finished work take the stage's place."""
+    def complete(self, stage: str, fingerprint: Fingerprint, facts: dict) -> list[Path]:
+        """Writes stage.json and lets the finished work take the stage's place.
+
+        Gives the user's own files that lay in what is replaced, where they are kept now.
+        """
         work = self.work(stage)
         seconds = self.spent(stage)
+        for stray in work.rglob(".tmp-*"):  # of a write that was killed
+            stray.unlink(missing_ok=True)
         record = {
-            "stage": stage, "made_by": "xray-debug", "fingerprint": fingerprint.key, "inputs": fingerprint.inputs,
+            "stage": stage, "made_by": MAKER, "listed": contents.write(work),
+            "fingerprint": fingerprint.key, "inputs": fingerprint.inputs,
             "parameters": fingerprint.parameters, "code": fingerprint.code, "files": dict(fingerprint.files),
             "versions": versions(),
             "seconds": round(seconds, 2), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts,
         }  # fmt: skip
-        for stray in work.rglob(".tmp-*"):  # of a write that was killed
-            stray.unlink(missing_ok=True)
         sync_all(work)  # before the record that vouches for it
         write_json(work / RECORD, record)
         (work / KEY).unlink(missing_ok=True)
-        self._swap(stage)
+        return self._swap(stage)
 
-    def _swap(self, stage: str) -> None:
-        work, place, old = self.work(stage), self.path(stage), self.path(".work", f"{stage}.old")
-        shutil.rmtree(old, ignore_errors=True)
+    def _swap(self, stage: str) -> list[Path]:
+        work, place, old = self.work(stage), self.path(stage), self._old(stage)
+        kept = self._discard(stage)
         if place.exists():
             self.check_free([stage])
             os.replace(place, old)
         os.replace(work, place)
         sync_folder(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+        kept += self._discard(stage)
         shutil.rmtree(self.scratch(stage), ignore_errors=True)
+        return kept
 
-    def recover(self, stages: list[str]) -> None:
-        """Ends what a kill interrupted in the middle of a change of places."""
+    def _old(self, stage: str) -> Path:
+        return self.path(".work", f"{stage}.old")
+
+    def _discard(self, stage: str) -> list[Path]:
+        """Removes what a stage was before; what in it is the user's goes to kept/<stage>/ first."""
+        old = self._old(stage)
+        if old.is_symlink():  # as earlier versions left it; what it leads to is not ours
+            old.unlink()
+        kept = contents.keep(old, self.path("kept", stage))
+        shutil.rmtree(old, ignore_errors=True)
+        return kept
+
+    def recover(self, stages: list[str]) -> list[Path]:
+        """Ends what a kill interrupted in the middle of a change of places; as `complete`, what it kept."""
+        kept: list[Path] = []
         for stage in stages:
             if (self.work(stage) / RECORD).is_file():
-                self._swap(stage)
-            old = self.path(".work", f"{stage}.old")
-            if old.exists():
-                shutil.rmtree(old, ignore_errors=True)
+                kept += self._swap(stage)
+            kept += self._discard(stage)
+        return kept
 
     def log(self, text: str, level: str = "INFO") -> None:
         """An entry in log.txt: the time, a level (INFO, WARNING, ERROR), the text; a traceback keeps its lines."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
 from xray_debug.run.fingerprint import is_path
-from xray_debug.run.folder import RECORD, RunError
+from xray_debug.run.folder import MAKER, RECORD, RunError, read_json
 
 
 def absolute_paths(config: PipelineConfig) -> dict[str, Path]:
@@ -45,21 +44,34 @@ def check_place(out: Path, data: Path | None, stages: Sequence[str], others: Map
         for stage in (*stages, ".work"):
             if _inside(path, out / stage):
                 raise RunError(f"{option}: {path} lies in a folder that a stage of {out} replaces; copy it elsewhere")
+    check_no_stage(out)
     if out.exists() and not out.is_dir():
         raise RunError(f"--out {out}: expected a folder, found a file")
     if out.is_dir() and not is_run(out, stages) and any(out.iterdir()):
         raise RunError(f"--out {out}: is neither empty nor a run folder; choose another --out")
 
 
+def check_no_stage(out: Path) -> None:
+    """RunError where `out` is, or lies in, a folder that a stage of some run replaces."""
+    real = Path(os.path.realpath(out))
+    for folder in (real, *real.parents):
+        working = folder.name == ".work" and is_run(folder.parent, ())
+        if working or _record(folder).get("made_by") == MAKER:
+            raise RunError(f"--out {out}: lies in {folder}, which a stage replaces; choose a folder outside it")
+
+
 def is_run(folder: Path, stages: Sequence[str]) -> bool:
     """Whether xray-debug has worked in this folder before."""
     if (folder / ".work").is_dir():
         return True
-    for stage in stages:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads((folder / stage / RECORD).read_text(encoding="utf-8")).get("made_by") == "xray-debug":
-                return True
-    return False
+    return any(_record(folder / stage).get("made_by") == MAKER for stage in stages)
+
+
+def _record(folder: Path) -> dict:
+    """The stage.json in a folder; {} where there is none that is to be understood."""
+    with contextlib.suppress(RunError):
+        return read_json(folder / RECORD, {})
+    return {}
 
 
 def _links(root: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ class Output:
     """One result of a stage: where it lies, what it must hold, and what a reader does not learn without it.
 
     `kind`: table (Parquet), json, parts (Parquet parts of an engine), arrays (its array parts), file or folder.
+    `values`: of a JSON mapping, names that must be there, and their types.
     `steady`: whether it is the same whenever the same work is done (no times in it), so that it can be compared.
     """
 
@@ -45,6 +46,7 @@ class Output:
     columns: tuple[str, ...] = ()
     shows: str = ""
     steady: bool = True
+    values: Mapping[str, type] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -58,7 +60,7 @@ OUTPUTS: dict[str, Output] = {
         ("image_id", "path", "split", "patient_id", "label", "source", "test_set", "width", "height", "sha256",
          "problem", "view_index"),
         "faults set aside, repaired shares by class and source, pictures of flagged cases"),
-    "dataset": Output("prepare", "dataset.json", "json", steady=False),
+    "dataset": Output("prepare", "dataset.json", "json", steady=False, values={"root": str}),
     "views": Output("prepare", "views", "arrays"),
     "phantom": Output("prepare", "phantom", "folder", steady=False),
     "model": Output("train", ".", "folder", steady=False),
@@ -90,7 +92,8 @@ OUTPUTS: dict[str, Output] = {
     "changes": Output(
         "clean", "changes.parquet", "table", ("image_id", "label", "source", "boxes", "file", "cleaned_sha256"),
         "repaired share by class and source, residual text"),
-    "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned"),
+    "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned",
+                             values={"failed": dict, "remarks": list}),
     "probe": Output("clean", "probe.json", "json", shows="the inpainting probe"),
     "cleaned": Output("clean", "dataset", "folder", steady=False),
     "control": Output("clean", "control", "folder", steady=False),
@@ -151,12 +154,9 @@ class Store:
         self._check(path, frame, wanted if columns is None else tuple(columns))
         return frame
 
-    def json(self, name: str) -> Any:
-        path = self._present(name)
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: not JSON: {error}") from error
+    def json(self, name: str) -> dict:
+        """A JSON mapping; StoreError where it is absent, damaged, something else, or lacks what it must say."""
+        return mapping_in(self._present(name), OUTPUTS[name].values)
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         self._check(self.path(name), frame, OUTPUTS[name].columns)
@@ -199,10 +199,7 @@ class Store:
 
     def dataset_root(self) -> Path:
         """The folder that the manifest's paths start from."""
-        try:
-            root = Path(self.json("dataset")["root"])
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"{self.path('dataset')}: expected the dataset's root") from error
+        root = Path(self.json("dataset")["root"])
         return root if root.is_absolute() else self.path("dataset").parent / root
 
     def image_file(self, path: str) -> Path:
@@ -288,10 +285,7 @@ class Store:
     def record(self, stage: str) -> dict | None:
         """The stage's stage.json; None while the stage is not complete."""
         file = self.folder / stage / "stage.json"
-        try:
-            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        except ValueError as error:
-            raise StoreError(f"{file}: not JSON: {error}") from error
+        return mapping_in(file, {}) if file.exists() else None
 
     @property
     def review_file(self) -> Path:
@@ -301,6 +295,25 @@ class Store:
     @property
     def pipeline_file(self) -> Path:
         return self.folder / "pipeline.yaml"
+
+
+def mapping_in(path: Path, values: Mapping[str, type]) -> dict:
+    """The mapping in a JSON file, with values of these names and types; StoreError names the file otherwise."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{path}: expected a JSON mapping, got {type(found).__name__}")
+    for name, kind in values.items():
+        if not isinstance(found.get(name), kind):
+            raise StoreError(f"{path}: expected {name} in it, a {kind.__name__}, got {_short(found.get(name))}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return "nothing" if value is None else text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def split_boxes(frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -31,6 +31,8 @@ def run(context: Context) -> None:
     if select != config.explain.select:
         context.say(f"no test image is of class {class_of(DEFAULT)}: explain.select={select} instead")
     cases = chosen[["image_id", "predicted"]].rename(columns={"predicted": "target"})
+    if not len(cases):
+        context.say(f"explain: 0 cases: no test image is chosen by explain.select={config.explain.select}")
     cases["sanity"] = np.isin(np.arange(len(cases)), spread(len(cases), config.explain.sanity_cases))
 
     def add(rows: list[dict]) -> list[dict]:

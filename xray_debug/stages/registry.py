@@ -7,8 +7,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_debug.config import ConfigError, PipelineConfig
@@ -94,11 +95,12 @@ def plan(run: Run, config: PipelineConfig, first: str | None = None, only: str |
     they were before, it is skipped after all.
     """
     rows, changed, again = [], set(), force and first is None
+    begun = run.asked(request_of(first, only, force)) if again or first is not None else {}
     for stage in [STAGES[only]] if only else STAGES.values():
         again = again or stage.name == first
         before = sorted(changed & set(stages_before(stage)))
         try:
-            why = "asked for" if again else run.reason_to_run(stage.name, fingerprint(stage, run, config))
+            why = reason(run, stage.name, fingerprint(stage, run, config), again, begun)
         except (ValueError, ImportError) as error:  # the dataset is away, say: the other stages can still be told of
             why = f"cannot run: {error}"
         if not why and before:
@@ -107,6 +109,16 @@ def plan(run: Run, config: PipelineConfig, first: str | None = None, only: str |
             changed.add(stage.name)
         rows.append((stage, why))
     return rows
+
+
+def request_of(first: str | None, only: str | None, force: bool) -> dict:
+    """What tells one request for stages to be made anew from another."""
+    return {"first": first, "only": only, "force": force}
+
+
+def reason(run: Run, stage: str, mark: Fingerprint, again: bool, begun: Mapping[str, str]) -> str:
+    """Why the stage must run. `again`: it was asked for; `begun`: what of the request was begun before a stop."""
+    return "asked for" if again and begun.get(stage) != mark.key else run.reason_to_run(stage, mark)
 
 
 def why_stale(run: Run, config: PipelineConfig, stage: str) -> str:
@@ -147,7 +159,7 @@ class Job:
         chosen = [STAGES[self.only]] if self.only else list(STAGES.values())
         self.engine.say = self._tell
         self.run.check_free([stage.name for stage in chosen])
-        self.run.recover(list(STAGES))
+        self._tell_kept(self.run.recover(list(STAGES)))
         ran, again = [], self.force and self.first is None
         for stage in chosen:
             again = again or stage.name == self.first
@@ -157,7 +169,20 @@ class Job:
                 self._tell(sentence)
             if self._stage(stage, again):
                 ran.append(stage.name)
+        if not self._shared:
+            self.run.forget_asked(request_of(self.first, self.only, self.force))
         return ran
+
+    @property
+    def _shared(self) -> bool:
+        return self.engine.part is not None or self.engine.merge
+
+    def _tell_kept(self, kept: list[Path]) -> None:
+        """Where the user's own files are now that lay in a stage's folder."""
+        if kept:
+            places = ", ".join(path.relative_to(self.run.folder).as_posix() for path in kept[:3])
+            more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+            self._tell(f"kept what was in a stage's folder and is not as the stage left it: {places}{more}")
 
     def _tell(self, text: str) -> None:
         self.say(text)
@@ -168,18 +193,21 @@ class Job:
         from xray_debug.run.memory import MemoryWatch
 
         mark = fingerprint(stage, self.run, self.config)
-        why = "asked for" if again else self.run.reason_to_run(stage.name, mark)
+        request, shared = request_of(self.first, self.only, self.force), self._shared
+        why = reason(self.run, stage.name, mark, again, {} if shared else self.run.asked(request))
         if not why:
             self._tell(f"{stage.name}: up to date")
             return False
-        shared = self.engine.part is not None or self.engine.merge
         if shared and not stage.parts:
             names = ", ".join(s.name for s in STAGES.values() if s.parts)
             raise RunError(f"--part: stage {stage.name} cannot be shared out, expected one of {names}")
         self._tell(f"{stage.name}: {why}")
         if shared:
             self.run.check_shared(stage.name, mark, self.engine.merge)
-        folder = self.run.begin(stage.name, mark, again and not shared, stage.adopts)
+        fresh = why == "asked for" and not shared
+        folder = self.run.begin(stage.name, mark, fresh, stage.adopts)
+        if fresh:
+            self.run.note_asked(request, stage.name, mark)
         store = Store(self.run.folder, {stage.name: folder})
         context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
                           tuple(STAGES.values()), seen=mark.seen)  # fmt: skip
@@ -201,7 +229,8 @@ class Job:
             "processor_seconds": round(_processor_seconds() - before, 2), "workers": self.engine.workers,
             "threads": _threads(),
         }  # fmt: skip
-        self.run.complete(stage.name, mark, {**facts, **context.facts, "outputs": _digests(stage, store)})
+        self._tell_kept(self.run.complete(stage.name, mark, {**facts, **context.facts,
+                                                             "outputs": _digests(stage, store)}))  # fmt: skip
         return True
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from xray_debug.config import PipelineConfig
+from xray_debug.run.store import OUTPUTS, Store
 from xray_debug.stages.base import Context, Stage
 
 
@@ -11,14 +15,24 @@ def run(context: Context) -> None:
     write_report(context.store, context.config, context.stages)
 
 
+def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
+    """It tells what every stage was made from, also where a stage made otherwise gives the same results."""
+    stages = dict.fromkeys(output.stage for output in OUTPUTS.values())
+    return {f"how {name} was made": (store.record(name) or {}).get("fingerprint", "absent")
+            for name in stages if name != STAGE.name}  # fmt: skip
+
+
 STAGE = Stage(
     name="report",
     help="Tables, figures and one HTML file.",
     needs=(
         "manifest", "views", "predictions", "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict",
-        "patches", "changes", "probe", "retrained predictions",
+        "patches", "changes", "probe", "cleaning facts", "unread", "retrained predictions",
     ),
-    options=("report", "name"),
+    options=(
+        "report", "name", "seeds", "phantom", "prepare", "train", "explain", "detect", "audit", "clean", "retrain",
+    ),
     outputs=("report", "page", "summary", "figures"),
     work=run,
+    inputs=inputs,
 )  # fmt: skip

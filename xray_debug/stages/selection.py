@@ -51,9 +51,15 @@ def selection_of(select: str, predictions: pd.DataFrame) -> str:
 
 
 def selected_cases(config: PipelineConfig, predictions: pd.DataFrame) -> pd.DataFrame:
-    """The test images to explain, as selection_of says: predictions of the first seed's model."""
+    """The test images to explain, as selection_of says: predictions of the first seed's model.
+
+    RunError for a choice that is none, or a seed that was not trained. There may be none to explain.
+    """
     check_select(config.explain.select)
-    first = predictions[predictions["seed"] == config.all_seeds[0]]
+    seed, known = config.all_seeds[0], sorted(int(found) for found in set(predictions["seed"]))
+    first = predictions[predictions["seed"] == seed]
+    if not len(first):
+        raise RunError(f"seeds: the model of seed {seed} has no predictions; stage train has those of {known}")
     select = selection_of(config.explain.select, first)
     kind, _, name = select.partition(":")
     if kind in ("predicted", "label"):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from xray_debug.config import PrepareConfig
 from xray_debug.data.check import Finding
+from xray_debug.data.files import plain_name
 from xray_debug.data.formats.base import FORMATS
 from xray_debug.data.formats.covidx_files import DatasetFiles, ImageFolder, find_dataset, find_split, label_files
 from xray_debug.data.formats.covidx_labels import LabelError, parse_labels, read_labels, write_labels
@@ -83,8 +84,8 @@ def _relative(path: Path, root: Path) -> str:
 
 def _extra_test(root: Path, name: str, folder: str) -> tuple[Path, Path]:
     """The label file and image folder of a further test set; LabelError where it is not inside the dataset."""
-    if name in ("", "test"):
-        raise LabelError(f"prepare.extra_tests: {name!r} is the dataset's own test, expected another name")
+    if name.casefold() in ("test", "train") or not plain_name(name):
+        raise LabelError(f"prepare.extra_tests: expected a plain name other than train and test, got {name!r}")
     place = (root / folder).resolve()
     if not place.is_relative_to(root.resolve()) or not place.is_dir():
         raise LabelError(f"prepare.extra_tests.{name}: no folder {folder} in {root}")

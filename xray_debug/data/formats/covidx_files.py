@@ -35,6 +35,8 @@ def label_files(root: Path, split: str) -> list[Path]:
 
 def _label_file(root: Path, split: str, given: str | None) -> Path | None:
     if given:
+        if ".." in Path(given).parts or not Path(os.path.abspath(root / given)).is_relative_to(os.path.abspath(root)):
+            raise LabelError(f"prepare.{split}_labels: expected a file inside the dataset {root}, got {given}")
         if not (root / given).is_file():
             raise LabelError(f"prepare.{split}_labels: no label file {given} in {root}")
         return root / given
