@@ -86,8 +86,8 @@ def test_bad_layout_and_bad_options_are_one_sentence(tmp_path):
     findings = check_dataset(tmp_path)
     assert _kinds(findings) == ["layout"] and "covidx: label files *train*COVIDx*.txt" in findings[0].message
     root = make_dataset(tmp_path / "d")
-    for extra, what in (({"test": "x"}, "plain name other than train and test"), ({"far": ".."}, "no folder"), ({"far": "nowhere"}, "no folder"),
-                        ({"far": "train"}, "no label file")):
+    for extra, what in (({"test": "x"}, "plain name other than train and test"), ({"far": ".."}, "no folder"),
+                        ({"far": "nowhere"}, "no folder"), ({"far": "train"}, "no label file")):
         with pytest.raises(LayoutError, match=what):
             build_manifest(root, PrepareConfig(extra_tests=extra))
 

@@ -34,8 +34,8 @@ from xray_debug.data.images import (
 from xray_debug.data.unchanged import copy_known, known_content, read_known
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
-             "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "control_sha256": "", "residual": None,
-             "probe": None}  # fmt: skip
+             "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "control_sha256": "",
+             "residual": None, "probe": None}  # fmt: skip
 
 
 class CleanWorker:
