@@ -108,7 +108,7 @@ MUTATIONS = (
              "if True:", "tests/cleaning/test_controls.py"),
     Mutation("patch-without-options", "cleaning/erase.py", ", [getattr(config, o) for o in OPTIONS]]", "]",
              "tests/cleaning/test_erase.py"),
-    Mutation("labels-of-failed-images", "cleaning/dataset.py", 'plan[plan["file"] != ""].groupby', "plan.groupby",
+    Mutation("labels-of-failed-images", "cleaning/dataset.py", 'place=place)[files != ""]', "place=place)",
              "tests/cleaning/test_worker.py"),
     # ------------------------------------------------------------------------------------------------ text
     Mutation("craft-threshold", "text/craft.py", "text: float = 0.7", "text: float = 0.6", "tests/text/test_craft.py"),

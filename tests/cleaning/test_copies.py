@@ -1,6 +1,7 @@
 """One form for images that were changed and images that were not."""
 
 import json
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from PIL import Image
 from xray_debug.cleaning.copies import stays
 from xray_debug.cleaning.dataset import clean_dataset
 from xray_debug.cleaning.verify import faults_of
-from xray_debug.config import CleanConfig
+from xray_debug.config import CleanConfig, PrepareConfig
 from xray_debug.data.dicom_write import CONTROL
+from xray_debug.data.formats import build_manifest
+from xray_debug.data.formats.folders import Folders
+from xray_debug.data.formats.layout import Layout
 from xray_debug.data.images import image_header, read_film, read_image, write_image
 
 
@@ -70,7 +74,7 @@ def test_the_form_of_a_file_does_not_tell_which_was_cleaned(form, tmp_path):
         assert read_film(plain).window == read_film(data / "train" / f"plain{suffix}").window
         before, after = read_image(data / "train" / f"marked{suffix}"), read_image(marked)
         assert folder != out or np.array_equal(before[~GROWN], after[~GROWN])
-    assert list(faults_of(manifest, changes, data, out, settings)) == []
+    assert list(faults_of(manifest, changes, data, out, settings, control=tmp_path / "control")) == []
 
 
 @pytest.mark.parametrize("form", ["JPEG as PNG", "JPEG", "DICOM", "PNG"])
@@ -151,6 +155,24 @@ def test_dicom_that_cannot_be_edited_stays_and_is_named(tmp_path):
     failed = changes.attrs["summary"]["failed"]
     assert list(failed) == ["marked.dcm"] and "pixels of 1 bits, which cannot be edited" in failed["marked.dcm"]
     assert "BurnedInAnnotation" not in pydicom.dcmread(out / "train/marked.dcm")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_that_only_this_system_knows_are_written_as_they_are(tmp_path):
+    names = ["a:1.png", "back\\slash.png", "line\nend.png"]
+    for number, name in enumerate(names):
+        for label in "xy":
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            write_image(tmp_path / "data" / label / f"{label}{name}", film(number + 10 * (label == "x")))
+    write_image(tmp_path / "data/x" / names[0], film(7))
+    manifest = build_manifest(tmp_path / "data")
+    boxes = pd.DataFrame([(name, *BOX) for name in manifest["image_id"]], columns=COLUMNS)
+    layout = Layout(Folders(), tmp_path / "data", PrepareConfig())
+    changes = clean_dataset(manifest, tmp_path / "data", boxes, tmp_path / "out", SETTINGS, layout=layout)
+    assert len(changes) == len(manifest) == 7
+    for path in manifest["path"]:
+        assert (tmp_path / "out" / path).is_file()
+    assert list(faults_of(manifest, changes, tmp_path / "data", tmp_path / "out", SETTINGS, layout)) == []
 
 
 def test_what_stays_is_seen_without_decoding(tmp_path):

@@ -158,7 +158,7 @@ def test_the_cleaned_dataset_has_the_same_folders_and_stems_and_holds(cleaned, n
     assert {path.suffix for path in found["out"].rglob("*") if path.suffix not in ("", ".json", ".csv", ".txt")} == {
         ".dcm" if name == "dicom" else ".png"}  # fmt: skip
     assert list(faults_of(found["manifest"], found["changes"], found["images"], found["out"], CleanConfig(),
-                          found["layout"])) == []  # fmt: skip
+                          found["layout"], found["control"])) == []  # fmt: skip
     assert [finding.kind for finding in check_dataset(*written_dataset(found))] == [
         finding.kind for finding in check_dataset(found["data"], found["config"])]
 

@@ -67,6 +67,7 @@ def test_what_is_no_image_and_what_lies_in_no_class_is_left(tmp_path):
         "train/a/.hid.png")  # fmt: skip
     (tmp_path / "train/a/notes.txt").write_text("x")
     (tmp_path / "train/a/Thumbs.db").write_bytes(b"x")
+    (tmp_path / "train/a/DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     assert [row["path"] for row in read_rows(tmp_path)] == [
         "test/a/3.png", "test/b/4.png", "train/a/1.png", "train/b/2.png"]
     (finding,) = [f for f in check_dataset(tmp_path) if f.kind == "unlisted"]

@@ -92,6 +92,7 @@ def test_a_finding_is_asked_for_among_several_in_one_cell(folder):
 @pytest.mark.parametrize(("written", "path"), [
     ("./a.png", "a.png"), ("deep\\c.png", "deep/c.png"), ("c.png", "deep/c.png"), ("c", "deep/c.png"),
     ("/somewhere/else/deep/c.png", None), ("set-v1/deep/c.png", "deep/c.png"), ("deep/../a.png", "a.png"),
+    (" a.png ", "a.png"),
 ])  # fmt: skip
 def test_a_path_is_found_as_it_stands_or_by_its_name(folder, written, path):
     (row,) = rows_of(folder, [written, "x", "1"])
@@ -237,6 +238,22 @@ def read_and_write(root, names, cells):
     layout.write(root / "out", frame)
     written = list(csv.reader(io.StringIO((root / "out/labels.csv").read_bytes().decode(), newline="")))
     assert written == [head, *[[path[:-3] + "tif", *others] for path, *others in rows]]
+
+
+@pytest.mark.parametrize(("written", "changed"), [
+    ("deep/c.png", "deep/c.tif"), ("deep\\c.png", "deep\\c.tif"), (" c.png", "c.tif"), ("c", "c"),
+    ("set/deep/c.png", "set/deep/c.tif"), ("deep/../deep/c.png", "deep/c.tif"), ("ABSOLUTE", "deep/c.tif"),
+])  # fmt: skip
+def test_a_path_whose_file_has_another_suffix_now_leads_to_it(folder, written, changed):
+    """As it was written, but for the suffix; read again it is found in the cleaned dataset."""
+    written = str(folder / "deep/c.png") if written == "ABSOLUTE" else written
+    table = write_csv(folder / "labels.csv", [HEAD, [written, "x", "1"]])
+    frame = pd.DataFrame(read_rows(table)).assign(place="deep/c.tif")
+    Layout(Table(), table, PrepareConfig()).write(folder / "out", frame)
+    assert read_table(folder / "out/labels.csv").rows == [[changed, "x", "1"]]
+    (folder / "out/deep").mkdir()
+    write_image(folder / "out/deep/c.tif", picture(2))
+    assert [row["path"] for row in read_rows(folder / "out/labels.csv")] == ["deep/c.tif"]
 
 
 def test_rows_that_are_not_in_the_cleaned_dataset_are_not_in_its_table(folder):

@@ -143,8 +143,8 @@ def _same_in_new_form(original: Path, copy: Path, config: CleanConfig) -> bool:
             return False
         content, found = file_content(original), file_content(copy)
         film = read_film(original, content)
-        if any(written(original, content, copy.name, film, None, config, free_of_text=free).content == found
-               for free in (True, False)):  # fmt: skip
+        forms = [(False, True), (False, False), (True, False)] if is_dicom(content) else [(False, True)]
+        if any(written(original, content, copy.name, film, None, config, *form).content == found for form in forms):
             return True
         if is_dicom(content):
             return False

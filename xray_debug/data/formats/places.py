@@ -35,7 +35,7 @@ def is_dicom_file(path: Path) -> bool:
 def is_image_name(path: Path) -> bool:
     """Whether a file is taken for an image: by its suffix, or DICOM by its content, which often has none."""
     suffix = path.suffix.lower()
-    if path.name.startswith("."):
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":  # an index of DICOM files
         return False
     return suffix in SUFFIXES or suffix not in _OTHER_SUFFIXES and is_dicom_file(path)
 
@@ -97,7 +97,7 @@ class Finder:
     def _find(self, written: str) -> tuple[str, str]:
         if not written.strip():
             return "", "missing: no path, expected that of an image"
-        for text in dict.fromkeys((written, written.replace("\\", "/"))):
+        for text in dict.fromkeys((written, written.strip(), written.strip().replace("\\", "/"))):
             path = Path(os.path.normpath(self.root / text))
             inside = path.is_relative_to(os.path.normpath(self.root))
             if not inside and (os.path.isabs(text) or ".." in PurePosixPath(text).parts):
@@ -105,7 +105,7 @@ class Finder:
             if inside and os.path.isfile(path):
                 found = path.relative_to(os.path.normpath(self.root)).as_posix()
                 return ("", "outside: the link leaves the dataset") if self._leaves(path) else (found, "")
-        return self._by_name(written.replace("\\", "/"))
+        return self._by_name(written.strip().replace("\\", "/"))
 
     def _leaves(self, path: Path) -> bool:
         return not os.path.realpath(path).startswith(os.path.join(self._real, ""))

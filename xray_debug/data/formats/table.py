@@ -200,12 +200,13 @@ def _finding(columns: Mapping[str, str], config: PrepareConfig) -> str:
 
 def _new_path(written: str, path: str, place: str) -> str:
     """What a table says of an image whose file is now `place`; as it was where that still leads there."""
-    old, new = PurePosixPath(path), PurePosixPath(place)
-    if os.path.isabs(written) or ".." in PurePosixPath(written.replace("\\", "/")).parts:
+    old, new, text = PurePosixPath(path), PurePosixPath(place), written.strip()
+    parts = PurePosixPath(text.replace("\\", "/")).parts
+    if os.path.isabs(text) or ".." in parts:
         return place
-    if old == new or not written.endswith(old.name):
+    if old == new or parts[-1] == old.stem:  # a name without its suffix
         return written
-    return written[: -len(old.name)] + new.name
+    return text[: -len(old.name)] + new.name if text.endswith(old.name) else place
 
 
 def _settle_splits(rows: list[dict]) -> None:
