@@ -105,7 +105,7 @@ def test_a_constant_model_has_a_finite_map(method):
 @pytest.fixture
 def worker(monkeypatch, tmp_path):
     def make(model):
-        monkeypatch.setattr("xray_debug.models.explainer.load_for_inference", lambda folder: model)
+        monkeypatch.setattr("xray_debug.models.explainer.load_for_inference", lambda folder, trusted: model)
         return ExplainWorker(str(tmp_path), "igos_pp", {"iterations": 2}, mask_size=4)
 
     return make
