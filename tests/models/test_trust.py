@@ -75,7 +75,7 @@ def test_a_saved_model_fetches_and_opens_nothing(folder, no_network, name, optio
         ({"options": {"width": float("nan")}}, "options: width: expected at most 65536, got nan"),
         ({"options": {"width": [1]}}, "options: width: expected a number, got list"),
         ({"options": {"dropout": "/etc/passwd"}}, "options: dropout: expected a number, got '/etc/passwd'"),
-        ({"options": {"normalise": "../x"}}, "options: normalise: expected one of gray, unit, imagenet"),
+        ({"options": {"normalise": "../x"}}, "options: normalise: expected one of gray, unit, symmetric"),
         ({"options": {"wide": 3}}, "this model cannot be built: model_options: covidnet does not take"),
         ({"options": None}, "options: expected dict, got NoneType"),
         ({"format": 2}, "expected format 1, got 2; a newer version"),
