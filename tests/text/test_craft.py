@@ -24,7 +24,7 @@ SMALL = (4, 4, 6, 6, 8)
 
 
 def package_decoding():
-    pytest.importorskip("craft_text_detector.craft_utils", reason="extra craft is not installed")
+    pytest.importorskip("craft_text_detector.craft_utils", reason="craft-text-detector is not installed")
     return official._package("craft_utils").getDetBoxes_core
 
 

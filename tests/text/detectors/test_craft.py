@@ -1,5 +1,7 @@
 """The adapter of craft-text-detector gives the package's own score maps and boxes; weights are checked."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ import torch
 from xray_debug.data.files import file_sha256
 from xray_debug.text import load_detector
 from xray_debug.text.detectors import craft as official
+from xray_debug.text.detectors.craft_networks import CraftNetwork, RefineNetwork
 from xray_debug.text.scales import pad_to
 
-pytest.importorskip("gdown", reason="extra craft is not installed")
+pytest.importorskip("gdown", reason="craft-text-detector is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,33 @@ def test_gray_is_three_equal_channels():
     gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
     np.testing.assert_array_equal(official.normalise(gray), official.normalise(np.stack([gray] * 3, axis=-1)))
     assert official.normalise(pad_to(gray, 32)).shape == (3, 32, 32)
+
+
+def test_the_own_networks_have_the_packages_keys_and_outputs():
+    """Any weights of the package, the official ones too, are theirs."""
+    torch.manual_seed(1)
+    for theirs, own, inputs in ((official.craft_network(), CraftNetwork(), [torch.randn(2, 3, 64, 96)]),
+                                (official.refine_network(), RefineNetwork(),
+                                 [torch.rand(2, 24, 20, 2), torch.randn(2, 32, 24, 20)])):  # fmt: skip
+        assert type(theirs).__module__.startswith("craft_text_detector")
+        for value in theirs.state_dict().values():
+            if value.is_floating_point():
+                value.add_(0.05 * torch.rand_like(value))
+        own.load_state_dict(theirs.state_dict())  # strict: every key, every shape
+        with torch.no_grad():
+            found, expected = own.eval()(*inputs), theirs.eval()(*inputs)
+        for one, other in zip(*([x] if torch.is_tensor(x) else x for x in (found, expected)), strict=True):
+            assert one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+
+
+def test_without_the_package_the_maps_are_the_same(weights, image, monkeypatch):
+    expected = detector(weights).score_maps(image)
+    monkeypatch.setitem(sys.modules, "craft_text_detector", None)
+    for name in [name for name in sys.modules if name.startswith("craft_text_detector.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    found = detector(weights)
+    assert type(found.net) is CraftNetwork
+    np.testing.assert_allclose(found.score_maps(image), expected, atol=1e-5)
 
 
 def test_torchvision_is_left_as_it_was():

@@ -1,8 +1,10 @@
-"""The official CRAFT network, through the package craft-text-detector (the extra `craft`).
+"""The official CRAFT network and its weights; through the package craft-text-detector where that is installed.
 
-The package fails on today's libraries in two places: it imports `model_urls`, which torchvision dropped, and it makes
-ragged numpy arrays. Its networks are used as they are; the import is mended for its duration only, and
-`text.craft.decode` takes the place of its decoding (the tests show that the two agree).
+Plain pip cannot install the package beside today's OpenCV (it asks for one of 2021), so craft_networks.py has the
+network itself, which takes the same weights and gives the same maps. The package fails on today's libraries in two
+places: it imports `model_urls`, which torchvision dropped, and it makes ragged numpy arrays. Its networks are used as
+they are; the import is mended for its duration only, and `text.craft.decode` takes the place of its decoding (the tests
+show that the two agree).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from xray_debug.data.files import atomic_write, file_sha256
 from xray_debug.data.shown import shown
 from xray_debug.text.craft import Word
 from xray_debug.text.detectors.base import MapDetector
+from xray_debug.text.detectors.craft_networks import CraftNetwork, RefineNetwork
 from xray_debug.text.detectors.registry import DETECTORS
 
 WEIGHTS = {
@@ -42,7 +45,7 @@ def known_place(kind: str) -> Path:
 
 
 def _package(module: str):
-    """A module of craft-text-detector, with what it misses in torchvision lent for the import."""
+    """A module of craft-text-detector, with what it misses in torchvision lent for the import. ImportError without."""
     from torchvision.models import vgg
 
     lent = not hasattr(vgg, "model_urls")
@@ -50,31 +53,31 @@ def _package(module: str):
         vgg.model_urls = {"vgg16_bn": ""}
     try:
         return importlib.import_module(f"craft_text_detector.{module}")
-    except ImportError as error:
-        raise ImportError(
-            f"detector craft needs the extra craft: pip install 'xray-debug[craft]' (import failed: {error})"
-        ) from error
     finally:
         if lent:
             del vgg.model_urls
 
 
-def need_package() -> None:
-    """ImportError naming the extra, unless craft-text-detector can be imported."""
-    _package("models.craftnet")
-
-
 def craft_network() -> torch.nn.Module:
-    """The package's CraftNet, 20.8 M parameters, random weights. (N, 3, H, W) -> ((N, h, w, 2), features)."""
-    module = _package("models.craftnet")
+    """CRAFT's network, 20.8 M parameters, random weights, eval mode. (N, 3, H, W) -> ((N, h, w, 2), features).
+
+    The package's where it is installed, else craft_networks.CraftNetwork: the same weights give the same maps.
+    """
+    try:
+        module = _package("models.craftnet")
+    except ImportError:
+        return CraftNetwork().eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision on the package's old arguments
         return module.CraftNet(pretrained=False).eval()
 
 
 def refine_network() -> torch.nn.Module:
-    """The package's RefineNet (link refinement), random weights, eval mode. (maps, features) -> (N, h, w, 1)."""
-    return _package("models.refinenet").RefineNet().eval()
+    """RefineNet (link refinement), random weights, eval mode, as craft_network. (maps, features) -> (N, h, w, 1)."""
+    try:
+        return _package("models.refinenet").RefineNet().eval()
+    except ImportError:
+        return RefineNetwork().eval()
 
 
 def find_weights(kind: str, path: str | Path | None, download: bool = False, expected: str | None = None) -> Path:
@@ -133,7 +136,7 @@ def normalise(image: np.ndarray) -> np.ndarray:
     return values.transpose(2, 0, 1)
 
 
-@DETECTORS.register("craft", help="CRAFT's official network and weights (extra craft)")
+@DETECTORS.register("craft", help="CRAFT's official network and weights")
 class CraftDetector(MapDetector):
     """The official network. `refine`: refine links (RefineNet), `refiner`: its weights; `download`: fetch what lacks.
 
@@ -145,7 +148,6 @@ class CraftDetector(MapDetector):
     def __init__(self, weights=None, refine=False, refiner=None, download=False, sha256=None, refiner_sha256=None,
                  **options):
         super().__init__(**options)
-        need_package()  # first: without it, weights are no use
         path = find_weights("craft", weights, download, sha256)
         self.net = load_state(craft_network(), path)
         self.refiner = None
