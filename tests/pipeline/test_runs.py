@@ -107,7 +107,7 @@ def test_stages_give_the_same_under_another_number_of_threads(pipeline):
 
 def test_a_models_predictions_do_not_depend_on_the_threads(finished):
     frame, views, folder = finished.store.manifest(), finished.store.views(), finished.store.path("model")
-    context, found = SimpleNamespace(device="cpu"), []
+    context, found = SimpleNamespace(device="cpu", trusted=False), []
     for count in (1, 2, 3):
         with threads_of(count):
             found.append(predicted(context, folder / "seed-0", frame, views, "original", "original", 0))
