@@ -76,7 +76,7 @@ TABLES_REFUSED = [
     ("box of 1e30 pixels", "r.csv", f"{HEADER}a.png,1,2,1e30,4\n".encode(), "row 1: expected pixels within"),
     ("box from right to left", "r.csv", f"{HEADER}a.png,9,2,3,4\n".encode(), "row 1: expected x0 < x1 and y0 < y1"),
     ("box of no height", "r.csv", f"{HEADER}a.png,1,4,3,4\n".encode(), "row 1: expected x0 < x1 and y0 < y1"),
-    ("box of no image", "r.csv", f"{HEADER},1,2,3,4\n".encode(), "row 1: expected an image"),
+    ("box of no image", "r.csv", f"{HEADER},1,2,3,4\n".encode(), "row 1: expected the name of an image"),
     ("box of an empty name", "r.csv", b"image_id,x0,y0,x1,y1,name\na.png,1,2,3,4,\n", "row 1: expected a name"),
     ("row with fields too many", "r.csv", f"{HEADER}a.png,1,2,3,4\nb.png,1,2,3,4,5,6\n".encode(), "not a readable"),
     ("all rows with a field too many", "r.csv", f"{HEADER}a.png,1,2,3,4,5\n".encode(), "more fields than the 5"),

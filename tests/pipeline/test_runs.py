@@ -93,7 +93,7 @@ def test_code_is_part_of_the_fingerprint(pipeline, monkeypatch):
                         {"text/craft.py": "edited"} if module.endswith(".detect") else {}))  # fmt: skip
     assert pipeline.why("detect") == "code (text/craft.py) changed"
     assert pipeline.why("audit") == "if stage detect gives another result" and not pipeline.why("train")
-    assert pipeline.run() == ["detect"]  # it gave the same boxes, so nothing after it runs
+    assert pipeline.run() == ["detect", "report"]  # the same boxes, so nothing else runs; the report tells of the code
 
 
 def test_stages_give_the_same_under_another_number_of_threads(pipeline):

@@ -47,7 +47,7 @@ def test_damaged_files_are_one_sentence_and_a_damaged_map_is_no_map(tmp_path):
     with pytest.raises(ViewError, match="pipeline.yaml: train"):
         load_run(store)
     store.path("dataset").write_text("{}")
-    with pytest.raises(ViewError, match="dataset.json: expected the dataset's root"):
+    with pytest.raises(ViewError, match="dataset.json: expected root in it"):
         load_run(store)
 
 

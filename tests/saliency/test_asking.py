@@ -99,6 +99,7 @@ def test_a_plain_function_and_inference_mode():
     (np.zeros((1, 3, 8, 8)), TypeError, "torch.from_numpy"),
     (torch.zeros(1, 32, 32, 3), ValueError, "permute"),
     (torch.zeros(3, 32, 32), ValueError, r"images\[None\]"),
+    (torch.zeros(32, 32, 3), ValueError, r"permute\(2, 0, 1\)\[None\]"),
     (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), TypeError, "/ 255"),
     ("film.png", TypeError, "got str"),
 ])  # fmt: skip

@@ -210,7 +210,7 @@ def test_passes_are_counted():
     # without noise the product's terms are the single masks' as long as all masks are 1: the first iteration
     found = igos_pp(Small(), images, [0, 1], **options)
     assert found.evaluations == (2 * ((2 + 4 + 4) * 5 + 4), 2 * (2 + 4 + 4) * 5)
-    assert igos_pp(Small(), images, [0, 1], mask_size=4).evaluations == (2 * (88 + 4), 2 * 88)
+    assert igos_pp(Small(), images, [0, 1], mask_size=4).evaluations == (2 * (56 + 4), 2 * 56)
     quick = igos_pp(Small(), images, [0, 1], mask_size=4, preset="quick")
     assert quick.evaluations == (2 * (36 + 4), 2 * 36)
     searched = igos_pp(Small(), images, [0, 1], mask_size=4, paper=True, iterations=2, integration_steps=3)

@@ -88,7 +88,7 @@ def test_a_stopped_command_goes_on(films, tmp_path, monkeypatch):
 
     def once(self, rows):
         asked.append([row["image_id"] for row in rows])
-        if len(asked) == 2:
+        if len(asked) == 3:
             raise KeyboardInterrupt
         return real(self, rows)
 
@@ -98,10 +98,11 @@ def test_a_stopped_command_goes_on(films, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         detect_images(job(films, tmp_path / "boxes.csv")[0])
     assert not (tmp_path / "boxes.csv").exists()
-    begun = asked[0]
-    asked[:] = [["one more"], ["and another"]]
+    begun = {*asked[0], *asked[1]}
+    asked[:] = [["one more"], ["and another"], ["and a third"]]
     detect_images(job(films, tmp_path / "boxes.csv")[0])
-    assert {name for names in asked[2:] for name in names} == {*NAMES, "notes.png"} - set(begun)
+    again = {name for names in asked[3:] for name in names}
+    assert {*NAMES, "notes.png"} - begun <= again and begun - again, "a part that was whole is not done again"
     monkeypatch.setattr(DetectWorker, "__call__", real)
     detect_images(job(films, tmp_path / "other.csv")[0])
     assert (tmp_path / "other.csv").read_bytes() == (tmp_path / "boxes.csv").read_bytes()

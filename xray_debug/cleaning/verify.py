@@ -181,11 +181,14 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
     VerifyError, before anything is written: an image that the manifest lacks, an original that is missing or has
     changed, a file that is there already, two images of one name.
     """
-    rows, todo = {row["image_id"]: row for row in manifest.to_dict("records")}, {}
+    known = manifest.to_dict("records")
+    rows, todo = {row["image_id"]: row for row in known}, {}
+    called = {row["path"]: row["image_id"] for row in known}
     names: dict[str, str] = {}  # in one case: some file systems know no capitals
     for image_id in dict.fromkeys(image_ids):
         if image_id not in rows:
-            raise VerifyError(f"{image_id}: is no image of this run's manifest")
+            named = f"; the image at {image_id} is called {called[image_id]}" if image_id in called else ""
+            raise VerifyError(f"{image_id}: is no image of this run's manifest{named}")
         check_names(image_id, rows[image_id]["path"], "")
         source, target = originals / rows[image_id]["path"], out / image_id
         if not source.is_file():

@@ -60,7 +60,8 @@ def _split_faults(good: pd.DataFrame, classes: list[str], only_test: bool) -> li
         return [f"no usable image in {name}, expected some of every class; add images and label lines to {name}"
                 for name in empty]  # fmt: skip
     if len(classes) < 2:
-        return [f"only one class ({classes[0]}) has usable images, expected two or more; add images of another class"]
+        return [f"only one class ({classes[0]}) has usable images, expected two or more; add images of another class, "
+                "or leave fewer labels out"]
     if only_test:
         return []
     files = good.groupby("split")["label_file"].agg(set)

@@ -24,7 +24,8 @@ from xray_debug.saliency.network import Network, borrowed, prepared, target_scor
 from xray_debug.saliency.result import Explanation
 
 Output = str | int | Callable | None
-ALIKE = 0.05  # a change of probability between image and baseline below which there is nothing to explain
+# a change of probability between image and baseline below which, and below half of which, there is nothing to explain
+ALIKE = 0.05
 BYTES = 20.0  # inputs beyond it are grey levels, not normalised values
 FAR = 1.5  # standard deviations by which the first batch normalisation's input may lie off what it was trained on
 
@@ -60,6 +61,9 @@ def as_images(images: torch.Tensor) -> torch.Tensor:
         kind = f"{type(images).__module__}.{type(images).__name__}".removeprefix("builtins.")
         more = "; torch.from_numpy makes one of an array" if kind == "numpy.ndarray" else ""
         raise TypeError(f"images: expected a tensor (N, C, H, W), got {kind}{more}")
+    if images.ndim == 3 and images.shape[2] in (1, 3) and images.shape[0] > 4:
+        raise ValueError(f"images: expected (N, C, H, W), got {tuple(images.shape)}: one image with its channels last; "
+                         "images.permute(2, 0, 1)[None] makes a batch of it")  # fmt: skip
     if images.ndim == 3:
         raise ValueError(f"images: expected (N, C, H, W), got {tuple(images.shape)}; images[None] makes a batch of one")
     if images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] > 4:
@@ -143,7 +147,8 @@ def _looked_at(model: nn.Module, images: torch.Tensor, targets, baselines, chunk
         known = logits.argmax(1) if targets is None else known
         score = target_scores(logits, known)
         without = network.scores(lambda rows: blank[rows], known)
-    alike = ((score - without).abs() < ALIKE).nonzero().flatten().tolist()
+    change, larger = (score - without).abs(), torch.maximum(score, without)
+    alike = ((change < ALIKE) & (change < larger / 2)).nonzero().flatten().tolist()
     if alike:
         named = ", ".join(f"{row} ({float(score[row]):.2f} and {float(without[row]):.2f})" for row in alike[:5])
         _warn(f"the model gives these images and their baselines about the same probability: {named}; there is "

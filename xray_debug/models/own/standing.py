@@ -84,6 +84,11 @@ class Way:
     auroc: bool
 
     @property
+    def changes(self) -> int:
+        """How many things are to be said otherwise."""
+        return self.option.count("--") + ("the classes " in self.option)
+
+    @property
     def sentence(self) -> str:
         told, base = (decimals(self.value), f"{self.base:.2f}") if self.auroc else (
             percents(self.value), f"{100 * self.base:.1f} %")  # fmt: skip
@@ -107,7 +112,7 @@ def better_ways(model: OwnClassifier, films: Films, codes: np.ndarray, seed: int
     for option in dict.fromkeys(["", max(moved, key=lambda option: figure(moved[option], codes))]):
         if orders[option] != list(range(k)):
             names = ",".join(model.classes[place] for place in orders[option])
-            found[f"{option} {_order_said(names, k)}".strip()] = moved[option]
+            found[" and ".join(filter(None, (option, _order_said(names, k))))] = moved[option]
     ways = []
     for option, given in found.items():
         def gain(rows: np.ndarray, given=given) -> float:
@@ -119,7 +124,9 @@ def better_ways(model: OwnClassifier, films: Films, codes: np.ndarray, seed: int
         value = bootstrap(lambda rows, given=given: figure(given[rows], codes[rows]), [rows], FEWER, seed)
         if value.low > (0.5 if k == 2 else 1 / k):
             ways.append(Way(option, value, figure(base, codes), k == 2))
-    return sorted(ways, key=lambda way: -way.value.value)
+    best = max((way.value for way in ways), key=lambda value: value.value, default=None)
+    # of those that cannot be told from the best, the one that changes least
+    return sorted(ways, key=lambda way: (way.value.value < best.low, way.changes, -way.value.value))
 
 
 def _order_said(names: str, k: int) -> str:

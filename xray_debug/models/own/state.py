@@ -43,7 +43,8 @@ def read_own_state(path: Path, safe: bool) -> dict[str, Tensor]:
         raise ValueError(f"{path}: {_more_than_tensors(str(error), path)}") from error
     except Exception as error:  # a damaged file fails in many ways, and torch and zip have errors of their own
         reason = (str(error) or repr(error)).splitlines()[0]
-        raise ValueError(f"{path}: not a readable model file, it is damaged or no torch file: {reason}") from error
+        said = f": {reason}" if " " in reason else ""  # a lone word or number is a key of torch's own
+        raise ValueError(f"{path}: not a readable model file, it is damaged or no torch file{said}") from error
     return _unwrapped(found, path)
 
 
@@ -172,8 +173,10 @@ def _shapes(state: dict[str, Tensor], own: dict[str, Tensor], key: str, what: st
         return f"its first layer takes {first.shape[1]} channels, not {channels}: --channels {first.shape[1]}"
     head = key.rpartition(".")[0]
     if last is not None and state.get(f"{head}.weight") is last and last.shape[0] != outputs:
-        return (f"its last layer ({head}) gives {last.shape[0]} numbers, expected {outputs}, as classes and output say"
-                f": name the {last.shape[0]} classes of the model in its order")  # fmt: skip
+        hint = (f"name the {last.shape[0]} classes of the model in its order" if last.shape[0] > 1 else
+                "where it gives one logit, for or against one finding, --output logit says so")  # fmt: skip
+        return (f"its last layer ({head}) gives {last.shape[0]} number{'s' * (last.shape[0] > 1)}, expected {outputs}, "
+                f"as classes and output say: {hint}")  # fmt: skip
     told = f"{key} has the shape {tuple(state[key].shape)}, that of {what} is {tuple(own[key].shape)}"
     return told + suggested(state, what)
 

@@ -53,7 +53,7 @@ PAPER = Preset(15, 20, "even", 0.2, "line_search", 1000.0, "last")
 IGOS_PAPER = replace(
     PAPER, iterations=20, integration_steps=15, rate=8.0, variant="deletion", bilateral=False
 )  # fmt: skip
-DEFAULT = Preset(17, 2, "stratified", 0.0, "adam", 0.3, "ranked", end_iterations=11)
+DEFAULT = Preset(12, 2, "stratified", 0.0, "adam", 0.4, "ranked", end_iterations=9)
 QUICK = Preset(2, 6, "stratified", 0.0, "adam", 0.1, "mean")
 PRESETS = {"default": DEFAULT, "paper": PAPER, "quick": QUICK}
 
