@@ -78,12 +78,11 @@ def _loose(images: Path, out: Path, set_: list[str] | None, work, make_engine: C
     from xray_debug.stages.loose import Job
     from xray_debug.stages.registry import check_options
 
-    config = parse_config(override({}, set_ or []), "--set")
-    for stage in ("detect", "explain"):
-        check_options(config, stage)
-    with progress_bars() as progress:
-        job = Job(images, out, config, make_engine(work, config, progress, say_aside), say)
-        try:
-            act(job)
-        except KeyboardInterrupt as error:
-            raise Stopped(stop_status(error)) from error
+    try:
+        config = parse_config(override({}, set_ or []), "--set")
+        for stage in ("detect", "explain"):
+            check_options(config, stage)
+        with progress_bars() as progress:
+            act(Job(images, out, config, make_engine(work, config, progress, say_aside), say))
+    except KeyboardInterrupt as error:
+        raise Stopped(stop_status(error)) from error

@@ -68,7 +68,8 @@ def load_checkpoint(path: str | Path, trusted: bool = False) -> XrayClassifier:
     folder = path if os.path.isdir(path) else path.parent
     file, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not os.path.isfile(file):
-        raise ValueError(f"{path}: expected a model folder with {WEIGHTS} and {DESCRIPTION}, found no {DESCRIPTION}")
+        raise ValueError(f"{path}: expected a model folder with {WEIGHTS} and {DESCRIPTION}, found no {DESCRIPTION}"
+                         "; train/ of a run is such a folder, and audit-model makes a run of your own model's file")
     found = read_description(file)
     if found.own is not None:
         return load_own(found.own, found.view, str(file), trusted)

@@ -6,6 +6,7 @@ What is made lies where the user says; parts lie beside it in a hidden folder, s
 from __future__ import annotations
 
 import contextlib
+import glob
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,10 +66,16 @@ class Job:
 
     def check_new(self, scratch: Path) -> None:
         """ConfigError where `out` is there and was not begun by this very job."""
-        begun = scratch / "begun"
-        if self.out.exists() and not begun.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+        if not (scratch / "begun").exists():
+            self.check_empty(begun=False)
+        (scratch / "begun").touch()
+
+    def check_empty(self, begun: bool | None = None) -> None:
+        """ConfigError where `out` is there with something in it and no job of this place was `begun` (None: look)."""
+        if begun is None:
+            begun = any(self.out.parent.glob(f".{glob.escape(self.out.name[:60])}.*.parts"))
+        if not begun and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise ConfigError(f"--out {self.out}: is there already, expected a new or empty folder")
-        begun.touch()
 
     @contextlib.contextmanager
     def scratch(self, key: object) -> Iterator[Path]:
@@ -138,6 +145,7 @@ def clean_images(job: Job, boxes: Path | None) -> None:
         raise ConfigError(f"{job.source}: expected a folder of images, found "
                           f"{'a file' if job.source.exists() else 'nothing'}")  # fmt: skip
     job.check_place()
+    job.check_empty()
     images, settings = job.images(), job.config.clean
     given = _given_boxes(boxes, images) if boxes is not None else None
     where = job.config.detect.model_dump() if given is None else {name: own.tolist() for name, own in given.items()}
@@ -192,6 +200,7 @@ def explain_loose(job: Job, model: Path, method: str, preset: str | None, target
     from xray_debug.models.pictures import PictureWorker
 
     job.check_place()
+    job.check_empty()
     images, settings = job.images(), job.config.explain
     rows = images.assign(picture=[str(job.out / name) for name in _picture_names(images["image_id"])])
     worker = PictureWorker(str(model), method, preset, target, settings.mask_size, job.config.seed)
