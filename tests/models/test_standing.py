@@ -70,7 +70,7 @@ def films(view: ModelView, n=60):
     ({"normalise": "imagenet"}, [0, 1, 2], "--normalise unit"),
     ({"resize": "shorter+crop"}, [0, 1, 2], "--resize squash"),
     ({}, [1, 2, 0], "the classes in another order (b,c,a)"),
-    ({"normalise": "none"}, [2, 0, 1], "--normalise unit the classes in another order (c,a,b)"),
+    ({"normalise": "none"}, [2, 0, 1], "--normalise unit and the classes in another order (c,a,b)"),
 ])  # fmt: skip
 def test_the_way_that_does_better_is_found(changes, order, option):
     settings = ModelConfig(**({"classes": ["a", "b", "c"], "size": SIZE, "normalise": "unit"} | changes),

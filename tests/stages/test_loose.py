@@ -113,7 +113,8 @@ def test_nothing_of_the_users_is_replaced_or_written_among(films, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.doc").write_text("x")
     for act, out, words in (
-        (detect_images, tmp_path / "mine.csv", "is there already"), (detect_images, films / "b.csv", "in or around"),
+        (detect_images, tmp_path / "mine.csv", "is there already; choose"),
+        (detect_images, films / "b.csv", "in or around"),
         (detect_images, tmp_path / "b.txt", r"ending in \.csv"),
         (lambda work: clean_images(work, None), tmp_path / "mine", "is there already"),
         (lambda work: clean_images(work, None), films, "in or around"),
@@ -128,3 +129,28 @@ def test_nothing_of_the_users_is_replaced_or_written_among(films, tmp_path):
         detect_images(job(tmp_path / "mine", tmp_path / "b.csv")[0])
     assert (tmp_path / "mine.csv").read_text() == "a,b\n"
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.doc"]
+
+
+def test_a_folder_that_is_taken_away_while_the_command_is_stopped(films, tmp_path, monkeypatch):
+    """Nothing is left out: what was written and is gone is written again, or the command says so."""
+    from xray_debug.cleaning.worker import CleanWorker
+
+    real, asked = CleanWorker.__call__, []
+
+    def thrice(self, rows):
+        asked.append(rows)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return real(self, rows)
+
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("image_id,x0,y0,x1,y1\n0.png,5,5,30,30\n")
+    monkeypatch.setattr(CleanWorker, "batch", 1, raising=False)
+    monkeypatch.setattr("xray_debug.stages.loose.MOST", 1)
+    monkeypatch.setattr(CleanWorker, "__call__", thrice)
+    with pytest.raises(KeyboardInterrupt):
+        clean_images(job(films, tmp_path / "out")[0], boxes)
+    monkeypatch.setattr(CleanWorker, "__call__", real)
+    (tmp_path / "out").rename(tmp_path / "away")
+    clean_images(job(films, tmp_path / "out")[0], boxes)
+    assert all((tmp_path / "out" / name).is_file() for name in NAMES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from xray_debug.data.files import file_sha256, name_of, private, write_text
 from xray_debug.data.formats.places import Walk
 from xray_debug.run.engine import Engine, TableRows
 from xray_debug.run.fingerprint import contents_digest, digest
+from xray_debug.run.folder import RunError
 
 MOST = 64
 BOXES = ["image_id", "kind", "x0", "y0", "x1", "y1", "score", "detector"]
@@ -65,10 +66,14 @@ class Job:
             raise ConfigError(f"--out {self.out}: lies in or around {self.source}, expected a place beside the images")
 
     def check_new(self, scratch: Path) -> None:
-        """ConfigError where `out` is there and was not begun by this very job."""
-        if not (scratch / "begun").exists():
+        """ConfigError where `out` is there and was not begun by this very job; what is gone begins anew."""
+        begun = scratch / "begun"
+        if begun.exists() and not self.out.exists():
+            for path in [path for path in scratch.iterdir() if path.name != "lock"]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not begun.exists():
             self.check_empty(begun=False)
-        (scratch / "begun").touch()
+        begun.touch()
 
     def check_empty(self, begun: bool | None = None) -> None:
         """ConfigError where `out` is there with something in it and no job of this place was `begun` (None: look)."""
@@ -76,6 +81,13 @@ class Job:
             begun = any(self.out.parent.glob(f".{glob.escape(self.out.name[:60])}.*.parts"))
         if not begun and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise ConfigError(f"--out {self.out}: is there already, expected a new or empty folder")
+
+    def check_whole(self, names: Iterable[str]) -> None:
+        """RunError where a file that was written is gone: taken away while the command was stopped."""
+        gone = [name for name in names if not (self.out / name).is_file()]
+        if gone:
+            raise RunError(f"{self.out / gone[0]}: was written and is gone ({len(gone)} such files); remove {self.out} "
+                           "and give the command again")  # fmt: skip
 
     @contextlib.contextmanager
     def scratch(self, key: object) -> Iterator[Path]:
@@ -111,7 +123,8 @@ def detect_images(job: Job) -> None:
     if job.out.suffix.lower() != ".csv":
         raise ConfigError(f"--out {job.out}: expected a file name ending in .csv")
     job.check_place()
-    _own_table(job.out, BOXES)
+    if job.out.is_symlink() or job.out.exists():  # it may have been corrected by hand
+        raise ConfigError(f"--out {job.out}: is there already; choose another name, or remove it")
     images = job.images()
     with job.scratch([job.config.detect.model_dump(), images[["image_id", "sha256"]].to_dict("list")]) as folder:
         table, _ = _boxes(job, images, folder)
@@ -163,6 +176,8 @@ def clean_images(job: Job, boxes: Path | None) -> None:
         worker = CleanWorker(settings.model_dump(), 0, str(job.out))
         parts = job.engine.run(worker, TableRows(plan), folder / "cleaned", "write the cleaned images", most=MOST)
         changes = finish(plan, parts.table(), job.out, layout=layout)
+        places = plan["folder"].where(plan["folder"] == "", plan["folder"] + "/") + parts.table()["file"].fillna("")
+        job.check_whole(places[parts.table()["file"].fillna("") != ""])
         columns = ["image_id", "file", "boxes", "original_sha256", "cleaned_sha256", "area_share", "note"]
         _write_csv(job.out / CHANGES_FILE, changes[columns])
     job.say(f"{job.out}: {len(changes)} of {len(images)} images changed, the log is {job.out / CHANGES_FILE}")
@@ -212,6 +227,7 @@ def explain_loose(job: Job, model: Path, method: str, preset: str | None, target
         parts = job.engine.run(worker, TableRows(rows), folder / "maps", "explain", most=16)
         table = parts.table()
         good = table[table["problem"] == ""].reindex(columns=EXPLANATIONS)
+        job.check_whole(good["picture"])
         _write_csv(job.out / EXPLANATIONS_FILE, good)
     job.say(f"{job.out}: {len(good)} of {len(images)} images explained, the table is {job.out / EXPLANATIONS_FILE}")
 
@@ -232,15 +248,6 @@ def _picture_names(names: Sequence[str]) -> list[str]:
 
 
 # -------------------------------------------------------------------------------------------------------- files
-
-
-def _own_table(file: Path, columns: list[str]) -> None:
-    """ConfigError where `file` is there and does not begin as a table of these columns, which this made."""
-    if file.is_symlink() or file.exists():
-        with contextlib.suppress(OSError), file.open("rb") as found:
-            if not file.is_symlink() and found.readline(1000).decode("utf-8", "replace").strip() == ",".join(columns):
-                return
-        raise ConfigError(f"--out {file}: is there already and is no table of this command; choose another name")
 
 
 def _write_csv(file: Path, table: pd.DataFrame) -> None:
