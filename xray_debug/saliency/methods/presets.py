@@ -66,11 +66,12 @@ def chosen(presets: dict[str, Preset], name: str, changes: dict) -> Preset:
     if unknown:
         known = ", ".join(sorted(field.name for field in fields(Preset)))
         raise TypeError(f"unexpected option {unknown[0]!r}; a preset has {known}")
-    if "iterations" in changes and "end_iterations" not in changes:
+    given = set(changes)
+    if "iterations" in given and "end_iterations" not in given:
         share = presets[name].end_iterations / presets[name].iterations
         changes = {**changes, "end_iterations": int(share * changes["iterations"])}
     preset = replace(presets[name], **changes)
-    if preset.variant in ("deletion", "insertion") and "end_iterations" not in changes:
+    if preset.variant in ("deletion", "insertion") and "end_iterations" not in given:
         # one term alone: where the network is certain its end has no slope, and the area term would undo the mask
         preset = replace(preset, end_iterations=0)
     for key in ("iterations", "integration_steps"):
