@@ -59,6 +59,7 @@ def with_images(name: str, staged: Callable, make_engine: Callable, work_of: Cal
                 method: Annotated[Optional[str], typer.Option(help="of IMAGES: igos_pp or another")] = None,
                 preset: Annotated[Optional[str], typer.Option(help="of IMAGES: default, paper, quick")] = None,
                 target: Annotated[Optional[str], typer.Option(help="of IMAGES: class; else the predicted")] = None,
+                trust: Annotated[bool, typer.Option("--trust", help="run a model that is a program")] = False,
                 set_: SetOption = None, force: ForceOption = False, engine: EngineOption = None,
                 workers: WorkersOption = None, part: PartOption = None, merge: MergeOption = False):  # fmt: skip
         from xray_debug.stages.loose import explain_loose
@@ -66,7 +67,7 @@ def with_images(name: str, staged: Callable, make_engine: Callable, work_of: Cal
         def act(job) -> None:
             if model is None:
                 raise ConfigError("IMAGES: expected --model")
-            explain_loose(job, model, method or job.config.explain.method, preset, target)
+            explain_loose(job, model, method or job.config.explain.method, preset, target, trust)
 
         finish(images, run, out_dir, set_, force, engine, workers, part, merge, act)
 

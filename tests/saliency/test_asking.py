@@ -176,6 +176,11 @@ def test_gradcam_of_a_transformer_by_name_and_by_reshape():
         gradcam(model, images, 0, layer="head")
 
 
+def test_features_with_channels_last_are_turned():
+    assert tokens_to_map(torch.zeros(2, 7, 7, 768)).shape == (2, 768, 7, 7)
+    assert tokens_to_map(torch.zeros(2, 16, 7, 7)).shape == (2, 16, 7, 7)
+
+
 def test_tokens_as_a_map():
     tokens = torch.arange(2 * 5 * 3.0).view(2, 5, 3)
     features = tokens_to_map(tokens)

@@ -25,12 +25,14 @@ class PictureWorker:
     target: str | None = None
     mask_size: int = 28
     seed: int = 0
+    trusted: bool = False  # a model that is a program may be run
     batch = 1
 
     def open(self) -> None:
         """ConfigError for a method, preset or class that there is not, ValueError for a bad model."""
         self.way = ways_of([self.method], [self.preset] if self.preset else [])[0]
-        self.worker = ExplainWorker(self.model, self.way.method, self.way.options, self.mask_size, self.seed)
+        self.worker = ExplainWorker(self.model, self.way.method, self.way.options, self.mask_size, self.seed,
+                                    trusted=self.trusted)  # fmt: skip
         self.worker.open()
         classes = self.worker.model.classes
         if self.target is not None and self.target not in classes:

@@ -210,15 +210,20 @@ def _given_boxes(file: Path, images: pd.DataFrame) -> dict:
 # ------------------------------------------------------------------------------------------------------ explain
 
 
-def explain_loose(job: Job, model: Path, method: str, preset: str | None, target: str | None) -> None:
-    """A picture of each image (film, map, overlay, curves) and explanations.csv, in the folder `out`."""
+def explain_loose(
+    job: Job, model: Path, method: str, preset: str | None, target: str | None, trusted: bool = False
+) -> None:
+    """A picture of each image (film, map, overlay, curves) and explanations.csv, in the folder `out`.
+
+    `trusted`: a model that is a program (TorchScript, .pt2, a factory) may be run.
+    """
     from xray_debug.models.pictures import PictureWorker
 
     job.check_place()
     job.check_empty()
     images, settings = job.images(), job.config.explain
     rows = images.assign(picture=[str(job.out / name) for name in _picture_names(images["image_id"])])
-    worker = PictureWorker(str(model), method, preset, target, settings.mask_size, job.config.seed)
+    worker = PictureWorker(str(model), method, preset, target, settings.mask_size, job.config.seed, trusted)
     worker.open()  # a wrong model, class or method is told before anything begins
     key = [_state(model), method, preset, target, settings.mask_size, images[["image_id", "sha256"]].to_dict("list")]
     with job.scratch(key) as folder:

@@ -116,10 +116,12 @@ Reshape = Callable[[torch.Tensor], torch.Tensor]
 def tokens_to_map(tokens: torch.Tensor) -> torch.Tensor:
     """Tokens (N, T, K) of a vision transformer as features (N, K, h, h); those before the patches (class) left out.
 
-    Features (N, K, h, w) stay as they are. ValueError where there is no square of patches.
+    Features (N, K, h, w) stay as they are, those with channels last (N, h, h, K), as of a Swin transformer's blocks, are
+    turned. ValueError where there is no square of patches.
     """
     if tokens.ndim == 4:
-        return tokens
+        last = tokens.shape[1] == tokens.shape[2] != tokens.shape[3]
+        return tokens.permute(0, 3, 1, 2) if last else tokens
     if tokens.ndim != 3 or not _square(tokens):
         raise ValueError(f"gradcam: expected features (N, K, h, w) or tokens (N, T, K) of a square, got "
                          f"{tuple(tokens.shape)}; reshape_transform=... makes features of them")  # fmt: skip
