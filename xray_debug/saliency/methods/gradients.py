@@ -116,7 +116,7 @@ Reshape = Callable[[torch.Tensor], torch.Tensor]
 def tokens_to_map(tokens: torch.Tensor) -> torch.Tensor:
     """Tokens (N, T, K) of a vision transformer as features (N, K, h, h); those before the patches (class) left out.
 
-    Features (N, K, h, w) stay as they are, those with channels last (N, h, h, K), as of a Swin transformer's blocks, are
+    Features (N, K, h, w) stay as they are, those with channels last (N, h, h, K), as of a Swin transformer, are
     turned. ValueError where there is no square of patches.
     """
     if tokens.ndim == 4:
