@@ -153,6 +153,32 @@ def test_vindr_cxr_by_the_majority_of_readers(tmp_path, text):
         assert [row["label"] for row in read_rows(table, PrepareConfig(finding=finding))] == labels
 
 
+@pytest.mark.parametrize(("readers", "label"), [
+    (("Nodule/Mass", "Pleural effusion", "Pulmonary fibrosis"), "finding"),
+    (("No finding", "ILD", "Nodule/Mass"), "finding"),
+    (("No finding", "No finding", "ILD"), "No finding"), (("ILD",), "finding"), (("No finding",), "No finding"),
+    (("No finding", "ILD"), ""),
+])  # fmt: skip
+def test_vindr_readers_who_each_name_something_else_do_not_make_a_normal_film(tmp_path, readers, label):
+    boxes = "image_id,class_name,rad_id,x_min,y_min,x_max,y_max\n" + "".join(
+        f"aa,{name},R{number},,,,\n" for number, name in enumerate(readers))
+    names = ["Aortic enlargement", "No finding", *sorted(set(readers) - {"No finding"})]
+    images = ",".join(["image_id", "rad_id", *names]) + "\n" + "".join(
+        ",".join(["aa", f"R{number}", *(str(int(name == said)) for name in names)]) + "\n"
+        for number, said in enumerate(readers))  # fmt: skip
+    for text in (boxes, images):
+        (row,) = read_rows(collection(tmp_path / "v", "train.csv", text, "aa.dicom"))
+        assert row["label"] == label
+        assert row["problem"] == ("" if label else "label: 1 of 2 readers name a finding, expected a majority")
+
+
+def test_rsna_says_nothing_of_other_findings_than_pneumonia(tmp_path):
+    table = collection(tmp_path / "r", "t.csv", "patientId,x,y,width,height,Target\np1,,,,,1\n", "p1.dcm")
+    with pytest.raises(LayoutError, match="prepare.finding: expected one of pneumonia, got 'Edema'"):
+        read_rows(table, PrepareConfig(finding="Edema"))
+    assert [row["label"] for row in read_rows(table, PrepareConfig(finding="Pneumonia"))] == ["pneumonia"]
+
+
 def test_rsna_has_one_image_of_several_boxes(tmp_path):
     text = ("patientId,x,y,width,height,Target\np1,,,,,0\np2,264.0,152.0,213.0,379.0,1\n"
             "p2,562.0,152.0,256.0,453.0,1\np3,,,,,\n")  # fmt: skip

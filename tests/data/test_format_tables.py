@@ -18,6 +18,7 @@ from xray_debug.config import PrepareConfig
 from xray_debug.data.check import unusable
 from xray_debug.data.formats import LayoutError, build_manifest, check_dataset, find_format, read_rows
 from xray_debug.data.formats.layout import Layout
+from xray_debug.data.formats.places import Finder
 from xray_debug.data.formats.table import Table, parse_columns
 from xray_debug.data.formats.tables import read_table
 from xray_debug.data.images import write_image
@@ -112,6 +113,28 @@ def test_of_several_files_of_a_name_that_in_the_same_folder_is_meant(folder):
     assert one["path"] == "two/deep/x.png" and one["image_id"] == "x.png"
     assert unclear["problem"] == (f"missing: no file x.png in {folder.name}/, and several fit: one/deep/x.png, "
                                   "two/deep/x.png")  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "written", "paths"), [
+    ("patient7/study2/view.png", ["patient7/study2/view.png", "patient9/study2/view.png"],
+     ["patient7/study2/view.png", ""]),  # a partial download
+    ("patient7/study2/view.png", ["set/patient9/study2/view.png", "set/patient7/study2/view.png"],
+     ["", "patient7/study2/view.png"]),
+    ("s1/IM0001 s2/IM0002", ["s3/IM0001", "s2/IM0002"], ["", "s2/IM0002"]),
+    ("deep/c.png", ["c.png", "deep/c.png"], ["", "deep/c.png"]),  # named as it stands by a later row
+    ("deep/c.png", ["c", "old/deep/c.png"], ["", "deep/c.png"]),
+    ("view.png", ["p7/view.png", "p9/view.png"], ["", ""]),  # of one of them, but of which?
+    ("view.png", ["p7/view.png", "./p7/view.png"], ["view.png", "view.png"]),
+    ("p7/c.png p9/c.tif", ["p9/c", "p7/c"], ["p9/c.tif", "p7/c.png"]),
+    ("p1/s/x.png p2/s/x.png x.png", ["s/x.png", "v/p2/s/x.png", "other/x.png"], ["", "p2/s/x.png", "x.png"]),
+])  # fmt: skip
+def test_a_missing_film_takes_no_other_patients_film_of_that_name(tmp_path, files, written, paths):
+    for number, name in enumerate(files.split(" ")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(dicom(picture(number, (8, 8)), f"1.2.{number + 1}"))
+    assert [found for found, _ in Finder(tmp_path)(written).values()] == paths
+    assert all(problem.startswith("missing: no file ") for found, problem in Finder(tmp_path)(written).values()
+               if not found)  # fmt: skip
 
 
 def test_bad_rows_are_named_and_the_rest_is_read(folder):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from math import inf
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from xray_debug.data.dicom import is_dicom
 from xray_debug.data.images import SUFFIXES
@@ -81,44 +83,71 @@ def image_ids(paths: Sequence[str]) -> list[str]:
 
 
 class Finder:
-    """Which file below `root` a table means by a path: as it stands, else without leading folders or by its name."""
+    """Which files below `root` a table means by its paths: as they stand, else by their last folders and names.
+
+    Found by its end is a path whose folders end with those written, or the reverse: `c.png` and `v1/set/deep/c.png` may
+    be set/deep/c.png, other/c.png never is. A file goes to one text alone: that which names it as it stands, else that
+    with the most folders in common; to none where several fit as well, for then it may be another patient's.
+    """
 
     def __init__(self, root: Path):
         self.root = root
         self._real = os.path.realpath(root)
 
-    def __call__(self, written: str) -> tuple[str, str]:
-        """(path below root, "") or ("", problem); problems are "missing: ..." and "outside: ..."."""
+    def __call__(self, texts: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Text -> (path below root, "") or ("", problem); problems are "missing: ..." and "outside: ..."."""
+        found = {text: self._one(text) for text in texts}
+        claims: dict[str, dict[float, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for one in found.values():
+            claims[one.path][one.shared].add(one.text)
+        return {text: self._settled(one, claims[one.path]) for text, one in found.items()}
+
+    def _settled(self, one: _Found, claims: dict[float, set[str]]) -> tuple[str, str]:
+        most = max(claims)
+        if not one.path or one.shared == inf or one.shared == most and len(claims[most]) == 1:
+            return one.path, one.problem
+        return "", self._missing(one.text, f", and {one.path} is named as well by another row")
+
+    def _one(self, written: str) -> _Found:
         try:
             return self._find(written)
         except (OSError, ValueError) as error:  # a NUL, a name too long
-            return "", f"missing: {written[:80]!r} is no file's name ({getattr(error, 'strerror', None) or error})"
+            why = getattr(error, "strerror", None) or error
+            return _Found(problem=f"missing: {written[:80]!r} is no file's name ({why})")
 
-    def _find(self, written: str) -> tuple[str, str]:
+    def _find(self, written: str) -> _Found:
         if not written.strip():
-            return "", "missing: no path, expected that of an image"
+            return _Found(problem="missing: no path, expected that of an image")
+        root = os.path.normpath(self.root)
         for text in dict.fromkeys((written, written.strip(), written.strip().replace("\\", "/"))):
             path = Path(os.path.normpath(self.root / text))
-            inside = path.is_relative_to(os.path.normpath(self.root))
+            inside = path.is_relative_to(root)
             if not inside and (os.path.isabs(text) or ".." in PurePosixPath(text).parts):
-                return "", f"outside: {written} leads out of {self.root}"
+                return _Found(problem=f"outside: {written} leads out of {self.root}")
             if inside and os.path.isfile(path):
-                found = path.relative_to(os.path.normpath(self.root)).as_posix()
-                return ("", "outside: the link leaves the dataset") if self._leaves(path) else (found, "")
-        return self._by_name(written.strip().replace("\\", "/"))
+                if self._leaves(path):
+                    return _Found(problem="outside: the link leaves the dataset")
+                found = path.relative_to(root).as_posix()
+                return _Found(found, text=found)
+        return self._by_end(path.relative_to(root).as_posix() if inside else text, text)
 
     def _leaves(self, path: Path) -> bool:
         return not os.path.realpath(path).startswith(os.path.join(self._real, ""))
 
-    def _by_name(self, text: str) -> tuple[str, str]:
-        name = PurePosixPath(text).name
-        found = list(self._names.get(name, ())) or list(self._stems.get(name, ()))
-        longest = max((_shared(path, text) for path in found), default=0)
-        found = [path for path in found if _shared(path, text) == longest]
-        if len(found) == 1:
-            return found[0], ""
-        several = f", and several fit: {', '.join(found[:3])}" if found else ""
-        return "", f"missing: no file {text} in {self.root.name or self.root}/{several}"
+    def _by_end(self, text: str, written: str) -> _Found:
+        parts = text.split("/")
+        ends = (text, *("/" + "/".join(parts[count:]) for count in range(1, len(parts))))
+        for known in (self._names, self._stems):
+            for end in ends:
+                if len(found := known.get(end, ())) == 1:
+                    return _Found(found[0], end.strip("/").count("/"), text)
+                if found:
+                    several = f", and several fit: {', '.join(found[:3])}"
+                    return _Found(problem=self._missing(written, several))
+        return _Found(problem=self._missing(written))
+
+    def _missing(self, text: str, more: str = "") -> str:
+        return f"missing: no file {text} in {self.root.name or self.root}/{more}"
 
     @cached_property
     def _walk(self) -> Walk:
@@ -126,32 +155,28 @@ class Finder:
 
     @cached_property
     def _names(self) -> dict[str, list[str]]:
-        return _grouped((PurePosixPath(path).name, path) for path in self._walk.images)
+        return _by_ends((path, path) for path in self._walk.images)
 
     @cached_property
     def _stems(self) -> dict[str, list[str]]:
-        """By the name without its suffix."""
-        return _grouped((PurePosixPath(path).name[: -len(PurePosixPath(path).suffix) or None], path)
-                        for path in self._walk.images)  # fmt: skip
+        """By paths without the file's suffix."""
+        return _by_ends((path[: -len(PurePosixPath(path).suffix) or None], path) for path in self._walk.images)
 
 
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+class _Found(NamedTuple):
+    """What a text means; `shared`: folders that it has in common with a path that was found by its end."""
+
+    path: str = ""
+    shared: float = inf
+    text: str = ""
+    problem: str = ""
+
+
+def _by_ends(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """a/b.png -> the paths called b.png, a/b.png and, for the whole, /a/b.png."""
     found = defaultdict(list)
     for name, path in pairs:
-        found[name].append(path)
-    return found
-
-
-def _shared(path: str, text: str) -> int:
-    """How many of the last folders two paths have in common, without their names."""
-    pairs = zip(reversed(path.split("/")[:-1]), reversed(text.split("/")[:-1]), strict=False)
-    return _run(one == other for one, other in pairs)
-
-
-def _run(same: Iterator[bool]) -> int:
-    count = 0
-    for value in same:
-        if not value:
-            break
-        count += 1
-    return count
+        parts = ["", *name.split("/")]
+        for count in range(len(parts)):
+            found["/".join(parts[count:])].append(path)
+    return dict(found)

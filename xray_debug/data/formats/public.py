@@ -141,34 +141,41 @@ def _one_of(names: Sequence[str], config: PrepareConfig, example: str) -> str:
     return found[0]
 
 
-def _by_majority(rows: Sequence[Cells], findings_of: Callable[[Cells], set[str]]) -> set[str]:
-    """The findings that more than half of an image's readers name."""
+def _by_reader(rows: Sequence[Cells], findings_of: Callable[[Cells], set[str]]) -> list[set[str]]:
+    """What each of an image's readers names."""
     readers: dict[str, set[str]] = {}
     for cells in rows:
         readers.setdefault(cells.get("rad_id", ""), set()).update(findings_of(cells))
-    named = [name for found in readers.values() for name in found]
-    return {name for name in named if 2 * named.count(name) > len(readers)}
+    return list(readers.values())
 
 
-def _vindr(findings: set[str], config: PrepareConfig) -> dict:
-    """Without prepare.finding the classes are `No finding` and `finding`."""
+def _vindr(readers: list[set[str]], config: PrepareConfig) -> dict:
+    """What more than half of the readers say. Without prepare.finding the classes are `No finding` and `finding`.
+
+    `finding` is any: readers who all see something, each something else, do not make a normal film.
+    """
     if config.finding:
-        label, problem = _named(findings, config)
+        named = [name for found in readers for name in found]
+        label, problem = _named({name for name in named if 2 * named.count(name) > len(readers)}, config)
         return {"label": label, "problem": problem}
-    return {"label": "No finding" if not findings or "No finding" in findings else "finding"}
+    any_finding = sum(bool(found - {"No finding"}) for found in readers)
+    if 2 * any_finding == len(readers):
+        return {"problem": f"label: {any_finding} of {len(readers)} readers name a finding, expected a majority"}
+    return {"label": "finding" if 2 * any_finding > len(readers) else "No finding"}
 
 
 def _vindr_boxes(rows: Sequence[Cells], config: PrepareConfig) -> dict:
-    return _vindr(_by_majority(rows, lambda cells: {cells["class_name"]}), config)
+    return _vindr(_by_reader(rows, lambda cells: {cells["class_name"]} - {""}), config)
 
 
 def _vindr_images(rows: Sequence[Cells], config: PrepareConfig) -> dict:
     named = [name for name in rows[0] if name not in ("image_id", "rad_id", "")]
-    return _vindr(_by_majority(rows, lambda cells: {name for name in named if cells[name].casefold() in YES}), config)
+    return _vindr(_by_reader(rows, lambda cells: {name for name in named if cells[name].casefold() in YES}), config)
 
 
 def _rsna(rows: Sequence[Cells], config: PrepareConfig) -> dict:
-    label, _, problem = yes_or_no(config.finding or "pneumonia", rows[0]["Target"], {})
+    finding = _one_of(("pneumonia",), config, "pneumonia") if config.finding else "pneumonia"
+    label, _, problem = yes_or_no(finding, rows[0]["Target"], {})
     return {"label": label, "problem": problem}
 
 

@@ -117,12 +117,8 @@ class Reading:
         images = Table().images_root(root, config)
         if not images.is_dir():
             raise LayoutError(f"prepare.images: no folder {images}; expected the one that the table's paths start from")
-        finder = Finder(images)
         read.written = table.values(columns["path"])
-        known: dict[str, tuple[str, str]] = {}
-        for text in read.written:
-            if text not in known:
-                known[text] = finder(text)
+        known = Finder(images)(dict.fromkeys(read.written))
         read.found = [known[text] for text in read.written]
         if not collection:
             _check_labels(table, columns, config)
