@@ -49,10 +49,16 @@ def save_checkpoint(model: XrayClassifier, folder: str | Path, **extra) -> Path:
 
 
 def save_own(own: OwnModel, classes: list[str], folder: str | Path) -> None:
-    """Writes the description of a user's model into `folder`; the model stays where it is."""
+    """Writes the description of a user's model into `folder`; the model stays where it is.
+
+    A file in `folder` is named without it, since both may move together.
+    """
+    described, file = own.described(), own.config.file
+    if file is not None and Path(file).resolve().parent == Path(folder).resolve():
+        described["settings"]["file"], described["beside"] = Path(file).name, True
     write_json(Path(folder, DESCRIPTION), {
         "format": FORMAT, "name": own.name, "classes": classes, "view": dataclasses.asdict(own.view), "options": {},
-        "own": own.described(),
+        "own": described,
     })  # fmt: skip
 
 

@@ -48,20 +48,33 @@ def factory_code(text: str) -> dict[str, str]:
         if here not in sys.path:  # as the function is looked for
             sys.path.append(here)
         return _code_of(module)
-    waiting, seen = [Path(module)], {}
+    return code_of_file(Path(module))
+
+
+def code_of_file(module: Path) -> dict[str, str]:
+    """The same for a script: it, and what it imports, directly or not, of what lies beside it."""
+    return _named(_imported_beside(module))
+
+
+def _named(files: Iterable[Path]) -> dict[str, str]:
+    return {f"plugin {file.name}": file_digest(file) for file in sorted(files)}
+
+
+def _imported_beside(module: Path) -> set[Path]:
+    waiting, seen = [module], set()
     while waiting:
         file = waiting.pop()
         if file in seen:
             continue
-        seen[file] = file_digest(file)
+        seen.add(file)
         try:
             names = _imported(file, file.stem)
         except (OSError, SyntaxError, ValueError):  # it cannot be imported either, which is told when it is tried
             continue
-        places = [Path(module).parent.joinpath(*name.split(".")) for name in names]
+        places = [module.parent.joinpath(*name.split(".")) for name in names]
         waiting += [found for place in places for found in (place.with_suffix(".py"), place / "__init__.py")
                     if found.is_file()]  # fmt: skip
-    return {f"plugin {file.name}": value for file, value in sorted(seen.items())}
+    return seen
 
 
 def _code_of(module: str) -> dict[str, str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.data.files import write_json
-from xray_debug.run.fingerprint import digest
+from xray_debug.run.fingerprint import digest, named_files
 from xray_debug.run.folder import RunError
+from xray_debug.run.plugins import code_of_file, factory_code
 from xray_debug.stages import own
 from xray_debug.stages.base import Context
 
@@ -49,6 +50,21 @@ def _put(text: str, values: dict[str, str]) -> str:
     return text
 
 
+def command_files(config: PipelineConfig) -> dict[str, str]:
+    """What the command is made of, name -> digest: the files that it names, and what its scripts import beside them."""
+    told = config.retrain.command or []
+    try:
+        parts = shlex.split(told, posix=os.name != "nt") if isinstance(told, str) else told
+    except ValueError:  # quotes of a shell's own
+        parts = told.split()
+    parts = [part.strip("\"';&|()") for part in parts]
+    found = named_files({"retrain": {"command": parts}})
+    for part in parts:
+        if part.endswith(".py") and Path(part).is_file():
+            found |= {f"{part}: {name}": value for name, value in code_of_file(Path(part)).items()}
+    return found
+
+
 def model_file(config: PipelineConfig, folder: Path) -> Path:
     """Where the command must leave its model: of the kind that the given one is."""
     return folder / f"model{Path(config.model.file).suffix if config.model.file else '.pt'}"
@@ -62,11 +78,15 @@ def train(context: Context, version: str, data: Path, folder: Path, seed: int, k
     from xray_debug.models.checkpoint import save_own
 
     config, out = context.config, model_file(context.config, folder)
-    key = digest([config.retrain.command, known, seed, config.model.model_dump(mode="json")])
+    code = factory_code(config.model.factory) if config.model.factory else {}
+    key = digest([config.retrain.command, command_files(config), known, seed, config.model.model_dump(mode="json"),
+                  code])  # fmt: skip
     mark = folder / "done.json"
     if mark.exists() and mark.read_text(encoding="utf-8").strip().strip('"') == key and out.is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
+    for old in (mark, out):  # what an earlier command left is not this one's
+        old.unlink(missing_ok=True)
     command = filled_in(config.retrain.command, {"data": str(data), "out": str(out), "seed": str(seed)})
     context.say(f"retrain, {version}, seed {seed}: {command if isinstance(command, str) else shlex.join(command)}")
     log = folder / "log.txt"

@@ -6,11 +6,14 @@ With retrain.leave_sources_out the originals and COVIDx++ are also learned witho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xray_debug.config import ConfigError, PipelineConfig
+from xray_debug.run.fingerprint import digest
+from xray_debug.run.store import Store
 from xray_debug.stages import modelling, own_retrain, train
 from xray_debug.stages.base import Context, Stage, model_plugin
 
@@ -138,6 +141,13 @@ def run(context: Context) -> None:
     context.facts["images"] = sum(len(job.train) + len(job.val) for job in jobs)
 
 
+def _inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
+    """What the user's command is made of."""
+    if config.model is None or config.retrain.command is None:
+        return {}
+    return {"files of retrain.command": digest(own_retrain.command_files(config))}
+
+
 STAGE = Stage(
     name="retrain",
     help="Train again on COVIDx++ with the same configuration and seeds.",
@@ -145,6 +155,7 @@ STAGE = Stage(
     options=("train", "model", "seeds", "retrain", "clean.control", "report.bootstrap"),
     outputs=("retrained predictions", "retrained metrics"),
     work=run,
+    inputs=_inputs,
     plugins=lambda store, config: (("xray_debug.models", config.train.model), model_plugin(store, config)),
     adopts=("cleaned/seed-*", "control/seed-*", "without/*/seed-*"),
 )

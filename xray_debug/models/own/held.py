@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import inspect
 from collections.abc import Callable
 
 from torch import nn
+
+from xray_debug.models.own.content import content_key
 
 _HELD: dict[str, tuple[nn.Module, Callable | None]] = {}
 
 
 def hold(model: nn.Module, preprocess: Callable | None = None) -> str:
-    """Keeps the model; its key is made of the weights, the class and the source of class and preprocess."""
-    total = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}\n{model}".encode())
-    for part in (type(model), preprocess):
-        total.update(_source(part).encode())
-    for name, value in model.state_dict().items():
-        total.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        total.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-    key = total.hexdigest()
+    """Keeps the model; its key is made of the contents of both, see content_key."""
+    key = content_key(model, preprocess)
     _HELD[key] = model, preprocess
     return key
-
-
-def _source(thing) -> str:
-    try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):
-        return repr(type(thing))
 
 
 def held(key: str) -> tuple[nn.Module, Callable | None]:

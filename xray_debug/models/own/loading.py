@@ -101,9 +101,11 @@ def opened(own: OwnModel, trusted: bool = True) -> OwnClassifier:
 
 
 def load_own(found: dict[str, Any], view: ModelView, where: str, trusted: bool = False) -> OwnClassifier:
-    """The model that the entry `own` of a model.json names."""
+    """The model that the entry `own` of the model.json `where` names; its file may lie beside it."""
     try:
         config = ModelConfig.model_validate(found["settings"])
+        if found.get("beside") is True:
+            config = config.model_copy(update={"file": str(Path(where).parent / Path(config.file).name)})
         own = OwnModel(config, view, str(found.get("sha256", "")), str(found.get("code", "")))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}: not a description of a user's model: {str(error).splitlines()[0]}") from error
