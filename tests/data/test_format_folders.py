@@ -7,6 +7,7 @@ from covidx_fixture import picture
 from formats_fixture import make_dicom, make_folders
 
 from xray_debug.config import PrepareConfig
+from xray_debug.data.check import unusable
 from xray_debug.data.formats import LayoutError, build_manifest, check_dataset, find_format, read_rows
 from xray_debug.data.images import write_image
 
@@ -36,6 +37,18 @@ def test_without_a_test_folder_train_is_what_test_is_cut_from(tmp_path):
     assert {row["split"] for row in read_rows(tmp_path)} == {"", "val"}
     counts = build_manifest(tmp_path, PrepareConfig(test_fraction=0.3))["split"].value_counts()
     assert counts.to_dict() == {"train": 14, "test": 6, "val": 2}
+
+
+def test_a_test_folder_alone_is_a_dataset_for_a_model_that_is_given(tmp_path):
+    put(tmp_path, *(f"Testing/{name}/{name}{i}.png" for name in "ab" for i in range(10)), "Testing/stray.png")
+    (tmp_path / "notes").mkdir()  # holds no image
+    assert find_format(tmp_path) == "folders"
+    frame = build_manifest(tmp_path, PrepareConfig(only_test=True))
+    assert frame["label"].value_counts().to_dict() == {"a": 10, "b": 10}
+    assert set(frame["split"]) == {"test"} == set(frame["test_set"]) and unusable(frame, only_test=True) == []
+    assert any("train" in fault for fault in unusable(frame))  # to train one needs more, and is told so
+    put(tmp_path, "c/1.png", "d/2.png")  # then the outer folders are classes, as ever
+    assert {(row["split"], row["label"]) for row in read_rows(tmp_path)} == {("", "c"), ("", "d")}
 
 
 def test_without_any_split_classes_are_the_outer_folders(tmp_path):

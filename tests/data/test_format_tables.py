@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from covidx_fixture import picture
 from formats_fixture import dicom, make_table, write_csv
@@ -20,7 +21,7 @@ from xray_debug.data.formats import LayoutError, build_manifest, check_dataset, 
 from xray_debug.data.formats.layout import Layout
 from xray_debug.data.formats.places import Finder
 from xray_debug.data.formats.table import Table, parse_columns
-from xray_debug.data.formats.tables import read_table
+from xray_debug.data.formats.tables import read_table, write_part
 from xray_debug.data.images import write_image
 
 HEAD = ["path", "label", "patient"]
@@ -289,6 +290,26 @@ def test_rows_that_are_not_in_the_cleaned_dataset_are_not_in_its_table(folder):
     assert again.to_dict("records") == [{"path": "a.png", "label": "x", "age": 1.5},
                                         {"path": "c", "label": "z", "age": 3}]
     assert read_table(folder / "out/t.parquet").rows == [["a.png", "x", "1.5"], ["c", "z", "3"]]
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 3], [1.0, 2.0, 3.0]])
+def test_a_parquet_path_column_of_numbers_comes_back(tmp_path, numbers):
+    """Unchanged cells are their own values; one that must say a text makes its column one of texts."""
+    for name in ("1.png", "two/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_image(tmp_path / name, picture(1))
+    table, inf = tmp_path / "t.parquet", float("inf")
+    pd.DataFrame({"path": numbers, "label": list("xyz"), "dose": [inf, -inf, 1]}).to_parquet(table)
+    rows = [row for row in read_rows(table) if not row["problem"]]
+    assert [(row["path"], row["attr_dose"]) for row in rows] == [("1.png", "inf"), ("two/2.png", "-inf")]
+    frame = pd.DataFrame(rows).assign(place=["1.tif", "two/2.png"])
+    Layout(Table(), table, PrepareConfig()).write(tmp_path / "out", frame)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out/t.parquet"), pd.read_parquet(table)[:2])
+    write_part(tmp_path / "texts.parquet", read_table(table), [0, 2], "path", {0: "1", 2: "3.tif"})
+    assert pd.read_parquet(tmp_path / "texts.parquet").to_dict("list") == {
+        "path": ["1", "3.tif"], "label": ["x", "z"], "dose": [inf, 1]}  # fmt: skip
+    write_part(tmp_path / "none.parquet", read_table(table), [], "path", {})
+    assert pq.read_table(tmp_path / "none.parquet").schema.field("path") == pq.read_schema(table).field("path")
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", '"', "path,label\n\"a,b", "path,label\n" + "x" * 200_000, "\ufeff",

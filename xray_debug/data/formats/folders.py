@@ -1,4 +1,4 @@
-"""A folder per class: CLASS/*.png, or train/CLASS/*.png, val/ and test/ likewise; sub-folders belong to their class."""
+"""A folder per class: CLASS/*.png, or train/CLASS/*.png, val/, test/ likewise or alone; with their sub-folders."""
 
 from __future__ import annotations
 
@@ -79,12 +79,15 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _split_folders(root: Path) -> list[tuple[str, list[Path]]]:
-    """(split, folders of classes): below train/, val/, test/ where one of them is there, else all as "" (no split)."""
-    named = [(split, path) for path in _folders(root) if (split := split_of(path.name))]
-    by_split = [(split, _folders(path)) for split, path in named]
-    if any(split == "train" for split, places in by_split if places):
-        return by_split
+    """(split, folders of classes): below train/, val/ and test/; else all others as "" (no split).
+
+    A test split is enough for a model that is given; without train/, other folders of images go before it.
+    """
+    by_split = [(split, _folders(path)) for path in _folders(root) if (split := split_of(path.name))]
     classes = [path for path in _folders(root) if split_of(path.name) is None]
+    cut = {split for split, places in by_split if places}
+    if "train" in cut or cut and not any(_holds_images(path) for path in classes):
+        return by_split
     return [("", classes)] if classes else []
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xray_debug.data.files import atomic_write
 from xray_debug.data.formats.base import LayoutError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 LARGEST_CELL = 1 << 20  # signs
@@ -99,7 +104,7 @@ def write_part(path: Path, table: UserTable, kept: Sequence[int], column: str, v
     """Writes to `path` the rows numbered `kept` of a table that was read, every cell as it was but for `column`.
 
     `values`: row number -> what `column` says there. Delimiter, line ends and byte order mark, or the types of a
-    Parquet table, are those of the original.
+    Parquet table, are those of the original, but for a column of numbers where a text is no number.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if table.path.suffix.lower() in (".parquet", ".pq"):
@@ -168,7 +173,8 @@ def _cell(value: object) -> str:
     """A Parquet value as the text that a CSV would hold; whole floats without their ".0"."""
     if value is None or value != value:
         return ""
-    return str(int(value)) if isinstance(value, (bool, float)) and value == int(value) else str(value)
+    whole = isinstance(value, (bool, float)) and math.isfinite(value) and value == int(value)
+    return str(int(value)) if whole else str(value)
 
 
 def _write_parquet(path: Path, source: Path, kept: Sequence[int], column: str, values: Mapping[int, str]) -> None:
@@ -177,7 +183,21 @@ def _write_parquet(path: Path, source: Path, kept: Sequence[int], column: str, v
 
     table = pq.read_table(source)
     place = table.column_names.index(column)
-    old = table.column(place)
-    new = [values.get(number, value) for number, value in enumerate(old.to_pylist())]
-    table = table.set_column(place, table.field(place), pa.chunked_array([pa.array(new, old.type)])).take(list(kept))
+    cells = table.column(place).to_pylist()
+    changed = {number: text for number, text in values.items() if text != _cell(cells[number])}
+    if changed:
+        new, field = _changed(cells, changed, table.field(place))
+        table = table.set_column(place, field, new)
+    table = table.take(pa.array(kept, pa.int64()))
     atomic_write(path, lambda file: pq.write_table(table, file))
+
+
+def _changed(cells: list, changed: Mapping[int, str], field: pa.Field) -> tuple[pa.Array, pa.Field]:
+    """A column with other texts in some cells; all of it as text where its type holds none (1 -> 1.png)."""
+    import pyarrow as pa
+
+    try:
+        return pa.array([changed.get(number, cell) for number, cell in enumerate(cells)], field.type), field
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        texts = [changed.get(number, None if cell is None else _cell(cell)) for number, cell in enumerate(cells)]
+        return pa.array(texts, pa.string()), field.with_type(pa.string())
