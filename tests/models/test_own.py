@@ -1,5 +1,6 @@
 """A user's model as its file or function holds it: the network's own answers, or one sentence why it cannot be used."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torchvision
 from own_models_fixture import FINDINGS, Findings, OneLogit, onnx_of
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.transforms import v2
 
 from xray_debug.config import ConfigError, ModelConfig
 from xray_debug.data.view import ModelView
@@ -20,7 +22,10 @@ from xray_debug.models.inference import load_for_inference
 from xray_debug.models.own import OwnModel, check_settings, opened
 from xray_debug.models.own.held import hold
 from xray_debug.models.own.kinds import kind_of
+from xray_debug.models.own.nets import InBatches
 from xray_debug.models.own.outputs import check_numbers, tensor_of
+from xray_debug.models.own.preprocess import read_preprocess
+from xray_debug.models.own.state import filled, network_of
 from xray_debug.models.predict import probabilities
 
 SIZE = 32
@@ -227,6 +232,58 @@ def test_a_function_of_the_users_brings_model_and_preprocess(factory, function, 
     assert np.abs(probabilities(model, IMAGES) - asked(of_factory(factory), mean, std)).max() < 1e-4
 
 
+T = torchvision.transforms
+REAL = T.ConvertImageDtype(torch.float32)
+
+
+@pytest.mark.parametrize(("steps", "sentence"), [
+    ([T.Resize((40, 40)), T.CenterCrop(32), T.ToTensor()], "Resize((40, 40)), which squashes, and CenterCrop after it"),
+    ([T.CenterCrop(32), T.ToTensor()], "CenterCrop(32) without a Resize before it"),
+    ([T.CenterCrop(36), T.Resize(32), T.ToTensor()], "CenterCrop before Resize"),
+    ([T.Resize(36), T.CenterCrop(32), T.ToTensor(), T.Lambda(lambda x: 1 - x)], "give a function of images"),
+    ([T.Resize((32, 32)), T.PILToTensor(), T.Normalize([0.5], [0.5])], "PILToTensor and nothing after it"),
+    ([v2.ToImage(), v2.ToDtype(torch.float32)], "ToImage and nothing after it"),
+    ([T.PILToTensor(), T.ConvertImageDtype(torch.uint8)], "PILToTensor and nothing after it"),
+    ([T.PILToTensor(), T.Normalize([0.5], [0.5]), REAL], "Normalize before the step"),
+    ([T.ToTensor(), T.Normalize([0.5] * 2, [0.5] * 2)], "2 numbers for the mean"),
+])  # fmt: skip
+def test_transforms_that_are_not_what_the_views_are_made_by_are_refused(steps, sentence):
+    for changes in ({}, {"resize": "shorter+crop", "resize_to": 40}):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            read_preprocess(T.Compose(steps), config(**changes))
+
+
+@pytest.mark.parametrize(("steps", "channels", "expected"), [
+    ([T.ToTensor(), T.Normalize([0.5], [0.25])], 3, ([0.5] * 3, [0.25] * 3, 3)),
+    ([T.ToTensor(), T.Normalize([0.5], [0.25])], 1, ([0.5], [0.25], 1)),
+    ([T.PILToTensor(), REAL, T.Normalize([0.1, 0.2, 0.3], [0.5] * 3)], 3, ([0.1, 0.2, 0.3], [0.5] * 3, 3)),
+    ([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.25])], 1, ([0.5], [0.25], 1)),
+])  # fmt: skip
+def test_normalize_is_for_the_channels_that_the_model_takes(steps, channels, expected):
+    _, found = read_preprocess(T.Compose(steps), config(channels=channels))
+    assert (found.mean, found.std, found.channels) == expected
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_heads_for_training_alone_are_left_out(arch):
+    size = 96 if arch == "inception_v3" else 32
+    net = torchvision.models.get_model(arch, weights=None, num_classes=3, aux_logits=True, init_weights=False)
+    state = {f"module.{key}": value for key, value in net.state_dict().items()}
+    found = filled(network_of(arch, 3, ModelView(size), 3), state, "x.pt", arch, 3, 3)
+    assert torch.equal(found.fc.weight, net.fc.weight) and not any("aux" in key.lower() for key in found.state_dict())
+
+
+@pytest.mark.parametrize("given", [lambda z: (z, z * 0), lambda z: {"features": z[:, :1], "logits": z}])
+def test_a_fixed_batch_may_come_in_a_tuple_or_a_dictionary(given):
+    class Four(nn.Module):
+        def forward(self, images):
+            assert len(images) == 4
+            return given(images.flatten(1)[:, :3])
+
+    images = torch.rand(7, 1, 2, 2)
+    assert torch.equal(InBatches(Four(), 4)(images), images.flatten(1)[:, :3])
+
+
 def test_a_function_is_filled_from_a_file(factory, nets):
     torch.save({"state_dict": nets["resnet18"].state_dict()}, factory.with_suffix(".pt"))
     model = model_of(config(factory=f"{factory}:plain", file=str(factory.with_suffix(".pt"))))
@@ -276,6 +333,11 @@ def z_of(images=IMAGES) -> torch.Tensor:
      lambda z: (2 * z).sigmoid()),
     ("probabilities", lambda z: torch.stack([z * 0, z, -z], 1).sigmoid(), {"findings": ["b"]}, lambda z: z.sigmoid()),
     ("probabilities", lambda z: z[:, None].sigmoid(), {"classes": ["x"]}, lambda z: z.sigmoid()),
+    ("probabilities", lambda z: z.sigmoid(), {"classes": ["u", "v"]}, lambda z: z.sigmoid()),
+    ("probabilities", lambda z: z[:, None].sigmoid(), {"classes": ["u", "v"], "findings": ["v"]},
+     lambda z: z.sigmoid()),
+    ("probabilities", lambda z: z[:, None].sigmoid(), {"classes": ["u", "v"], "findings": ["u"]},
+     lambda z: (-z).sigmoid()),
 ])  # fmt: skip
 def test_every_kind_of_output_becomes_its_own_probability(output, function, changes, expected):
     """Of the class that has the finding, or of the second: what softmax makes of the adapter's logits."""
@@ -298,6 +360,7 @@ def test_every_kind_of_output_becomes_its_own_probability(output, function, chan
     ({"output": "logit", "classes": ["x"]}, lambda z: torch.stack([z, -z], 1), "gives two numbers for an image"),
     ({"classes": ["x"]}, lambda z: torch.stack([z, -z], 1), "--output softmax --classes 'no x,x'"),
     ({}, lambda z: z[:, None], "gives one number for an image, expected 3"),
+    ({"output": "probabilities"}, lambda z: z[:, None].sigmoid(), "name the one class whose it is"),
     ({}, lambda z: torch.stack([z] * 5, 1), "gives 5 numbers for an image, expected 3"),
 ])  # fmt: skip
 def test_numbers_that_are_not_what_was_said_are_named(changes, function, sentence):

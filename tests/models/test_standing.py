@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import nn
 
 from xray_debug.config import ConfigError, ModelConfig
-from xray_debug.data.asked import relabelled, run_classes
+from xray_debug.data.asked import negatives, negatives_said, relabelled, run_classes
 from xray_debug.data.view import ModelView
 from xray_debug.models.own import OwnModel, opened
 from xray_debug.models.own.held import hold
@@ -110,10 +110,25 @@ def test_labels_become_the_classes_that_are_asked_for(changes, labels, expected)
 @pytest.mark.parametrize(("changes", "labels", "sentence"), [
     ({}, ["A", "b", "tumour"], "not among the model's classes: 'A', 'tumour'; the classes are 'a', 'b', 'c'"),
     ({}, ["A", "b"], "--labels A=a, or NAME= for none"),
-    ({"findings": ["b"]}, ["a", "B"], "no image of the dataset has the label 'b'; its labels are 'B', 'a'"),
+    ({"findings": ["b"]}, ["a", "else"], "no image of the dataset has the label 'b'; its labels are 'a', 'else'"),
+    ({"findings": ["b"]}, ["b", "B"], "the label 'B' of the dataset is not the model's class 'b' to the letter"),
+    ({"findings": ["b"]}, ["b", "a| b"], "' b' of the dataset is not the model's class 'b'"),
+    ({"findings": ["b"]}, ["b", "No B"], "is not the model's class 'no b'"),
+    ({"classes": ["Lung Opacity"], "output": "logit"}, ["Lung Opacity", "lung_opacity"],
+     "--labels lung_opacity='Lung Opacity', or lung_opacity= for none"),
     ({"labels": {"nothing": "a"}}, ["a", "b"], "the dataset has no label 'nothing'; it has 'a', 'b'"),
 ])  # fmt: skip
 def test_labels_that_are_no_classes_are_named(changes, labels, sentence):
     with pytest.raises(ConfigError) as caught:
         relabelled(labelled(*labels), ModelConfig(**({"classes": ["a", "b", "c"]} | changes)))
     assert sentence in str(caught.value)
+
+
+def test_labels_that_count_as_without_the_finding_are_named_with_their_images():
+    config = ModelConfig(classes=["a", "b"], output="sigmoid", findings=["b"], labels={"healthy": "a", "odd": None})
+    rows = labelled("b", "a", "no a", "healthy", "odd", "bb", "bb", "b|c", "a|bb", "no b")
+    assert negatives(rows, config) == {"bb": 3, "c": 1}
+    assert "count as 'no b': 'bb' (3 images), 'c' (1 images); where" in negatives_said(rows, config)
+    assert negatives_said(labelled("a", "b"), config) == ""
+    assert negatives_said(labelled("a", "x"), ModelConfig(classes=["a", "b"])) == ""  # refused by relabelled
+    assert negatives(labelled("x", "y", "x"), ModelConfig(classes=["y"], output="logit")) == {"x": 2}

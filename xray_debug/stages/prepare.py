@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
-from xray_debug.data.asked import relabelled, run_classes
+from xray_debug.data.asked import negatives_said, relabelled, run_classes
 from xray_debug.run.fingerprint import digest, file_digest, folder_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
@@ -105,6 +105,8 @@ def run(context: Context) -> None:
     rows = read_rows(root, settings)
     given = {row["image_id"]: row["label"] for row in rows}
     if config.model is not None:
+        if said := negatives_said(rows, config.model):
+            context.say(f"WARNING: {said}")
         rows = _for_testing(context, relabelled(rows, config.model))
     todo = [row for row in rows if not row["problem"]]
     size = config.view.size

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xray_debug.models.own.kinds import EXPORT, ONNX
+from xray_debug.models.own.outputs import tensor_of
 
 _LOCK = threading.Lock()  # torch reads one exported program at a time, and workers open theirs side by side
 
@@ -79,7 +80,7 @@ class InBatches(nn.Module):
             count = len(batch)
             if count < self.size:
                 batch = torch.cat([batch, batch[:1].expand(self.size - count, -1, -1, -1)])
-            parts.append(self.net(batch)[:count])
+            parts.append(tensor_of(self.net(batch))[:count])
         return torch.cat(parts)
 
 

@@ -43,7 +43,7 @@ def to_logits(found: Tensor, config: ModelConfig) -> Tensor:
 
     A finding becomes the two logits [0, z], whose softmax is sigmoid(z).
     """
-    found = found.float()
+    found = _both(found.float(), config)
     if config.output == "probabilities":
         found = found.clamp(SMALLEST, 1 - SMALLEST)
         if config.finding is None and len(config.classes) > 1:
@@ -62,6 +62,13 @@ def to_logits(found: Tensor, config: ModelConfig) -> Tensor:
     return _against_zero(own)
 
 
+def _both(found: Tensor, config: ModelConfig) -> Tensor:
+    """A single probability of the second of two classes as that of both."""
+    if config.output == "probabilities" and len(config.classes) == 2 and found.shape[1] == 1:
+        return torch.cat([1 - found, found], 1)
+    return found
+
+
 def _place(config: ModelConfig) -> int:
     if config.output == "logit" or config.finding is None:
         return 0
@@ -77,6 +84,7 @@ MANY = 12  # images whose single logits are hardly all between 0 and 1
 
 def check_numbers(found: Tensor, config: ModelConfig, where: str) -> None:
     """ValueError where the answers (N, K) are not what `config` says: too many, too few, or probabilities already."""
+    found = _both(found, config)
     wanted, got = numbers_of(config), found.shape[1]
     if got != wanted:
         raise ValueError(f"{where}: {_count_wrong(config, got, wanted)}")
@@ -108,5 +116,8 @@ def _count_wrong(config: ModelConfig, got: int, wanted: int) -> str:
         return ("gives two numbers for one finding; where they are without and with it: --output softmax "
                 f"--classes '{without(config.classes[0])},{config.classes[0]}'")
     if got == 1:
+        if config.output == "probabilities":
+            return (f"gives one probability for an image, expected {wanted}, one for each class: name the one class "
+                    "whose it is, --classes CLASS, or two, without and with it")  # fmt: skip
         return f"gives one number for an image, expected {wanted}, one for each class: --output logit"
     return f"gives {got} numbers for an image, expected {wanted}, as classes and output say: name its {got} classes"

@@ -20,6 +20,7 @@ from xray_debug.models.weights import fill
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights", "ema")
 DOTS = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # of torchvision's old DenseNet files
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 SUGGESTED = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121", "densenet161", "densenet169",
              "densenet201", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
              "efficientnet_b4", "efficientnet_v2_s", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
@@ -128,6 +129,13 @@ def _first_and_last(state: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | N
     return (convolutions or [None])[0], (matrices or [None])[-1]
 
 
+def _without_auxiliary(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """`state` without the heads that GoogLeNet and Inception have for training alone, where the network has none."""
+    kept = {key.partition(".")[0] for key in own}
+    return {key: value for key, value in state.items()
+            if key.partition(".")[0] in kept or not key.startswith(AUXILIARY)}  # fmt: skip
+
+
 def _one_layer_head(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of a last layer in a Sequential (fc.1.weight, after a dropout) as the plain layer's (fc.weight)."""
     missing = [key for key in own if key not in state]
@@ -142,7 +150,7 @@ def filled(net: nn.Module, state: dict[str, Tensor], where: str, what: str, outp
     """`net` with the file's weights; ValueError says which names, outputs or channels do not fit, and what might."""
     own = net.state_dict()
     tidy = _without_prefix({DOTS.sub(r"\1\2", key): value for key, value in state.items()}, own)
-    tidy = _one_layer_head(tidy, own)
+    tidy = _one_layer_head(_without_auxiliary(tidy, own), own)
     if not own:
         raise ValueError(f"{where}: {what} has no parameters that a file could fill")
     optional = [key for key in own if key.endswith("num_batches_tracked")]
