@@ -16,6 +16,7 @@ from xray_debug.run.fingerprint import DATA, PACKAGE, _imported, code_state, fil
 
 BESIDE = DATA | {".onnx", ".pt", ".pth", ".npz", ".csv", ".yaml", ".yml", ".toml", ".ckpt", ".pkl", ".bin", ".th",
                  ".h5", ".data"}  # fmt: skip  # what a module may read
+TOLD = {".yaml", ".json"}  # of these a run's own lie in its folder
 
 
 def plugin_code(chosen: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -57,7 +58,7 @@ def factory_code(text: str) -> dict[str, str]:
     modules = _imported_beside(file)
     folders = {found.parent for found in modules}
     data = {path for folder in folders if folder.is_dir() for path in folder.iterdir()
-            if path.suffix in BESIDE and path.is_file()}  # fmt: skip
+            if path.suffix in BESIDE - (TOLD if (folder / ".work").is_dir() else set()) and path.is_file()}  # fmt: skip
     data |= {found for module in modules for found in _named_in(module, file.parent)}
     return _told(modules) | _told(data - modules, file.parent)
 
