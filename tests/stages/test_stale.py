@@ -324,3 +324,31 @@ def test_status_tells_of_the_other_stages_where_a_record_is_damaged(tmp_path, te
     run.path("train", "stage.json").write_text(text)
     said = call("-m", "xray_debug", "status", "--run", run.folder, "--lineage")
     assert "cannot run: " in said and "stage.json" in said and "prepare\n  finished: " in said
+
+
+MINE = """
+import beside, torch
+def make():
+    return torch.load("weights/deep.th"), beside.load()
+"""
+
+
+@pytest.mark.parametrize("form", ["file", "module"])
+@pytest.mark.parametrize("changed", ["mine.py", "beside.py", "w.pt", "weights/deep.th"])
+def test_weights_that_a_users_function_reads_are_part_of_it(tmp_path, monkeypatch, form, changed):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "mine_of_this_test.py").write_text(MINE)
+    (tmp_path / "beside.py").write_text("def load(): ...")
+    for name in ("w.pt", "weights/deep.th", "weights/other.pt", "notes.md"):
+        (tmp_path / name).write_text("1")
+    told = "mine_of_this_test:make" if form == "module" else f"{tmp_path / 'mine_of_this_test.py'}:make"
+    before = plugins.factory_code(told)
+    assert set(before) == {"plugin mine_of_this_test.py", "plugin beside.py", "plugin w.pt", "plugin " + str(
+        Path("weights/deep.th"))}  # fmt: skip
+    file = tmp_path / changed.replace("mine.py", "mine_of_this_test.py")
+    with file.open("a") as stream:
+        stream.write("# 22")
+    assert [name for name, value in plugins.factory_code(told).items() if before[name] != value] == [
+        f"plugin {Path(changed).parent / file.name}"]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import os
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from xray_debug.run.fingerprint import DATA, PACKAGE, _imported, code_state, file_digest, import_closure
 
-BESIDE = DATA | {".onnx", ".pt", ".pth", ".npz", ".csv", ".yaml", ".yml", ".toml"}  # what a module may read
+BESIDE = DATA | {".onnx", ".pt", ".pth", ".npz", ".csv", ".yaml", ".yml", ".toml", ".ckpt", ".pkl", ".bin", ".th",
+                 ".h5", ".data"}  # fmt: skip  # what a module may read
+TOLD = {".yaml", ".json"}  # of these a run's own lie in its folder
 
 
 def plugin_code(chosen: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -40,24 +43,63 @@ def _points(path: tuple[str, ...]) -> dict[str, list[metadata.EntryPoint]]:
 def factory_code(text: str) -> dict[str, str]:
     """The same for a function of the user's, "module:function" or "FILE.py:function".
 
-    Of a file: it, and what it imports, directly or not, of what lies beside it.
+    Of a file, or a module that is one: it, and what it imports, directly or not, of what lies beside it; with the data
+    beside these, and files that a text in them names, below its folder, the current one, or by a whole path.
     """
     module = text.rpartition(":")[0]
-    if not module.endswith(".py"):
+    file = Path(module) if module.endswith(".py") else None
+    if file is None:
         here = os.getcwd()
         if here not in sys.path:  # as the function is looked for
             sys.path.append(here)
-        return _code_of(module)
-    return code_of_file(Path(module))
+        file = next((place for place in _places(module) if place.is_file()), None) if "." not in module else None
+        if file is None or file.suffix != ".py" or {"site-packages", "dist-packages"} & set(file.parts):
+            return _code_of(module)
+    modules = _imported_beside(file)
+    folders = {found.parent for found in modules}
+    data = {path for folder in folders if folder.is_dir() for path in folder.iterdir()
+            if path.suffix in BESIDE - (TOLD if (folder / ".work").is_dir() else set()) and path.is_file()}  # fmt: skip
+    data |= {found for module in modules for found in _named_in(module, file.parent)}
+    return _told(modules) | _told(data - modules, file.parent)
+
+
+def _named_in(module: Path, folder: Path) -> set[Path]:
+    """Files that a text in a module's source names."""
+    try:
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    found = set()
+    for text in texts:
+        if 0 < len(text) < 1024 and "\n" not in text and "." in text:
+            with contextlib.suppress(OSError, ValueError):
+                found |= {place for place in (folder / text, Path(text)) if place.is_file()}
+    return found
 
 
 def code_of_file(module: Path) -> dict[str, str]:
     """The same for a script: it, and what it imports, directly or not, of what lies beside it."""
-    return _named(_imported_beside(module))
+    return _told(_imported_beside(module))
 
 
-def _named(files: Iterable[Path]) -> dict[str, str]:
-    return {f"plugin {file.name}": file_digest(file) for file in sorted(files)}
+def _told(files: Iterable[Path], folder: Path | None = None) -> dict[str, str]:
+    """Each by its name, or its place from `folder`; large ones are read once in each state."""
+    found = {}
+    for file in sorted(files):
+        name = file.name if folder is None else os.path.relpath(file, folder) if file.is_relative_to(folder) else file
+        try:
+            facts = file.stat()
+        except OSError:
+            found[f"plugin {name}"] = "absent"
+            continue
+        found[f"plugin {name}"] = _content(file.resolve(), (facts.st_mtime_ns, facts.st_size))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _content(file: Path, state: tuple[int, int]) -> str:
+    return file_digest(file)
 
 
 def _imported_beside(module: Path) -> set[Path]:

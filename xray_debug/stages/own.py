@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xray_debug.config import ConfigError, PipelineConfig
-from xray_debug.run.fingerprint import digest
+from xray_debug.data.external import files_of_model, model_sha256
+from xray_debug.run.fingerprint import digest, file_digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.plugins import factory_code
 from xray_debug.stages import modelling
@@ -37,21 +38,26 @@ def check(config: PipelineConfig) -> None:
 
 
 def inputs(config: PipelineConfig) -> Mapping[str, str]:
-    """The state of a factory's code; the file is looked at as every file that an option names."""
-    if config.model is None or config.model.factory is None:
+    """The state of a factory's code and of a file's external data; the file itself is looked at as every file that an
+    option names."""
+    if config.model is None:
         return {}
-    return {"code of the model's function": digest(factory_code(config.model.factory))}
+    found = {}
+    if config.model.factory is not None:
+        found["code of the model's function"] = digest(factory_code(config.model.factory))
+    if config.model.file is not None and (more := files_of_model(config.model.file)[1:]):
+        found["external data of model.file"] = digest([(file.name, file_digest(file)) for file in more])
+    return found
 
 
 def own_model(config: PipelineConfig, file: Path | None = None) -> OwnModel:
     """The given model, or another of its kind in `file`."""
-    from xray_debug.data.files import file_sha256
     from xray_debug.data.view import ModelView
     from xray_debug.models.own import OwnModel
 
     settings = config.model if file is None else config.model.model_copy(update={"file": str(file), "held": None})
     code = digest(factory_code(settings.factory)) if settings.factory else settings.held or ""
-    sha256 = file_sha256(settings.file) if settings.file else ""
+    sha256 = model_sha256(settings.file) if settings.file else ""
     return OwnModel(settings, ModelView.from_config(config.view), sha256, code)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from xray_debug.config import ModelConfig
 from xray_debug.data.asked import run_classes
-from xray_debug.data.files import file_sha256
+from xray_debug.data.external import model_sha256
 from xray_debug.data.view import ModelView
 from xray_debug.models.own import kinds
 from xray_debug.models.own.adapter import OwnClassifier
@@ -86,9 +86,9 @@ def opened(own: OwnModel, trusted: bool = True) -> OwnClassifier:
     if not trusted and (config.factory or config.held or (config.file and kinds.kind_of(config.file) in kinds.CODE)):
         raise ValueError(f"{own.name}: this model is a program of its owner's (a function, TorchScript, torch.export), "
                          "which is run only where that is asked for: --trust")  # fmt: skip
-    if own.sha256 and file_sha256(config.file) != own.sha256:
+    if own.sha256 and model_sha256(config.file) != own.sha256:
         raise ValueError(f"{config.file}: expected sha256 {own.sha256}, as the run's model.json says, found "
-                         f"{file_sha256(config.file)}: the file has changed since; run stage train anew")  # fmt: skip
+                         f"{model_sha256(config.file)}: the file has changed since; run stage train anew")  # fmt: skip
     net, kind, preprocess = _network(config, view)
     if preprocess is not None:
         preprocess, config = read_preprocess(preprocess, config)
