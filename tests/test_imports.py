@@ -9,7 +9,7 @@ from xray_debug.run.fingerprint import PACKAGE, _imported, _module_file
 
 # from the top floor down; config holds plain types and lies below all rooms that have options
 FLOORS = (
-    ("__main__",), ("cli",), ("cli_loose", "cli_model"), ("cli_data",), ("terminal",), ("stages",),
+    ("__main__",), ("cli",), ("commands",), ("stages",),
     ("report", "review"), ("run",), ("audit",), ("cleaning",), ("text",), ("models",), ("saliency",), ("phantom",),
     ("data",), ("config",), ("stats",),
 )  # fmt: skip

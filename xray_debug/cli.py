@@ -13,12 +13,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from xray_debug.cli_data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
-from xray_debug.cli_loose import with_images
-from xray_debug.cli_model import add_audit_model, each_finding
-from xray_debug.data.files import atomic_write, name_of, write_text
-from xray_debug.data.shown import shown
-from xray_debug.terminal import (
+from xray_debug.commands.data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
+from xray_debug.commands.loose import with_images
+from xray_debug.commands.model import add_audit_model, each_finding
+from xray_debug.commands.terminal import (
     Stopped,
     one_sentence,
     out,
@@ -29,6 +27,8 @@ from xray_debug.terminal import (
     share_of,
     stop_status,
 )  # fmt: skip
+from xray_debug.data.files import atomic_write, name_of, write_text
+from xray_debug.data.shown import shown
 
 app = typer.Typer(
     add_completion=False,

@@ -54,7 +54,7 @@ def test_a_stop_does_not_wait_for_what_was_imported(tmp_path, number, status):
     """Taking torch and its like apart was nearly all of the time that a stop took."""
     code = f"""
 import atexit, os, signal, threading, time
-from xray_debug.terminal import run_command
+from xray_debug.commands.terminal import run_command
 atexit.register(lambda: open({str(tmp_path / "late")!r}, "w"))
 threading.Thread(target=time.sleep, args=(600,)).start()
 run_command(lambda: os.kill(os.getpid(), signal.{number}))

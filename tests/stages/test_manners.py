@@ -175,7 +175,7 @@ def test_markup_and_escapes_in_names_are_shown(tmp_path):
 
 
 def test_a_librarys_warning_is_one_sentence(tmp_path):
-    code = "import warnings\nfrom xray_debug import cli\nfrom xray_debug.terminal import run_command\n" \
+    code = "import warnings\nfrom xray_debug import cli\nfrom xray_debug.commands.terminal import run_command\n" \
            "def command():\n    warnings.warn('a \x1b[31m value\\n  is odd', UserWarning)\n    return 0\n" \
            "run_command(command)"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,

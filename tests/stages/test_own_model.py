@@ -72,7 +72,7 @@ def by_command(planted, tmp_path_factory) -> tuple[Path, str]:
     torch.save({"state_dict": state, "epoch": 4}, folder / "last.ckpt")
     with pytest.MonkeyPatch.context() as patch:
         said = []
-        for module in ("xray_debug.cli", "xray_debug.cli_model"):
+        for module in ("xray_debug.cli", "xray_debug.commands.model"):
             patch.setattr(f"{module}.say", said.append)
         patch.setattr("xray_debug.cli.say_aside", said.append)
         command("--model", folder / "last.ckpt", "--arch", "resnet18", "--classes", ",".join(CLASSES), "--size", SIZE,

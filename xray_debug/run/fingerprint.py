@@ -2,7 +2,7 @@
 
 The code is the import closure of the stage's own file, read from the sources: every module of the package that is
 imported anywhere in it, at the top or inside a function, and the data files that lie beside those modules (weights,
-templates). `config.py` is left out: what it says arrives as parameters.
+templates). `config` is left out: what it says arrives as parameters.
 """
 
 from __future__ import annotations

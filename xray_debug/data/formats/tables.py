@@ -198,6 +198,6 @@ def _changed(cells: list, changed: Mapping[int, str], field: pa.Field) -> tuple[
 
     try:
         return pa.array([changed.get(number, cell) for number, cell in enumerate(cells)], field.type), field
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except pa.ArrowException:
         texts = [changed.get(number, None if cell is None else _cell(cell)) for number, cell in enumerate(cells)]
         return pa.array(texts, pa.string()), field.with_type(pa.string())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xray_debug.cli_data import ColumnsOption, ImagesOption, table_options
-from xray_debug.terminal import say
+from xray_debug.commands.data import ColumnsOption, ImagesOption, table_options
+from xray_debug.commands.terminal import say
 
 if TYPE_CHECKING:
     from xray_debug.config import PipelineConfig

@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from xray_debug.cli_data import SetOption
+from xray_debug.commands.data import SetOption
+from xray_debug.commands.terminal import Stopped, progress_bars, say, say_aside, stop_status
 from xray_debug.config import ConfigError
-from xray_debug.terminal import Stopped, progress_bars, say, say_aside, stop_status
 
 ImagesArgument = Annotated[Optional[Path], typer.Argument(help="a folder of images, without a run")]
 RunOption = Annotated[Optional[Path], typer.Option("--run", help="run folder")]

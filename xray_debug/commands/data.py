@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from xray_debug.terminal import progress_bars, say
+from xray_debug.commands.terminal import progress_bars, say
 
 RunOption = Annotated[Path, typer.Option("--run", help="run folder")]
 SetOption = Annotated[Optional[list[str]], typer.Option("--set", help="option of the pipeline, a.b=value")]

@@ -1,0 +1,1 @@
+"""Commands beside those that run stages, and what talks to a person; cli.py puts them together."""
