@@ -293,6 +293,15 @@ class Store:
         return self.folder / "review.sqlite"
 
     @property
+    def further_maps(self) -> Path:
+        """The folder of maps that were made for single cases; run/further.py reads and writes them."""
+        return self.folder / "further_maps"
+
+    def job_folder(self, name: str) -> Path:
+        """Where a program that the review app has started says how far it is."""
+        return self.folder / ".work" / "app" / name
+
+    @property
     def pipeline_file(self) -> Path:
         return self.folder / "pipeline.yaml"
 
