@@ -2,6 +2,6 @@
 
 import sys
 
-from xray_debug.review.pages.cases import main
+from xray_debug.review.pages.shell import main
 
 main(sys.argv[1:])

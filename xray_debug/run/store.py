@@ -287,6 +287,11 @@ class Store:
         file = self.folder / stage / "stage.json"
         return mapping_in(file, {}) if file.exists() else None
 
+    def state(self) -> tuple:
+        """Stands for what a reader finds in the run: the stages that are complete, by their stage.json, and options."""
+        files = [self.folder / stage / "stage.json" for stage in sorted({o.stage for o in OUTPUTS.values()})]
+        return tuple(_mark(file) for file in [self.pipeline_file, *files])
+
     @property
     def review_file(self) -> Path:
         """The reviewers' decisions; only review/decisions.py opens it."""
@@ -304,6 +309,15 @@ class Store:
     @property
     def pipeline_file(self) -> Path:
         return self.folder / "pipeline.yaml"
+
+
+def _mark(file: Path) -> tuple[int, int]:
+    """When a file was written, and its size; zeros where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def mapping_in(path: Path, values: Mapping[str, type]) -> dict:

@@ -6,46 +6,22 @@ File names and notes are shown as plain text, never as Markdown or HTML, and wit
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-
 import pandas as pd
 import streamlit as st
 
 from xray_debug.data.overlay import map_facts
 from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewDB, ReviewError
-from xray_debug.review.view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
-from xray_debug.run.store import Store
+from xray_debug.review.pages.shell import Context
+from xray_debug.review.view import ImageError, RunView, ViewError, parse_boxes, picture
 
-START = "Start with: xray-debug review --run DIR"
 ANSWERS = {"approve": "Approve: erase these boxes", "reject": "Reject: leave the image", "edit": "Save my boxes"}
-
-
-def run_folder(arguments: Sequence[str]) -> str | None:
-    parser = argparse.ArgumentParser(prog="xray-debug review", exit_on_error=False)
-    parser.add_argument("--run", help="a run folder")
-    try:
-        return parser.parse_known_args(arguments)[0].run
-    except argparse.ArgumentError:
-        return None
-
-
-def open_to_all() -> bool:
-    """Whether Streamlit listens everywhere because nobody has said where: films and notes are patients' data."""
-    return st.get_option("server.address") is None and bool(st.context.headers)  # none: no server, but a test
 
 
 def show_table(frame: pd.DataFrame) -> None:
     texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     readable = {name: frame[name].map(lambda value: value if pd.isna(value) else shown(value)) for name in texts}
     st.dataframe(frame.assign(**readable), hide_index=True)
-
-
-@st.cache_resource(show_spinner=False)
-def store_of(folder: str) -> Store:
-    """One store for all sessions, so that it keeps what it knows of large results."""
-    return Store(folder)
 
 
 def step(by: int, count: int) -> None:
@@ -122,24 +98,9 @@ def show_history(review: ReviewDB, image_id: str) -> None:
         show_table(history[["decision", "reviewer", "note", "decided_at"]])
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draws the page; `arguments` are the command's, `--run DIR`."""
-    st.set_page_config(page_title="xray-debug review", layout="wide")
-    st.title("Flagged radiographs")
-    if open_to_all():
-        st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
-        return
-    folder = run_folder(arguments)
-    if folder is None:
-        st.error(START)
-        return
-    try:
-        run = load_run(store_of(folder))
-        review = ReviewDB(run.store.review_file)
-    except (ViewError, ReviewError) as error:
-        st.error("The run cannot be shown.")
-        st.text(shown(error))
-        return
+def page(context: Context) -> None:
+    """Draws the page."""
+    run, review = context.run, context.review
     flagged_only = st.toggle("Flagged cases only", value=True, key="flagged_only")
     names = run.image_ids(flagged_only)
     if not names:
