@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +56,7 @@ def _version(asked: bool) -> None:
 def _common(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads
-    lines: Annotated[bool, typer.Option("--json-lines", help="for programs: JSON on stdout, a line for each sentence and "
-                                                             "step")] = False,  # it too
+    lines: Annotated[bool, typer.Option("--json-lines", help="for programs: what it says, and progress, as JSON")] = False,
 ) -> None:
     pass
 

@@ -96,8 +96,9 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
     said = [f"{row['target']} {row['probability']:.3f}" for row in rows[0]]
     if data is not None:
         known = [round(float(value), 6) for value in probabilities(worker.model, views[0][None])[0]]
-        write_explanation(data, images[0].name, read_film(images[0]), worker.model.view, rows[0][0], seconds=round(seconds, 1),
-                          preset=ways[0].preset, classes=worker.model.classes, probabilities=known)  # fmt: skip
+        write_explanation(data, images[0].name, read_film(images[0]), worker.model.view, rows[0][0],
+                          seconds=round(seconds, 1), preset=ways[0].preset, classes=worker.model.classes,
+                          probabilities=known)  # fmt: skip
     if len(lines) == 1:
         explain_figure(views[0], found[0][0], f"{images[0].name}: {said[0]} ({ways[0].name})", picture)
     else:

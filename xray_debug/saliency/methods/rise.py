@@ -59,7 +59,8 @@ def rise(
     """Saliency = mean over random masks of score * mask / keep, pooled to the mask size and stretched to [0, 1].
 
     What a mask hides becomes the baseline; without one, zero, as in the paper (4,000 masks there for VGG, 8,000
-    for ResNet). Forward passes only, `masks` per image; `progress` is called with (passes done, passes) after each BLOCK.
+    for ResNet). Forward passes only, `masks` per image. `progress` is called with (passes done, passes), after each
+    BLOCK of them.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
