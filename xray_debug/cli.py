@@ -56,7 +56,7 @@ def _version(asked: bool) -> None:
 def _common(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads
-    lines: Annotated[bool, typer.Option("--json-lines", help="for programs: what it says, and progress, as JSON")] = False,
+    lines: Annotated[bool, typer.Option("--json-lines", help="for programs: JSON on stdout, with progress")] = False,
 ) -> None:
     pass
 
@@ -288,18 +288,19 @@ add_explain_commands(app)
 
 
 @app.command()
-def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local page")] = 8501):
-    """Opens the review app on a run."""
+def review(run: Annotated[Optional[Path], typer.Option("--run", help="run folder; without it the demo")] = None,
+           port: Annotated[int, typer.Option(help="of the local page")] = 8501):
+    """Opens the review app: on a run, or on what there is without one."""
     import subprocess
 
     from xray_debug.run.folder import RunError
-    from xray_debug.run.store import Store
 
-    if not Store(run).has("cases"):
-        raise RunError(f"{run}: nothing to review before stage audit is complete")
+    if run is not None and not run.is_dir():
+        raise RunError(f"{run}: expected a run folder, found {'a file' if run.exists() else 'nothing'}; without --run "
+                       "the app shows the runs there are")  # fmt: skip
     command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py")), "--server.port", str(port),
                "--server.address", "localhost", "--browser.gatherUsageStats", "false",
-               "--", "--run", str(run)]  # fmt: skip
+               "--", *(["--run", str(run)] if run else [])]  # fmt: skip
     raise typer.Exit(subprocess.call(command))
 
 

@@ -92,7 +92,7 @@ def test_map_curves_and_facts_as_files(folder, films, tmp_path):
     told = []
     (line,) = explain_images(films[:1], folder, [QUICK], CLASSES[1], tmp_path / "out.png", mask_size=4,
                              data=tmp_path / "data", progress=lambda *call: told.append(call))  # fmt: skip
-    facts = json.loads((tmp_path / "data" / "facts.json").read_text())
+    facts = json.loads((tmp_path / "data" / "explanation.json").read_text())
     assert (facts["image"], facts["width"], facts["height"]) == ("a.png", 80, 64)
     assert (facts["target"], facts["method"], facts["preset"], facts["mask_size"]) == (
         CLASSES[1], "igos_pp", "quick", 4)  # fmt: skip
@@ -127,7 +127,7 @@ def test_a_large_film_is_kept_small(folder, tmp_path):
     explain_images([tmp_path / "w.png"], folder, [QUICK], None, tmp_path / "o.png", mask_size=4, data=tmp_path / "d")
     with Image.open(tmp_path / "d" / "film.png") as film:
         assert film.size == (2048, 27)
-    facts = json.loads((tmp_path / "d" / "facts.json").read_text())
+    facts = json.loads((tmp_path / "d" / "explanation.json").read_text())
     assert (facts["width"], facts["height"]) == (3000, 40)
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 
 from xray_debug.config import ConfigError
+from xray_debug.data.explanation import write_explanation
 from xray_debug.data.images import read_film
-from xray_debug.models.explain_data import write_explanation
 from xray_debug.models.explainer import ExplainWorker, checked_method
 from xray_debug.models.predict import probabilities
 from xray_debug.saliency import METHODS

@@ -92,8 +92,6 @@ class Job:
 
     def _start(self, arguments: Sequence[str], where: str | Path | None) -> None:
         command = [*PROGRAM, "--json-lines", *arguments]
-        paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
         if os.name == "nt":
             apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         else:  # Ctrl-C at the app's terminal is not for it
@@ -101,7 +99,7 @@ class Job:
         (self.folder / JOB).unlink(missing_ok=True)
         with open(self.folder / LINES, "wb") as lines, open(self.folder / ERRORS, "wb") as errors:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=lines, stderr=errors, cwd=where,
-                                       env=environment, **apart)  # fmt: skip
+                                       env=environment(), **apart)  # fmt: skip
         with _own_lock:
             _own[process.pid] = process
         write_json(self.folder / JOB, {"pid": process.pid, "born": _born(process.pid), "begun": time.time(),
@@ -193,6 +191,12 @@ class Job:
                     member.kill()
             psutil.wait_procs(left, timeout=1)
         self.running()  # takes note of its end
+
+
+def environment() -> dict[str, str]:
+    """Of a program that is to find this very package, wherever it is started."""
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _born(pid: int) -> float:

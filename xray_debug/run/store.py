@@ -137,10 +137,13 @@ class Store:
     def why_absent(self, name: str) -> str:
         """Why `has` says no, in a few words for a reader."""
         stage = OUTPUTS[name].stage
-        begun = (self.folder / ".work" / stage).exists()
         done = (self.folder / stage / "stage.json").is_file()
-        state = "did not write it" if done else "has not finished" if begun else "has not run"
+        state = "did not write it" if done else "has not finished" if self.begun(stage) else "has not run"
         return f"{OUTPUTS[name].where} is not in the run folder: stage {stage} {state}"
+
+    def begun(self, stage: str) -> bool:
+        """Whether a stage was begun and is not complete."""
+        return (self.folder / ".work" / stage).exists()
 
     def table(self, name: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table (or some of its columns); StoreError where it is absent, damaged or lacks columns."""

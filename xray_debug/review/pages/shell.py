@@ -17,6 +17,7 @@ from pathlib import Path
 import streamlit as st
 
 from xray_debug.review.decisions import ReviewDB, ReviewError
+from xray_debug.review.stages import StageInfo, run_named
 from xray_debug.review.view import RunView, ViewError, load_run
 from xray_debug.run.store import Store
 
@@ -37,6 +38,8 @@ class Context:
     """What every page is given. Without a run that can be shown, `run` and `review` are None and `problem` says why.
 
     `folder`: the run folder as it was asked for ("" for none); `reviewer`: who decides ("" while nobody said so).
+    `stages`: the pipeline's, in order, as app.py hands them down. `fixed`: the command has named the run, and
+    no other is opened.
     """
 
     folder: str
@@ -45,6 +48,8 @@ class Context:
     review: ReviewDB | None
     reviewer: str
     problem: str = ""
+    stages: Sequence[StageInfo] = ()
+    fixed: bool = False
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -81,19 +86,23 @@ def review_of(path: str, file: int) -> ReviewDB:
     return ReviewDB(path)
 
 
-def opened(arguments: Sequence[str], reviewer: str) -> Context:
-    """The context of this rerun; reads only what has changed since the last."""
-    folder = options(arguments).run
+def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] = ()) -> Context:
+    """The context of this rerun; reads only what has changed since the last.
+
+    Where the command names no run, the address may name one of those in the folder runs, and no other.
+    """
+    fixed = options(arguments).run
+    folder = fixed or run_named(st.session_state.get("run", ""))
     if not folder:
-        return Context("", None, None, None, reviewer)
+        return Context("", None, None, None, reviewer, stages=stages)
     store = store_of(folder)
     try:
         run = run_of(folder, store.state())
         file = store.review_file
         review = review_of(str(file), file.stat().st_ino if file.exists() else 0)
     except (ViewError, ReviewError) as error:
-        return Context(folder, store, None, None, reviewer, str(error))
-    return Context(folder, store, run, review, reviewer)
+        return Context(folder, store, None, None, reviewer, str(error), stages, bool(fixed))
+    return Context(folder, store, run, review, reviewer, "", stages, bool(fixed))
 
 
 def reviewer_of(header: str) -> tuple[str, bool]:
@@ -132,15 +141,16 @@ def _no_run(context: Context) -> None:
         st.error(START)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draws the app; `arguments` are the command's."""
+def main(arguments: Sequence[str], stages: Sequence[StageInfo] = ()) -> None:
+    """Draws the app; `arguments` are the command's, `stages` the pipeline's."""
     st.set_page_config(page_title="xray-debug review", layout="wide", initial_sidebar_state="collapsed")
     if open_to_all():
         st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
         return
     st.html(STYLE)
     st.session_state.setdefault("reviewer", st.query_params.get("reviewer", ""))
-    known = pages(lambda: opened(arguments, reviewer_of(options(arguments).user_header)[0]))
+    st.session_state.setdefault("run", st.query_params.get("run", ""))
+    known = pages(lambda: opened(arguments, reviewer_of(options(arguments).user_header)[0], stages))
     chosen = st.navigation(list(known.values()), position="hidden")
     with st.container(horizontal=True, key="bar", vertical_alignment="center"):
         for page in known.values():
@@ -152,4 +162,6 @@ def main(arguments: Sequence[str]) -> None:
             st.text_input("Reviewer", key="reviewer", label_visibility="collapsed", placeholder="Your name", width=180)
     if name:
         st.query_params["reviewer"] = name
+    if st.session_state["run"]:
+        st.query_params["run"] = st.session_state["run"]
     chosen.run()
