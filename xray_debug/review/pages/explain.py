@@ -70,7 +70,7 @@ def ask(context: Context) -> None:
         st.text(shown(error))
         return
     method = st.selectbox("Method", list(known), key="method")
-    st.caption(known[method]["help"])
+    st.text(shown(known[method]["help"]))
     presets = known[method]["presets"] or [OWN_DEFAULT]
     preset = st.selectbox("Preset", presets, key=f"preset-{method}", disabled=len(presets) == 1)
     place = str(context.store.path("model")) if of_run else model
@@ -141,7 +141,8 @@ def show_result(one: Explanation) -> None:
         st.text(shown(error))
         return
     facts = found.facts
-    said = ", ".join(f"{name} {value:.3f}" for name, value in zip(facts["classes"], facts["probabilities"], strict=True))
+    known = zip(facts["classes"], facts["probabilities"], strict=True)
+    said = ", ".join(f"{name} {value:.3f}" for name, value in known)
     st.text(shown(f"The model says: {said}. Explained: {facts['target']}."))
     if facts["hardly_moved"]:
         st.warning("The masks hardly moved: this map says little.")

@@ -10,7 +10,6 @@ from xray_debug.data.shown import shown
 from xray_debug.review.jobs import Job
 from xray_debug.review.pages.following import begin, follow
 from xray_debug.review.pages.shell import Context
-from xray_debug.review.stages import in_a_shell
 from xray_debug.run.further import case_map
 
 
@@ -35,6 +34,5 @@ def offer_map(context: Context, image_id: str) -> None:
     job = Job(context.store.job_folder(f"map-{number}"))
     arguments = ["explain-case", "--run", str(context.store.folder), "--", image_id]
     if not job.running():
-        st.button("Compute the map", key=f"map-{number}-begin", on_click=begin, args=(job, arguments),
-                  help=shown(in_a_shell(arguments)))  # fmt: skip
+        st.button("Compute the map", key=f"map-{number}-begin", on_click=begin, args=(job, arguments))
     follow(job, f"map-{number}", "The map")
