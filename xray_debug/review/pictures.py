@@ -1,0 +1,148 @@
+"""The pictures of a case for the browser, each exact: the film, the heat over it, and what cleaning would change.
+
+The film is a lossless PNG of the grey film at its own size. What cleaning changes is a PNG of the same size that is
+clear wherever the film stays as it is, so that film and patch together are the cleaned film, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from xray_debug.cleaning.erase import clean_image
+from xray_debug.config import CleanConfig
+from xray_debug.data.images import Film, to_gray8
+from xray_debug.data.overlay import DARKEST, heat_colours, scaled_map
+from xray_debug.data.view import ModelView
+from xray_debug.review.view import ImageError, RunView, ViewError
+
+HEAT_SIDE = 512  # pixels: heat is smooth, the browser scales it to the film
+KEPT_BYTES = 64 << 20  # of pictures and pixels, for all sessions together
+THUMBNAIL = 150
+
+
+def png(image: np.ndarray) -> bytes:
+    """(H, W) grey or (H, W, 4) RGBA uint8 as a PNG."""
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if image.ndim == 3 else []
+    image = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGBA2BGRA)
+    done, data = cv2.imencode(".png", image, options)
+    if not done:
+        raise ValueError(f"a picture of shape {image.shape} could not be encoded")
+    return data.tobytes()
+
+
+def heat_layer(saliency: np.ndarray, view: ModelView, height: int, width: int) -> np.ndarray:
+    """RGBA uint8, of at most HEAT_SIDE pixels: laid over the film at an opacity it is `overlay.heat_overlay`."""
+    scale = min(1.0, HEAT_SIDE / max(height, width))
+    shape = max(round(height * scale), 1), max(round(width * scale), 1)
+    fine = scaled_map(view.map_to_image(saliency, *shape).clip(0, 1))
+    return np.dstack([heat_colours(DARKEST + (1 - DARKEST) * fine), np.round(255 * fine).astype(np.uint8)])
+
+
+def cleaned_layer(film: Film, boxes, config: CleanConfig) -> np.ndarray:
+    """RGBA uint8 (H, W, 4): the cleaned film where cleaning changes it, clear elsewhere.
+
+    Made as `clean` makes it: from the original pixels, then seen through the original's grey window. ValueError
+    where the boxes leave nothing to fill in from.
+    """
+    cleaned, region = clean_image(film.pixels, boxes, config)
+    layer = np.zeros((*region.shape, 4), np.uint8)
+    layer[region, :3] = to_gray8(cleaned, film.window)[region, None]
+    layer[region, 3] = 255
+    return layer
+
+
+def thumbnail(film: np.ndarray, boxes: np.ndarray, colour=(255, 64, 200)) -> np.ndarray:
+    """RGB uint8 of THUMBNAIL x THUMBNAIL pixels: the film, with its boxes, on black."""
+    height, width = film.shape
+    scale = THUMBNAIL / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    small = cv2.resize(film, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    small = np.repeat(small[..., None], 3, axis=2)
+    for x0, y0, x1, y1 in (np.asarray(boxes, float).reshape(-1, 4) * scale).round().astype(int).tolist():
+        cv2.rectangle(small, (x0, y0), (max(x1 - 1, x0), max(y1 - 1, y0)), colour, 1)
+    result = np.zeros((THUMBNAIL, THUMBNAIL, 3), np.uint8)
+    top, left = (THUMBNAIL - size[1]) // 2, (THUMBNAIL - size[0]) // 2
+    result[top : top + size[1], left : left + size[0]] = small
+    return result
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What is shown of one case: film, its PNG, the heat's PNG or None, and why there is none."""
+
+    film: Film
+    picture: bytes
+    heat: bytes | None
+    map_problem: str
+    peak: float
+
+    @property
+    def size(self) -> int:
+        return self.film.pixels.nbytes + len(self.picture) + len(self.heat or b"")
+
+
+def layers_of(run: RunView, image_id: str) -> Layers:
+    """ViewError or ImageError where the film cannot be shown; a damaged map is a problem of its own."""
+    film = run.film(image_id)
+    gray = film.gray
+    heat, problem, peak = None, "", 0.0
+    try:
+        saliency = run.saliency(image_id)
+    except ViewError as error:
+        saliency, problem = None, str(error)
+    if saliency is not None:
+        heat, peak = png(heat_layer(saliency, run.view, *gray.shape)), float(saliency.max())
+    return Layers(film, png(gray), heat, problem, peak)
+
+
+class Pictures:
+    """Pictures by key, the last used kept up to KEPT_BYTES; the next case's are made while this one is looked at."""
+
+    def __init__(self, most: int = KEPT_BYTES):
+        self.most, self.kept = most, 0
+        self._known: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ahead = ThreadPoolExecutor(1, "pictures")
+
+    def get(self, key, make: Callable[[], Any], size: Callable[[Any], int] = len) -> Any:
+        """What is kept under the key, or made now; what `make` raises is raised and not kept."""
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key][0]
+        made = make()
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = (made, size(made))
+                self.kept += self._known[key][1]
+            while self.kept > self.most and len(self._known) > 1:
+                self.kept -= self._known.popitem(last=False)[1][1]
+        return made
+
+    def layers(self, run: RunView, image_id: str) -> Layers:
+        key = (id(run), image_id, run.store.state())
+        return self.get(key, lambda: layers_of(run, image_id), lambda made: made.size)
+
+    def cleaned(self, run: RunView, image_id: str, boxes: list[list[int]]) -> bytes:
+        """The PNG of `cleaned_layer`; its errors."""
+        film = self.layers(run, image_id).film
+        key = (id(run), image_id, tuple(map(tuple, boxes)))
+        return self.get(key, lambda: png(cleaned_layer(film, boxes, run.clean)))
+
+    def ahead(self, run: RunView, image_id: str, boxes: list[list[int]]) -> None:
+        """Makes a case's pictures in the background; what goes wrong is told when they are asked for."""
+
+        def make() -> None:
+            with contextlib.suppress(ImageError, ValueError, OSError):
+                self.cleaned(run, image_id, boxes)
+
+        self._ahead.submit(make)
