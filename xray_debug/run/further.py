@@ -58,6 +58,16 @@ def further_key(store: Store) -> str:
     return digest([model if any(model) else made.get("fingerprint"), how_explained(store)])
 
 
+def further_mark(store: Store, image_id: str) -> int:
+    """Tells one state of an image's further map from another; 0 where there is none. Cheap: nothing is read."""
+    from xray_debug.run.parts import part_file
+
+    try:
+        return part_file(store.further_maps, _number(image_id)).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def further_map(store: Store, image_id: str, column: str = "saliency") -> np.ndarray | None:
     """A map (or its deletion_curve, insertion_curve) made for this case alone; None: not made, outdated or damaged."""
     import numpy as np
@@ -65,6 +75,8 @@ def further_map(store: Store, image_id: str, column: str = "saliency") -> np.nda
     from xray_debug.run.parts import Parts, has_part, part_file
 
     folder, number = store.further_maps, _number(image_id)
+    if not further_mark(store, image_id):
+        return None
     try:
         if not has_part(folder, number, further_key(store)):
             return None
