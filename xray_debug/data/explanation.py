@@ -23,6 +23,7 @@ from xray_debug.data.images import Film, ImageError, ModelView, read_image, writ
 from xray_debug.data.overlay import OPACITY, heat_overlay
 
 FILM, MAP, CURVES, FACTS = "film.png", "map.npy", "curves.csv", "explanation.json"
+COLUMNS = ["share", "deletion", "insertion"]
 LARGEST = 2048
 KEPT = ("target", "probability", "method", "mask_size", "deletion", "insertion", "hardly_moved")
 
@@ -55,7 +56,7 @@ def write_explanation(folder: Path, image: str, film: Film, view: ModelView, row
 def _curves(row: dict) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["share", "deletion", "insertion"])
+    writer.writerow(COLUMNS)
     steps = len(row["deletion_curve"]) - 1
     for step, values in enumerate(zip(row["deletion_curve"], row["insertion_curve"], strict=True)):
         writer.writerow([round(step / steps, 6), *(f"{value:.6f}" for value in values)])
@@ -78,9 +79,12 @@ class ExplanationFiles:
         try:
             facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             saliency = np.load(folder / MAP, allow_pickle=False)
-            curves = np.loadtxt(folder / CURVES, delimiter=",", skiprows=1, ndmin=2)
-            return cls(read_image(folder / FILM), saliency, curves, facts)
-        except (OSError, ValueError, ImageError) as error:
+            with (folder / CURVES).open(encoding="utf-8", newline="") as file:
+                head, *rows = csv.reader(file)
+            if head != COLUMNS or len(rows) < 2:
+                raise ValueError(f"{CURVES}: expected the columns {', '.join(COLUMNS)} and two rows at least")
+            return cls(read_image(folder / FILM), saliency, np.array(rows, float), facts)
+        except (OSError, ValueError, EOFError, ImageError) as error:
             raise ExplanationError(f"{folder}: no explanation that can be read: {error}") from error
 
     def overlay(self, opacity: float = OPACITY) -> np.ndarray:
