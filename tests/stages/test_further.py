@@ -43,7 +43,8 @@ def test_it_is_the_map_that_the_stage_would_make(run):
     found = case_map(run, NASTY)
     worker = ExplainWorker(str(run.path("model")), "igos_pp", {"preset": "quick"}, 7, 3)
     worker.open()
-    classes = [worker([{"image_id": NASTY, "view": run.views()[1], "target": name}])[0] for name in worker.model.classes]
+    names = worker.model.classes
+    classes = [worker([{"image_id": NASTY, "view": run.views()[1], "target": name}])[0] for name in names]
     top = max(classes, key=lambda row: row["probability"])
     assert np.array_equal(found.saliency, top["saliency"]) and found.asked_for
     assert np.array_equal(further_map(run, NASTY, "insertion_curve"), top["insertion_curve"])

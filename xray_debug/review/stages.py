@@ -39,6 +39,11 @@ class StageState:
     state: str
     finished: str = ""
 
+    @property
+    def day(self) -> str:
+        """`finished` to the minute, as a person reads it."""
+        return self.finished[:16].replace("T", " ")
+
 
 def runs_in(folder: Path = RUNS) -> list[Path]:
     """The run folders in `folder`, those changed last first, at most MOST."""

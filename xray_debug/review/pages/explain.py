@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import altair as alt
 import cv2
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -49,7 +51,7 @@ def known_methods() -> list[dict]:
 
 def page(context: Context) -> None:
     """Draws the page."""
-    asked, found = st.columns([1, 2], gap="medium")
+    asked, found = st.columns([1, 3], gap="medium")
     with asked:
         ask(context)
     with found:
@@ -80,7 +82,7 @@ def ask(context: Context) -> None:
         begin(Wish(film.name, model, of_run, method, preset if len(presets) > 1 else "",
                    "" if target == PREDICTED else target), film.getvalue())  # fmt: skip
     if missing:
-        st.caption(missing)
+        st.text(missing)
 
 
 def ask_model(context: Context) -> tuple[str, bool]:
@@ -128,7 +130,7 @@ def show(one: Explanation | None) -> None:
         st.text(one.error(one.job.state().error))
     elif follow(one.job, "explain", "The explanation").succeeded:
         show_result(one)
-    st.button("Remove it", key="explain-remove", on_click=forget, args=(st.query_params[PLACE],),
+    st.button("Remove this explanation", key="explain-remove", on_click=forget, args=(st.query_params[PLACE],),
               help="Stops it where it runs; the film and what was made of it go away. "
                    "They go away too when the app ends.")  # fmt: skip
 
@@ -146,20 +148,32 @@ def show_result(one: Explanation) -> None:
     st.text(shown(f"The model says: {said}. Explained: {facts['target']}."))
     if facts["hardly_moved"]:
         st.warning("The masks hardly moved: this map says little.")
-    film, curves = st.columns(2, gap="medium")
+    film, curves = st.columns([3, 2], gap="medium")
     with film:
         opacity = st.slider("Opacity of the map", 0.0, 1.0, OPACITY, 0.05, key="explain-opacity")
         overlay = found.overlay(opacity)
-        st.image(overlay, width="stretch")
-        st.caption(f"Brightest where it matters most; {map_facts(found.saliency)}.")
+        st.image(overlay, width="stretch", alt="The radiograph under its saliency map")
+        st.text(f"Brightest where it matters most; {map_facts(found.saliency)}.")
     with curves:
-        table = pd.DataFrame(found.curves, columns=["pixels, %", "deletion", "insertion"])
-        table["pixels, %"] *= 100
-        st.line_chart(table, x="pixels, %", y=["deletion", "insertion"], y_label=f"probability of {facts['target']}",
-                      color=[DELETION, INSERTION])  # fmt: skip
+        st.altair_chart(curves_chart(found.curves, facts["target"]))
         st.text(f"Area under deletion {facts['deletion']:.3f} (lower is better), under insertion "
                 f"{facts['insertion']:.3f} (higher is better); {facts['seconds']:.0f} s.")  # fmt: skip
     download(one, overlay)
+
+
+def curves_chart(curves: np.ndarray, target: str) -> alt.Chart:
+    """Both curves over the share of the pixels; what they say is in the text beside them."""
+    shares = np.tile(100 * curves[:, 0], 2)
+    kinds = np.repeat(["deletion", "insertion"], len(curves))
+    table = pd.DataFrame({"pixels": shares, "kind": kinds, "probability": curves[:, 1:].T.ravel()})
+    quiet = {"aria": False}  # a part of a chart has a role without a name else
+    kind = alt.Color("kind", title=None, scale=alt.Scale(domain=["deletion", "insertion"], range=[DELETION, INSERTION]),
+                     legend=alt.Legend(orient="top", **quiet))  # fmt: skip
+    x = alt.X("pixels", title="pixels deleted or inserted, %, most salient first", axis=alt.Axis(**quiet),
+              scale=alt.Scale(domain=[0, 100]))  # fmt: skip
+    y = alt.Y("probability", title=f"probability of {shown(target)}", axis=alt.Axis(**quiet),
+              scale=alt.Scale(domain=[0, 1]))  # fmt: skip
+    return alt.Chart(table, height=320).mark_line(**quiet).encode(x, y, kind, alt.StrokeDash("kind", legend=None))
 
 
 def download(one: Explanation, overlay) -> None:

@@ -41,9 +41,9 @@ def _moving(job: Job, key: str, what: str) -> None:
     if not state.running:
         st.rerun()
     with st.container(border=True, key=f"{key}-moving"):
-        st.progress(state.share, "of this step" if state.total else "begins")
-        count = f": {state.done} of {state.total}" if state.total else ""
-        st.text(shown(f"{what}, {duration(state.seconds)} so far. {state.doing or 'starting'}{count}"))
+        st.progress(state.share, "Progress of this step")
+        count = f": {state.done} of {state.total}" if state.total > 1 else ""
+        st.text(shown(f"{what}, {duration(state.seconds)} so far; {state.doing or 'the program is loaded'}{count}"))
         if state.said:
             st.text(shown(state.said[-1]))
         st.button("Stop", key=f"{key}-stop", on_click=job.stop)

@@ -58,7 +58,7 @@ def show_run(context: Context) -> None:
         st.error("The run cannot be reviewed yet.")
         st.text(shown(context.problem))
     states = stage_states(store, context.stages)
-    frame = pd.DataFrame([(one.name, one.help, one.state, one.finished) for one in states],
+    frame = pd.DataFrame([(one.name, one.help, one.state, one.day) for one in states],
                          columns=["stage", "what it does", "state", "finished"])  # fmt: skip
     st.dataframe(frame, hide_index=True, height="content")
     missing = [one for one in states if one.state != COMPLETE]
