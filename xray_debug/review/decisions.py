@@ -193,18 +193,19 @@ class ReviewDB:
             return self._read(f"{_EVENTS} ORDER BY id")
         return self._read(f"{_EVENTS} WHERE image_id = ? ORDER BY id", (image_id,))
 
-    def by_reviewer(self) -> dict[str, dict[str, Event]]:
-        """reviewer -> image_id -> the decision of that reviewer that stands, whoever decided last."""
+    def by_reviewer(self, image_id: str | None = None) -> dict[str, dict[str, Event]]:
+        """reviewer -> image_id -> the decision of that reviewer that stands, whoever decided last; of all or one."""
         found: dict[str, dict[str, Event]] = {}
-        query = f"{_EVENTS} WHERE id IN (SELECT max(id) FROM standing GROUP BY image_id, reviewer) ORDER BY id"
-        for event in self._read(query):
+        of, values = ("", ()) if image_id is None else ("WHERE image_id = ?", (image_id,))
+        query = f"{_EVENTS} WHERE id IN (SELECT max(id) FROM standing {of} GROUP BY image_id, reviewer) ORDER BY id"
+        for event in self._read(query, values):
             found.setdefault(event.reviewer, {})[event.image_id] = event
         return found
 
-    def disagreements(self) -> set[str]:
-        """The images of which two reviewers' standing decisions differ, the boxes of an edit included."""
+    def disagreements(self, image_id: str | None = None) -> set[str]:
+        """The images, or this one, of which two reviewers' standing decisions differ, an edit's boxes included."""
         said: dict[str, set[str]] = {}
-        for own in self.by_reviewer().values():
+        for own in self.by_reviewer(image_id).values():
             for image_id, event in own.items():
                 said.setdefault(image_id, set()).add(f"{event.decision} {sorted(event.boxes or [])}")
         return {image_id for image_id, answers in said.items() if len(answers) > 1}

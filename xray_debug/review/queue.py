@@ -79,24 +79,32 @@ class Queue:
 
 
 class Decided:
-    """What was decided, by position of a queue; kept up to date row by row.
+    """What was decided, by position of a queue; kept up to date image by image.
 
+    events: how many the file held; rows: image_id -> the decision that counts, as ReviewDB.latest gives it;
     decided, by, disagreement: text (N,), as in FIELDS.
     """
 
-    def __init__(self, queue: Queue, rows: Sequence[Mapping], disagreements: Iterable[str] = ()):
-        self.queue = queue
-        self.rows = {row["image_id"]: row for row in rows}
+    def __init__(self, queue: Queue, events: int, rows: Sequence[Mapping] = (), disagreements: Iterable[str] = ()):
+        self.queue, self.events, self.rows = queue, events, {}
         count = len(queue)
         self.decided = np.full(count, NOT_DECIDED, object)
         self.by = np.full(count, NOBODY, object)
         self.disagreement = np.full(count, AGREED, object)
-        for name, row in self.rows.items():
-            if (place := queue.position.get(name)) is not None:
-                self.decided[place], self.by[place] = row["decision"], row["reviewer"] or "without a name"
-        for name in disagreements:
-            if (place := queue.position.get(name)) is not None:
-                self.disagreement[place] = DISAGREED
+        differing = set(disagreements)
+        for row in rows:
+            self.put(row["image_id"], row, row["image_id"] in differing)
+
+    def put(self, image_id: str, row: Mapping | None, disagreed: bool) -> None:
+        """What counts of one image from now on; None: nothing is decided."""
+        if row is None:
+            self.rows.pop(image_id, None)
+        else:
+            self.rows[image_id] = row
+        if (place := self.queue.position.get(image_id)) is not None:
+            self.decided[place] = NOT_DECIDED if row is None else row["decision"]
+            self.by[place] = NOBODY if row is None else row["reviewer"] or "without a name"
+            self.disagreement[place] = DISAGREED if disagreed else AGREED
 
     @property
     def open(self) -> np.ndarray:

@@ -42,7 +42,7 @@ def why(row: Mapping, boxes: int) -> str:
     if after is None:
         return f"The model says {predicted} ({percent(before)}); it sees no text that could be taken away."
     moved = _number(row, "control_effect")
-    beside = "" if moved is None else f"; the same done where there is no text moves it by {100 * abs(moved):.0f} points"
+    beside = "" if moved is None else f"; the same done away from the text moves it by {100 * abs(moved):.0f} points"
     change = f"from {percent(before)} to {percent(after)}"
     if row.get("kind") == "decision":
         new = shown(row.get("decision_text_removed") or "")

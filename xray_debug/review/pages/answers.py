@@ -23,16 +23,22 @@ class Answers:
 
     def __init__(self, run: RunView, review: ReviewDB):
         self.run, self.review, self._lock = run, review, threading.Lock()
-        self._count, self._decided = -1, Decided(run.queue, [])
+        self._decided = Decided(run.queue, -1)
 
     def now(self) -> Decided:
         """ReviewError where the file cannot be read."""
         count = self.review.count()
         with self._lock:
-            if count != self._count:
-                self._decided = Decided(self.run.queue, self.review.latest(), self.review.disagreements())
-                self._count = count
+            if count != self._decided.events:
+                self._decided = Decided(self.run.queue, count, self.review.latest(), self.review.disagreements())
             return self._decided
+
+    def changed(self, image_id: str) -> None:
+        """After an event on one image: where it is the only new one, no other is read again."""
+        with self._lock:
+            if self.review.count() == self._decided.events + 1:
+                self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
+                self._decided.events += 1
 
 
 @st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={RunView: id, ReviewDB: id})
@@ -76,6 +82,7 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
     except ReviewError as error:
         tell("error", "Not saved.", shown(error))
         return
+    answers_of(run, review).changed(image_id)
     editor.drafts().pop(image_id, None)
     st.session_state["note"] = ""
     turn_to_open(context, image_id)

@@ -1,8 +1,8 @@
 """The page of cases: one film, why it is here, and the keys that decide.
 
-Shows and asks only: what is shown comes from review/view.py, queue.py and words.py; what a button does is in answers.py.
-File names, names of people and notes are shown as plain text, never as Markdown or HTML, and without signs that turn a
-line round.
+Shows and asks only: what is shown comes from review/view.py, queue.py and words.py; what a button does is in
+answers.py. File names, names of people and notes are shown as plain text, never as Markdown or HTML, and without signs
+that turn a line round.
 """
 
 from __future__ import annotations

@@ -11,24 +11,20 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
+from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewDB, ReviewError
 from xray_debug.review.stages import StageInfo, run_named
 from xray_debug.review.view import RunView, ViewError, load_run
 from xray_debug.run.store import Store
 
 START = "Start with: xray-debug review --run DIR"
-PAGES = (  # module, title, path in the address; those that need a run first
-    ("cases", "Cases", "cases"),
-    ("queue", "Queue", "queue"),
-    ("summary", "Summary", "summary"),
-    ("explain", "Explain one image", "explain"),
-    ("start", "Runs", "start"),
-)
+PAGES = (  # module, title
+    ("cases", "Cases"), ("queue", "Queue"), ("summary", "Summary"), ("explain", "Explain one image"), ("start", "Runs"),
+)  # fmt: skip
 NEED_A_RUN = ("cases", "queue", "summary")
 STYLE = Path(__file__).with_name("shell.css")
 
@@ -92,7 +88,7 @@ def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] 
     Where the command names no run, the address may name one of those in the folder runs, and no other.
     """
     fixed = options(arguments).run
-    folder = fixed or run_named(st.session_state.get("run", ""))
+    folder = fixed or run_named(st.query_params.get("run", ""))
     if not folder:
         return Context("", None, None, None, reviewer, stages=stages)
     store = store_of(folder)
@@ -106,39 +102,36 @@ def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] 
 
 
 def reviewer_of(header: str) -> tuple[str, bool]:
-    """(name, whether it is the proxy's, which the page cannot change)."""
-    given = st.context.headers.get(header, "") if header else ""
-    return (given, True) if given else (st.session_state.get("reviewer", ""), False)
+    """(name, whether it is the proxy's, which the page cannot change); the reviewer's field is set to it.
+
+    Without a proxy it is the address's, so that a reload or a link keeps it.
+    """
+    given = st.context.headers.get(header, "").strip() if header else ""
+    name = given or st.query_params.get("reviewer", "")
+    st.session_state["given-reviewer" if given else "reviewer"] = name
+    return name, bool(given)
 
 
-def pages(context_of) -> dict[str, st.Page]:
-    """The pages whose module exists, by name; the first is the one that opens."""
-    known = {}
-    for module, title, place in PAGES:
-        name = f"{__package__}.{module}"
-        if importlib.util.find_spec(name) is not None:
-            known[module] = st.Page(partial(_page, name, context_of), title=title, url_path=place,
-                                    default=not known)  # fmt: skip
-    return known
+def pages() -> dict[str, str]:
+    """Name -> title of the pages whose module exists; the first is the one that opens."""
+    return {name: title for name, title in PAGES if importlib.util.find_spec(f"{__package__}.{name}") is not None}
 
 
-def _page(module: str, context_of) -> None:
-    context = context_of()
-    if context.run is None and module.rpartition(".")[2] in NEED_A_RUN:
-        _no_run(context)
-        return
-    importlib.import_module(module).page(context)
+def open_page(name: str, **address: str) -> None:
+    """Turns to another page; for callbacks. `address`: what the address says from then on."""
+    for key, value in {"view": name, **address}.items():
+        st.query_params[key] = value
 
 
-def _no_run(context: Context) -> None:
-    name = f"{__package__}.start"
-    if importlib.util.find_spec(name) is not None:
-        importlib.import_module(name).page(context)
-    elif context.problem:
-        st.error("The run cannot be shown.")
-        st.text(context.problem)
-    else:
-        st.error(START)
+def _draw(name: str, context: Context) -> None:
+    if context.run is None and name in NEED_A_RUN:
+        if "start" in pages():
+            name = "start"
+        else:
+            st.error("The run cannot be shown." if context.problem else START)
+            st.text(shown(context.problem))
+            return
+    importlib.import_module(f"{__package__}.{name}").page(context)
 
 
 def main(arguments: Sequence[str], stages: Sequence[StageInfo] = ()) -> None:
@@ -148,20 +141,22 @@ def main(arguments: Sequence[str], stages: Sequence[StageInfo] = ()) -> None:
         st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
         return
     st.html(STYLE)
-    st.session_state.setdefault("reviewer", st.query_params.get("reviewer", ""))
-    st.session_state.setdefault("run", st.query_params.get("run", ""))
-    known = pages(lambda: opened(arguments, reviewer_of(options(arguments).user_header)[0], stages))
-    chosen = st.navigation(list(known.values()), position="hidden")
+    name, fixed = reviewer_of(options(arguments).user_header)
+    known = pages()
+    chosen = st.query_params.get("view", "")
+    chosen = chosen if chosen in known else next(iter(known))
     with st.container(horizontal=True, key="bar", vertical_alignment="center"):
-        for page in known.values():
-            st.page_link(page)
-        name, fixed = reviewer_of(options(arguments).user_header)
-        if fixed:
-            st.text_input("Reviewer", value=name, disabled=True, label_visibility="collapsed", key="given-reviewer")
-        else:
-            st.text_input("Reviewer", key="reviewer", label_visibility="collapsed", placeholder="Your name", width=180)
+        for page, title in known.items():
+            st.button(title, key=f"to-{page}", type="secondary" if page == chosen else "tertiary",
+                      on_click=open_page, args=(page,))  # fmt: skip
+        st.text_input("Reviewer", key="given-reviewer" if fixed else "reviewer", label_visibility="collapsed",
+                      placeholder="Your name", width=180, disabled=fixed, on_change=_named)  # fmt: skip
+    _draw(chosen, opened(arguments, name, stages))
+
+
+def _named() -> None:
+    name = st.session_state["reviewer"].strip()
     if name:
         st.query_params["reviewer"] = name
-    if st.session_state["run"]:
-        st.query_params["run"] = st.session_state["run"]
-    chosen.run()
+    else:
+        st.query_params.pop("reviewer", None)

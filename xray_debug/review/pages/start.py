@@ -99,8 +99,9 @@ def offer_demo(context: Context) -> None:
 
 
 def open_run(name: str) -> None:
-    """Opens one of the runs in the folder runs, in this session; for on_click."""
-    st.session_state["run"] = name
+    """Opens one of the runs in the folder runs; for on_click."""
+    st.query_params["run"] = name
+    st.query_params.pop("case", None)
 
 
 def show_runs(context: Context) -> None:
