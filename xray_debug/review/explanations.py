@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -27,7 +26,8 @@ import psutil
 from xray_debug.data.explanation import ExplanationError, ExplanationFiles
 from xray_debug.data.files import name_of, write_json
 from xray_debug.data.shown import shown
-from xray_debug.review.jobs import PACKAGE, Job, environment
+from xray_debug.review import jobs
+from xray_debug.review.jobs import Job, environment
 
 LARGEST_UPLOAD = 200  # MB
 MOST, MOST_RUNNING = 8, 2  # kept, and computed at once
@@ -113,8 +113,9 @@ class Explanations:
         running = [one for one in self._known.values() if one.job.running()]
         if len(running) >= MOST_RUNNING:
             raise ExplanationError(f"{len(running)} explanations are being made; try again when one is done")
-        for key in [key for key, one in self._known.items() if one not in running][: len(self._known) - MOST + 1]:
-            _remove(self._known.pop(key))
+        for key in [key for key, one in self._known.items() if one not in running]:
+            if len(self._known) >= MOST:
+                _remove(self._known.pop(key))
 
     def get(self, key: str) -> Explanation | None:
         return self._known.get(key)
@@ -161,7 +162,7 @@ def methods_known(seconds: float = 120) -> list[dict]:
 
     Asked of xray-debug in a process of its own, since the list takes torch to be loaded.
     """
-    command = [sys.executable, "-m", PACKAGE.name, "--json-lines", "methods"]
+    command = [*jobs.PROGRAM, "--json-lines", "methods"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=seconds,
                               env=environment(), stdin=subprocess.DEVNULL)  # fmt: skip
@@ -177,7 +178,7 @@ def methods_known(seconds: float = 120) -> list[dict]:
 def classes_of(model: str) -> Sequence[str]:
     """The classes that a model's description names; none where there is none to be read."""
     place = Path(model)
-    for file in (place / "model.json", place.with_name("model.json")):
+    for file in (place / "model.json", place.parent / "model.json") if model else ():
         with contextlib.suppress(OSError, ValueError, TypeError):
             found = json.loads(file.read_text(encoding="utf-8"))["classes"]
             if isinstance(found, list) and all(isinstance(name, str) for name in found):

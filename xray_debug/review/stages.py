@@ -78,7 +78,7 @@ def stage_states(store: Store, stages: Sequence[StageInfo]) -> list[StageState]:
         if state == COMPLETE:
             before = {OUTPUTS[name].stage for name in (*stage.needs, *stage.wants)}
             times[stage.name] = _time(finished)
-            stale = any(states[name].state != COMPLETE or times[name] > times[stage.name]
+            stale = any(states[name].state == OLDER or times.get(name, 0) > times[stage.name]
                         for name in before if name in states)  # fmt: skip
             state = OLDER if stale else COMPLETE
         states[stage.name] = StageState(stage.name, stage.help, state, finished)
