@@ -65,13 +65,12 @@ def plan_rows(
         unread: image_id -> why no text could be looked for in it. It stays as it was, and finish names it.
         layout: of the dataset that is written; COVIDx's without it.
 
-    Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file
-    (its name there), boxes (a list; empty:
-    the image stays as it was), origin (detector or reviewer), sha256, rejected, excluded, decision ("" for none), its
-    event and reviewer, read_again, probe, and untouched (path
-    of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
-    untouched_sha256; unread; key (what else than options and code the result depends on: rows of one key have one
-    result). `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
+    Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file (its name
+    there), boxes (a list; empty: the image stays as it was), origin (detector or reviewer), sha256, rejected, excluded,
+    decision ("" for none), its event and reviewer, read_again, probe, and untouched (path of an image without boxes, of
+    the same source where there is one, for the probe; "" for none) with its untouched_sha256; unread; key (what else
+    than options and code the files depend on: rows of one key have the same ones) and measured (the same of what is
+    measured on them). `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
     What is drawn at random changes little with one decision: each image has its own place in the draw.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
@@ -119,7 +118,7 @@ def _chosen(plan: pd.DataFrame, seed: int, second_images: int | None, probe_imag
     for i, other in untouched.items():
         path[i], digests[i] = plan["path"].iat[other], plan["sha256"].iat[other]
     plan = plan.assign(read_again=read, probe=probe, untouched=path, untouched_sha256=digests)
-    return plan.assign(key=[_key(row) for row in plan[KEYED].itertuples(index=False)])
+    return plan.assign(key=_keys(plan, OF_FILES), measured=_keys(plan, OF_MEASURES))
 
 
 def _drawn(plan: pd.DataFrame, rows: np.ndarray, stream: tuple, count: int | None) -> np.ndarray:
@@ -148,15 +147,14 @@ def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, i
     return found
 
 
-KEYED = ["image_id", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "unread",
-         "read_again", "probe", "untouched_sha256"]  # fmt: skip
+OF_FILES = ["image_id", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "unread"]
+OF_MEASURES = ["sha256", "read_again", "probe", "untouched_sha256"]
 
 
-def _key(row: tuple) -> str:
-    """"" where the image's contents are not known: such a row is like no other."""
-    known = dict(zip(KEYED, row, strict=True))
-    text = json.dumps(known, sort_keys=True, default=bool)
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] if known["sha256"] else ""
+def _keys(plan: pd.DataFrame, columns: list[str]) -> list[str]:
+    """A digest of each row's values; "" where the image's contents are not known: such a row is like no other."""
+    rows = (dict(zip(columns, values, strict=True)) for values in plan[columns].itertuples(index=False))
+    return [sha256(json.dumps(row, default=bool).encode()).hexdigest()[:32] if row["sha256"] else "" for row in rows]
 
 
 # ------------------------------------------------------------------------------------------------- what was done

@@ -44,14 +44,15 @@ class CleanWorker:
 
     Rows are those of `plan_rows`; a row may bring `patch` (bytes, of `erase`: its text was removed before) and `view`
     (uint8 (S, S), the model's view of the original, so that an image that stays as it is need not be decoded). A row
-    with `before`, the result that the very same row had, takes its files over from the folders `earlier`, where they
-    are still what was written, and the original is.
+    with `before`, the result that a row of the same `key` had, takes its files over from the folders `earlier`, where
+    they are still what was written, and the original is; also its measures (residual, probe), where the rows have the
+    same `measured`.
 
     A result holds `file` and `control_file` (names, "" without control), `changed`, the columns of the change log
     (dataset.CHANGES), `failed` (why an image stays as it was although it has boxes), `residual` (boxes that the second
     reader finds in the cleaned image; None: not read), `view` and `control_view` (uint8 (S, S); None unless asked
     for), `probe` (residue.probe_features; None unless asked for), `file_sha256` and `control_file_sha256` of what was
-    written, and the row's `key`. An excluded image has no files and no views.
+    written, and the row's `key` and `measured`. An excluded image has no files and no views.
     """
 
     def __init__(
@@ -84,15 +85,18 @@ class CleanWorker:
         return [self._one(row) for row in rows]
 
     def _one(self, row: dict) -> dict:
-        found = self._taken_over(row)
-        found = self._made(row) if found is None else found
-        return {name: found[name] for name in UNCHANGED} | {"key": row.get("key", "")}
-
-    def _taken_over(self, row: dict) -> dict | None:
-        """What the same row came to before, with its files; None where that cannot be had."""
         before = row.get("before")
-        if before is None or not Path(row["path"]).is_file() or file_sha256(row["path"]) != row["sha256"]:
-            return None
+        taken = before is not None and self._taken_over(row, before)
+        if taken and (not before["changed"] or before["measured"] == row["measured"] and _is_known(row, "untouched")):
+            found = before
+        else:  # of taken files the measures alone
+            found = self._made(row | {"taken": taken})
+        return {name: found[name] for name in UNCHANGED} | {name: row.get(name, "") for name in ("key", "measured")}
+
+    def _taken_over(self, row: dict, before: dict) -> bool:
+        """Whether the row's files are those that came of it before, under their names here."""
+        if not _is_known(row, "path"):
+            return False
         files = [(self.out, self.earlier[0], "file"), (self.control_out, self.earlier[1], "control_file")]
         for out, old, kind in files:
             name = before[kind]
@@ -100,8 +104,8 @@ class CleanWorker:
                 continue
             source, digest = Path(old) / row["folder"] / name, before[f"{kind}_sha256"]
             if not take_over(source, self._target(out, row, name), digest):
-                return None
-        return before
+                return False
+        return True
 
     def _made(self, row: dict) -> dict:
         if row.get("excluded"):
@@ -155,7 +159,8 @@ class CleanWorker:
             control, _ = self._write(self.control_out, row, control, film, content)
         else:  # no free place: the original is its own control
             control = image
-            copy_known(row["path"], self._target(self.control_out, row, row["file"]), sha256(content).hexdigest())
+            if not row.get("taken"):
+                copy_known(row["path"], self._target(self.control_out, row, row["file"]), sha256(content).hexdigest())
         written = file_sha256(self._target(self.control_out, row, row["file"]))
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
                 "control_area_share": _share(moved), "control_view": self._seen(control, window),
@@ -209,13 +214,18 @@ class CleanWorker:
         return folder / name
 
     def _write(self, out: str, row: dict, pixels: np.ndarray, film: Film, content: bytes) -> tuple[np.ndarray, str]:
-        """Writes the file; the pixels that it holds (others than `pixels` where its format loses), and a note."""
+        """Writes the file, unless it is taken over; the pixels that it holds, and a note.
+
+        They are others than `pixels` where its format loses.
+        """
         target = self._target(out, row, row["file"])
         if not is_dicom(content) and not is_lossy(row["file"]):
-            write_image(target, pixels, film.window)
+            if not row.get("taken"):
+                write_image(target, pixels, film.window)
             return pixels, ""
         new = written(Path(row["path"]), content, row["file"], film, pixels, self.config, out != self.out)
-        atomic_write(target, lambda file: file.write(new.content))
+        if not row.get("taken"):
+            atomic_write(target, lambda file: file.write(new.content))
         return read_film(target).pixels if new.pixels is None else new.pixels, new.note
 
     def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
@@ -236,6 +246,12 @@ def _readable(path: str, digest: str) -> Film | None:
         return read_known(path, digest) if path else None
     except ImageError:  # another image's fault is named where that image is dealt with
         return None
+
+
+def _is_known(row: dict, name: str) -> bool:
+    """Whether an original that the row names ("" for none) is still what prepare read."""
+    path, digest = row[name], row["sha256" if name == "path" else f"{name}_sha256"]
+    return not path or (Path(path).is_file() and file_sha256(path) == digest)
 
 
 def _share(region: np.ndarray) -> float:

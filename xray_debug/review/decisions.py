@@ -27,11 +27,11 @@ from xray_debug.review.events import (
     event_of,
 )
 from xray_debug.review.schema import SCHEMA_VERSION
-from xray_debug.stats.agreement import cohen_kappa
-from xray_debug.stats.intervals import Interval
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # status reads decisions and imports nothing heavy
     import pandas as pd
+
+    from xray_debug.stats.intervals import Interval
 
 __all__ = ["COLUMNS", "DECISIONS", "SCHEMA_VERSION", "Agreement", "Conflict", "Event", "Locked", "ReviewDB",
            "ReviewError", "as_table"]  # fmt: skip
@@ -215,6 +215,8 @@ class ReviewDB:
 
         An edit agrees with an edit, whatever its boxes.
         """
+        from xray_debug.stats.agreement import cohen_kappa
+
         said, found = self.by_reviewer(), []
         for first, second in combinations(sorted(said), 2):
             both = sorted(set(said[first]) & set(said[second]))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xray_debug.config import PipelineConfig
 from xray_debug.run.fingerprint import Seen, digest
@@ -14,9 +13,6 @@ from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
 from xray_debug.stages.readers import decided_options, packages_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST = 64
 
@@ -74,6 +70,7 @@ def run(context: Context) -> None:
     from xray_debug.cleaning.residue import probe_result
     from xray_debug.cleaning.worker import CleanWorker
     from xray_debug.data.formats.layout import Layout
+    from xray_debug.review.behind import made_with
     from xray_debug.review.decisions import as_table
     from xray_debug.run.engine import TableRows
     from xray_debug.stages.earlier import earlier_clean
@@ -126,7 +123,7 @@ def run(context: Context) -> None:
     changes["label"] = changes["image_id"].map(plan.set_index("image_id")["label"])
     store.write_table("changes", changes)
     facts = changes.attrs["summary"]
-    store.write_table("decided", decided_table(context.seen["decisions"]))
+    store.write_json("decided", {"images": made_with(context.seen["decisions"])})
     store.write_json("cleaning facts", {name: facts[name] for name in ("failed", "remarks", "excluded")})
     features = [row["probe"] for row in parts.rows(["probe"]) if row.get("probe") is not None]
     store.write_json("probe", probe_result(features, config.seed))
@@ -138,17 +135,6 @@ def run(context: Context) -> None:
         context.say(f"{known} images are as they were before, {len(plan) - known} were made anew")
     for note, count in _forms(changes, facts["rewritten"]).items():
         context.say(f"{count} images: {note}")
-
-
-def decided_table(rows: list[dict]) -> pd.DataFrame:
-    """The decisions that the dataset was made with, boxes as JSON ("" for none)."""
-    import pandas as pd
-
-    facts = [{"image_id": row["image_id"], "decision": row["decision"], "event": row["id"], "reviewer": row["reviewer"],
-              "boxes": "" if row["boxes"] is None else json.dumps(row["boxes"])} for row in rows]  # fmt: skip
-    return pd.DataFrame(facts, columns=["image_id", "decision", "boxes", "event", "reviewer"]).astype(
-        {"event": "int64"} | dict.fromkeys(["image_id", "decision", "boxes", "reviewer"], object)
-    )
 
 
 def _forms(changes, unchanged: Mapping[str, int]) -> dict[str, int]:
