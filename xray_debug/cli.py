@@ -288,20 +288,23 @@ add_explain_commands(app)
 
 
 @app.command()
-def review(run: Annotated[Optional[Path], typer.Option("--run", help="run folder; without it the demo")] = None,
-           port: Annotated[int, typer.Option(help="of the local page")] = 8501):
-    """Opens the review app: on a run, or on what there is without one."""
+def review(run: Annotated[Optional[Path], typer.Option(help="run folder; without it the app lists runs")] = None,
+           port: Annotated[int, typer.Option(help="of the local page")] = 8501,
+           user_header: Annotated[str, typer.Option(help="header in which a proxy names the reviewer")] = ""):
+    """Opens the review app on a run."""
     import subprocess
 
     from xray_debug.run.folder import RunError
 
     if run is not None and not run.is_dir():
-        raise RunError(f"{run}: expected a run folder, found {'a file' if run.exists() else 'nothing'}; without --run "
-                       "the app shows the runs there are")  # fmt: skip
-    command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py")), "--server.port", str(port),
-               "--server.address", "localhost", "--browser.gatherUsageStats", "false",
-               "--", *(["--run", str(run)] if run else [])]  # fmt: skip
-    raise typer.Exit(subprocess.call(command))
+        raise RunError(f"{run}: nothing to review, expected a run folder")
+    options = {"server.port": port, "server.address": "localhost", "browser.gatherUsageStats": "false",
+               "client.toolbarMode": "minimal", "server.fileWatcherType": "none", "server.showEmailPrompt": "false"}
+    command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py"))]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    given = {"--run": run, "--user-header": user_header}
+    own = [f"{name}={value}" for name, value in given.items() if value not in (None, "")]
+    raise typer.Exit(subprocess.call([*command, "--", *own]))
 
 
 @app.command()
