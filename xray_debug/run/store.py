@@ -311,6 +311,11 @@ class Store:
         return self.folder / ".work" / "app" / name
 
     @property
+    def data_file(self) -> Path:
+        """The table of a dataset that was given as a DataFrame."""
+        return self.folder / "data.csv"
+
+    @property
     def pipeline_file(self) -> Path:
         return self.folder / "pipeline.yaml"
 
