@@ -154,6 +154,7 @@ def test_the_dataset_follows_from_the_page_at_the_end(open_page, run):
     press(case, "Make it anew")
     seen(case, "It is as decided.")
     assert behind(run).decisions == []
+    case.settled()
     with case.page.expect_download() as waiting:
         case.page.get_by_role("button", name="The decisions as CSV").click()
     lines = Path(waiting.value.path()).read_text().splitlines()
