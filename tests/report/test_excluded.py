@@ -17,7 +17,7 @@ def run(tmp_path):
     store = make_run(tmp_path / "run", config)
     log = store.table("changes")
     more = pd.DataFrame([{"image_id": name, "boxes": "", "file": "", "label": "normal", "source": "nih",
-                          "split": "test", "test_set": "test", "decision": "exclude"} for name in EXCLUDED])  # fmt: skip
+                          "split": "test", "test_set": "test"} for name in EXCLUDED])  # fmt: skip
     log = log[~log["image_id"].isin(list(EXCLUDED))]
     store.write_table("changes", pd.concat([log, more], ignore_index=True))
     store.write_json("cleaning facts", {"failed": {}, "remarks": [], "excluded": EXCLUDED})
