@@ -16,6 +16,7 @@ from xray_debug.commands.data import ColumnsOption, ImagesOption, RunOption, Set
 from xray_debug.commands.explain import add_explain_commands
 from xray_debug.commands.loose import with_images
 from xray_debug.commands.model import add_audit_model, each_finding
+from xray_debug.commands.review import add_decisions
 from xray_debug.commands.terminal import (
     Stopped,
     one_sentence,
@@ -286,6 +287,7 @@ def _stage_commands() -> None:
 _stage_commands()
 add_data_commands(app)
 add_explain_commands(app)
+add_decisions(app)
 
 
 @app.command()

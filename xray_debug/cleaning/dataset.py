@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xray_debug.cleaning.decided import UNDECIDED, usable_decisions
+from xray_debug.cleaning.decided import UNDECIDED, boxes_to_erase, usable_decisions
 from xray_debug.cleaning.files import check_names, check_outputs, target_name
 from xray_debug.cleaning.residue import probe_result
 from xray_debug.cleaning.worker import CleanWorker
@@ -85,8 +85,7 @@ def plan_rows(
         check_names(row.image_id, row.path, row.test_set)
         own = as_boxes(boxes.get(row.image_id, ()))
         found = decided.get(row.image_id, UNDECIDED)
-        decision, nothing = found.decision, as_boxes([])
-        erased = {"reject": nothing, "exclude": nothing, "edit": found.boxes}.get(decision, own)
+        decision, erased = found.decision, boxes_to_erase(found, own)
         path, (folder, _, name) = Path(data_root) / row.path, place.rpartition("/")
         among = "" if layout.one_folder else folder + "/" * bool(folder)
         file = target_name(name, config.lossy, taken, is_dicom_file(path), among)

@@ -26,6 +26,13 @@ class Decided(NamedTuple):
 UNDECIDED = Decided()
 
 
+def boxes_to_erase(decided: Decided, found) -> np.ndarray:
+    """What is erased in an image whose detector's boxes are `found`: (N, 4)."""
+    if decided.decision in ("reject", "exclude"):
+        return as_boxes([])
+    return as_boxes(found) if decided.boxes is None else decided.boxes
+
+
 def usable_decisions(
     decisions: pd.DataFrame | None, manifest: pd.DataFrame
 ) -> tuple[dict[str, Decided], list[str]]:

@@ -193,6 +193,10 @@ class ReviewDB:
             return self._read(f"{_EVENTS} ORDER BY id")
         return self._read(f"{_EVENTS} WHERE image_id = ? ORDER BY id", (image_id,))
 
+    def events_in(self, connection: sqlite3.Connection) -> list[Event]:
+        """All events, as a transaction that is under way sees them."""
+        return [event_of(row, self.path) for row in connection.execute(f"{_EVENTS} ORDER BY id").fetchall()]
+
     def by_reviewer(self, image_id: str | None = None) -> dict[str, dict[str, Event]]:
         """reviewer -> image_id -> the decision of that reviewer that stands, whoever decided last; of all or one."""
         found: dict[str, dict[str, Event]] = {}

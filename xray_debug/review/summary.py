@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from xray_debug.review.queue import DISAGREED, NOT_DECIDED, SHOWN, Decided
 from xray_debug.review.stages import COMPLETE, StageState, command_for
 from xray_debug.run.store import Store
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NO_NAME = "without a name"
 FAIR, GOOD, VERY_GOOD = 0.21, 0.61, 0.81  # Landis and Koch 1977, Biometrics 33: fair, substantial, almost perfect
 
@@ -76,21 +73,6 @@ def _in_words(kappa: float) -> str:
         return "both always said the same one thing: nothing to be compared"
     steps = ((VERY_GOOD, "almost perfect"), (GOOD, "good"), (FAIR, "fair to moderate"), (0.0, "slight"))
     return next((words for least, words in steps if kappa >= least), "less than by chance")
-
-
-def decisions_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows of ReviewDB.latest() for a spreadsheet: one line an image, boxes as x0 y0 x1 y1 with semicolons between.
-
-    A cell that a spreadsheet would take for a formula has an apostrophe before it.
-    """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image_id", "decision", "boxes", "reviewer", "note", "decided_at", "event"])
-    for row in rows:
-        boxes = "; ".join(" ".join(map(str, box)) for box in row["boxes"] or [])
-        cells = [row["image_id"], row["decision"], boxes, row["reviewer"], row["note"], row["decided_at"], row["id"]]
-        writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
-    return file.getvalue()
 
 
 def several(count: int, one: str, more: str) -> str:

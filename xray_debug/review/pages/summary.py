@@ -8,13 +8,14 @@ import streamlit as st
 from xray_debug.data.shown import shown
 from xray_debug.review.behind import behind
 from xray_debug.review.decisions import ReviewError
+from xray_debug.review.exchange import events_csv
 from xray_debug.review.jobs import Job
 from xray_debug.review.pages.answers import answers_of
 from xray_debug.review.pages.following import begin, follow
 from xray_debug.review.pages.shell import Context, open_page
 from xray_debug.review.pages.start import WORK
 from xray_debug.review.stages import command_for, in_a_shell, stage_states
-from xray_debug.review.summary import Counts, agreement_rows, counted, decisions_csv, next_steps, several
+from xray_debug.review.summary import Counts, agreement_rows, counted, next_steps, several
 from xray_debug.review.words import DECISIONS
 from xray_debug.run.store import StoreError
 
@@ -123,7 +124,7 @@ def show_next(context: Context, counts: Counts, images_behind: int) -> None:
 
 def offer_file(context: Context) -> None:
     def content() -> str:
-        return decisions_csv(context.review.latest())
+        return events_csv(context.review)
 
     st.download_button("The decisions as CSV", content, "decisions.csv", "text/csv", key="decisions-csv",
                        on_click="ignore")  # fmt: skip
