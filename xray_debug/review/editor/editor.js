@@ -80,7 +80,7 @@ class Editor {
     Object.assign(this, { film, heat, patch });
     if (fresh) {
       const other = head.case !== this.case;
-      Object.assign(this, { key, case: head.case, version: head.version, number: head.edit, boxes: head.boxes, found: head.found, others: head.others, chosen: -1 });
+      Object.assign(this, { key, case: head.case, version: head.version, number: head.edit, boxes: head.boxes, found: head.found, others: head.others, chosen: -1, drag: null });
       if (other) {
         this.set("level", 128); this.set("window", 256);
         this.fit();
@@ -163,6 +163,7 @@ class Editor {
   }
 
   draw() {
+    this.describe();
     if (this.planned) return;
     this.planned = requestAnimationFrame(() => { this.planned = 0; this.paint(); });
   }
@@ -176,7 +177,7 @@ class Editor {
     c.setTransform(1, 0, 0, 1, 0, 0);
     c.clearRect(0, 0, w, h);
     if (this.film) {
-      if (this.fitted !== false) this.fit();
+      if (this.fitted !== false) { this.fit(); this.describe(); }
       c.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.left, ratio * this.top);
       c.imageSmoothingEnabled = this.scale < PIXELS_SEEN && this.scale * ratio !== 1;
       c.imageSmoothingQuality = "high";
@@ -191,7 +192,6 @@ class Editor {
       }
       if (settings.boxes && !this.showCleaned) this.paintBoxes(c, ratio);
     }
-    this.describe();
   }
 
   paintBoxes(c, ratio) {
@@ -259,7 +259,7 @@ class Editor {
   }
 
   pressed(event) {
-    if (!this.film || this.problem === "film") return;
+    if (!this.film) return;
     this.canvas.focus();
     event.preventDefault();
     const place = this.at(event);

@@ -177,11 +177,11 @@ def _more(context: Context, image_id: str) -> None:
 def _record(context: Context, image_id: str) -> None:
     history = context.review.history(image_id)
     if not len(history):
-        st.caption("Nobody has decided this case.")
+        st.text("Nobody has decided this case.")
         return
     readable = history[["decision", "reviewer", "note", "decided_at"]].map(
         lambda value: "" if value is None else shown(value))  # fmt: skip
-    st.caption("The record, oldest first")
+    st.text("The record, oldest first")
     st.dataframe(readable, hide_index=True)
 
 

@@ -59,7 +59,7 @@ def draft_of(image_id: str, version: int) -> dict | None:
 
 def take_edit() -> None:
     """Keeps what the browser sent as a draft; what is no list of boxes is left out."""
-    edit = st.session_state["editor"].get("edit")
+    edit = st.session_state.get("editor", {}).get("edit")
     try:
         boxes = as_boxes(edit["boxes"]).tolist()
         drafts()[str(edit["case"])] = {"version": int(edit["version"]), "number": int(edit["number"]), "boxes": boxes}

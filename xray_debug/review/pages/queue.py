@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import partial
 
 import numpy as np
@@ -118,7 +119,9 @@ def _thumbnail(context: Context, decided: Decided, at: int, number: int) -> None
     name = queue.names[at]
     with st.container(key=f"cell-{number}", gap="small"):
         try:
-            st.image(editor.pictures().get((id(run), name, "small"), partial(_small, run, name)), f"Film {number}", 150)
+            small = editor.pictures().get((id(run), name, "small"), partial(_small, run, name))
+            picture = f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
+            st.html(f'<img alt="Film {number} with its boxes" width="150" height="150" src="{picture}">')
         except (ImageError, ViewError):
             st.text("cannot be shown")
         word = decided.decided[at]
