@@ -16,6 +16,7 @@ from rich.text import Text
 from xray_debug.commands.data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
 from xray_debug.commands.loose import with_images
 from xray_debug.commands.model import add_audit_model, each_finding
+from xray_debug.commands.review import add_decisions
 from xray_debug.commands.terminal import (
     Stopped,
     one_sentence,
@@ -283,6 +284,7 @@ def _stage_commands() -> None:
 
 _stage_commands()
 add_data_commands(app)
+add_decisions(app)
 
 
 @app.command("explain-image")
@@ -348,7 +350,9 @@ def review(run: Annotated[Optional[Path], typer.Option(help="run folder; without
 def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what each stage is made from")] = False):
     """What of a run is complete, why the rest is not, with times and memory."""
     from xray_debug.config import load_config
+    from xray_debug.review.behind import behind_sentence
     from xray_debug.run.folder import Run
+    from xray_debug.run.store import Store
     from xray_debug.stages.registry import plan
 
     file = pipeline_of(run)
@@ -359,6 +363,8 @@ def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what
         cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
         table.add_row(stage.name, Text(shown(why or "up to date")), *cells)
     out.print(table)
+    if late := behind_sentence(Store(run)):
+        say(late)
     for stage, why in rows if lineage else ():
         if record := known_record(folder, stage.name):
             say(lineage_of(stage.name, record, why))

@@ -27,11 +27,11 @@ from xray_debug.review.events import (
     event_of,
 )
 from xray_debug.review.schema import SCHEMA_VERSION
-from xray_debug.stats.agreement import cohen_kappa
-from xray_debug.stats.intervals import Interval
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # status reads decisions and imports nothing heavy
     import pandas as pd
+
+    from xray_debug.stats.intervals import Interval
 
 __all__ = ["COLUMNS", "DECISIONS", "SCHEMA_VERSION", "Agreement", "Conflict", "Event", "Locked", "ReviewDB",
            "ReviewError", "as_table"]  # fmt: skip
@@ -193,6 +193,10 @@ class ReviewDB:
             return self._read(f"{_EVENTS} ORDER BY id")
         return self._read(f"{_EVENTS} WHERE image_id = ? ORDER BY id", (image_id,))
 
+    def events_in(self, connection: sqlite3.Connection) -> list[Event]:
+        """All events, as a transaction that is under way sees them."""
+        return [event_of(row, self.path) for row in connection.execute(f"{_EVENTS} ORDER BY id").fetchall()]
+
     def by_reviewer(self, image_id: str | None = None) -> dict[str, dict[str, Event]]:
         """reviewer -> image_id -> the decision of that reviewer that stands, whoever decided last; of all or one."""
         found: dict[str, dict[str, Event]] = {}
@@ -215,6 +219,8 @@ class ReviewDB:
 
         An edit agrees with an edit, whatever its boxes.
         """
+        from xray_debug.stats.agreement import cohen_kappa
+
         said, found = self.by_reviewer(), []
         for first, second in combinations(sorted(said), 2):
             both = sorted(set(said[first]) & set(said[second]))

@@ -92,6 +92,7 @@ OUTPUTS: dict[str, Output] = {
     "changes": Output(
         "clean", "changes.parquet", "table", ("image_id", "label", "source", "boxes", "file", "cleaned_sha256"),
         "repaired share by class and source, residual text"),
+    "decided": Output("clean", "decisions.json", "json", values={"images": dict}),
     "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned",
                              values={"failed": dict, "remarks": list}),
     "probe": Output("clean", "probe.json", "json", shows="the inpainting probe"),

@@ -60,14 +60,22 @@ def _left_out(context: Context, frame: pd.DataFrame, folder: Path) -> list[Model
 
 
 def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
-    """Manifest and views without the images that could not be cleaned: every version holds the same images."""
+    """Manifest and views without the images that could not be cleaned or that reviewers have excluded.
+
+    So every version holds the same images.
+    """
     import numpy as np
 
     store = context.store
     frame, views = store.manifest(), {name: store.views(name) for name in versions}
-    kept = np.array([not row["problem"] for row in store.parts("cleaned views").rows(["problem"])], bool)
+    found = list(store.parts("cleaned views").rows(["problem", "excluded"]))
+    done = np.array([not row["problem"] for row in found], bool)
+    wanted = np.array([not row.get("excluded") for row in found], bool)
+    for count, what in (((~done & wanted).sum(), "could not be cleaned"), ((~wanted).sum(), "are excluded by review")):
+        if count:
+            context.say(f"{count} images that {what} are left out")
+    kept = done & wanted
     if not kept.all():
-        context.say(f"{int((~kept).sum())} images that could not be cleaned are left out")
         frame, views = frame[kept].reset_index(drop=True), {name: found.rows(kept) for name, found in views.items()}
     return frame, views
 
