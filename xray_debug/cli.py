@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xray_debug.commands.data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
+from xray_debug.commands.explain import add_explain_commands
 from xray_debug.commands.loose import with_images
 from xray_debug.commands.model import add_audit_model, each_finding
 from xray_debug.commands.review import add_decisions
@@ -28,7 +28,7 @@ from xray_debug.commands.terminal import (
     share_of,
     stop_status,
 )  # fmt: skip
-from xray_debug.data.files import atomic_write, name_of, write_text
+from xray_debug.data.files import atomic_write, write_text
 from xray_debug.data.shown import shown
 
 app = typer.Typer(
@@ -56,7 +56,8 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads it
+    debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads
+    lines: Annotated[bool, typer.Option("--json-lines", help="for programs: JSON on stdout, with progress")] = False,
 ) -> None:
     pass
 
@@ -285,45 +286,7 @@ def _stage_commands() -> None:
 _stage_commands()
 add_data_commands(app)
 add_decisions(app)
-
-
-@app.command("explain-image")
-def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs")],
-                  model: Annotated[Path, typer.Option(help="model folder or model.safetensors")],
-                  target: Annotated[Optional[str], typer.Option(help="class; the predicted one without it")] = None,
-                  method: Annotated[Optional[list[str]], typer.Option(help="igos_pp or another; repeatable")] = None,
-                  preset: Annotated[Optional[list[str]], typer.Option(help="default, paper, quick; repeatable")] = None,
-                  mask_size: Annotated[int, typer.Option(help="side of the mask", min=2, max=4096)] = 28,
-                  trust: Annotated[bool, typer.Option("--trust", help="run a model that is a program")] = False,
-                  out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
-    """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
-    from xray_debug.models.explain_images import explain_images, ways_of
-    from xray_debug.run.places import check_no_stage
-
-    picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
-    if out_file is not None:  # beside a film of a synthetic dataset it is kept when that is drawn anew
-        check_no_stage(picture)
-    for image in images:
-        own_picture(picture, image)
-    ways = ways_of(method or ["igos_pp"], preset or [])
-    for line in explain_images(images, model, ways, target, picture, mask_size, trusted=trust):
-        say(f"{picture}: {line}")
-
-
-def own_picture(picture: Path, image: Path) -> None:
-    """ConfigError where a file that this command has not made would be replaced."""
-    from PIL import Image
-
-    from xray_debug.config import ConfigError
-    from xray_debug.saliency.plots import EXPLAINED
-
-    if not picture.is_symlink() and not picture.exists():
-        return
-    with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(picture) as found:
-        same = image.exists() and os.path.samefile(picture, image)
-        if found.format == "PNG" and found.info.get("Creator") == EXPLAINED and not same and not picture.is_symlink():
-            return
-    raise ConfigError(f"--out {picture}: is there already and was not made by explain-image; choose another name")
+add_explain_commands(app)
 
 
 @app.command()

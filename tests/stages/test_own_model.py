@@ -155,6 +155,21 @@ def test_one_logit_from_python(small, tmp_path):
     assert again == [f"{name}: up to date" for name in ("prepare", "train", "explain", "detect", "audit")]
 
 
+def test_a_data_frame_is_data(small, tmp_path):
+    """As the folder it was made from: same scores, same verdict."""
+    root, net = small
+    lines = [line.split() for line in (root / "test_COVIDx.txt").read_text().splitlines()]
+    frame = pd.DataFrame([{"film": line[1], "seen": line[2], "who": line[0]} for line in lines])
+    asked = SMALL | {"classes": ["COVID-19"], "output": "logit", "say": None}
+    result = xray_debug.audit_model(OneLogit(net), frame, images=root / "test", out=tmp_path / "framed",
+                                    columns={"path": "film", "label": "seen", "patient": "who"}, **asked)  # fmt: skip
+    plain = xray_debug.audit_model(OneLogit(net), root, out=tmp_path / "run", **asked)
+    assert result.verdict == plain.verdict and result.score == plain.score
+    assert result.cases["probability"].to_dict() == plain.cases["probability"].to_dict()
+    with pytest.raises(ValueError, match="nowhere"):
+        xray_debug.audit_model(OneLogit(net), frame, columns={"path": "nowhere", "label": "seen"}, **asked)
+
+
 def test_show_prints_score_and_verdict(by_command, capsys):
     from xray_debug.stages.audit_model import ModelAudit
 

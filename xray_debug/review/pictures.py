@@ -23,6 +23,7 @@ from xray_debug.data.images import Film, to_gray8
 from xray_debug.data.overlay import DARKEST, heat_colours, scaled_map
 from xray_debug.data.view import ModelView
 from xray_debug.review.view import ImageError, RunView, ViewError
+from xray_debug.run.further import further_mark
 
 HEAT_SIDE = 512  # pixels: heat is smooth, the browser scales it to the film
 KEPT_BYTES = 64 << 20  # of pictures and pixels, for all sessions together
@@ -129,7 +130,7 @@ class Pictures:
         return made
 
     def layers(self, run: RunView, image_id: str) -> Layers:
-        key = (id(run), image_id, run.store.state())
+        key = (id(run), image_id, run.store.state(), further_mark(run.store, image_id))
         return self.get(key, lambda: layers_of(run, image_id), lambda made: made.size)
 
     def cleaned(self, run: RunView, image_id: str, boxes: list[list[int]]) -> bytes:

@@ -16,6 +16,7 @@ from xray_debug.data.boxes import as_boxes
 from xray_debug.data.images import Film, ImageError, ModelView
 from xray_debug.data.unchanged import read_known
 from xray_debug.review.queue import Queue, make_queue
+from xray_debug.run.further import case_map
 from xray_debug.run.store import BOX, Store, StoreError
 
 ERASED = "text"  # the kind of region that cleaning erases
@@ -70,10 +71,10 @@ class RunView:
 
     def saliency(self, image_id: str) -> np.ndarray | None:
         """The case's saliency map (m, m), 1 = most salient; None: not explained; ViewError where it is damaged."""
-        try:
-            found = self.store.saliency(image_id)
-        except StoreError as error:
-            raise ViewError(f"the saliency map of {image_id} is damaged: {error}") from error
+        known = case_map(self.store, image_id)
+        if known.damaged:
+            raise ViewError(f"the saliency map of {image_id} is damaged: {known.damaged}")
+        found = known.saliency
         if found is not None and (found.ndim != 2 or not found.size or not np.isfinite(found).all()):
             raise ViewError(f"the saliency map of {image_id} is damaged: expected a square of numbers in [0, 1]")
         return found

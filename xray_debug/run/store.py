@@ -138,10 +138,13 @@ class Store:
     def why_absent(self, name: str) -> str:
         """Why `has` says no, in a few words for a reader."""
         stage = OUTPUTS[name].stage
-        begun = (self.folder / ".work" / stage).exists()
         done = (self.folder / stage / "stage.json").is_file()
-        state = "did not write it" if done else "has not finished" if begun else "has not run"
+        state = "did not write it" if done else "has not finished" if self.begun(stage) else "has not run"
         return f"{OUTPUTS[name].where} is not in the run folder: stage {stage} {state}"
+
+    def begun(self, stage: str) -> bool:
+        """Whether a stage was begun and is not complete."""
+        return (self.folder / ".work" / stage).exists()
 
     def table(self, name: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table (or some of its columns); StoreError where it is absent, damaged or lacks columns."""
@@ -297,6 +300,20 @@ class Store:
     def review_file(self) -> Path:
         """The reviewers' decisions; only review/decisions.py opens it."""
         return self.folder / "review.sqlite"
+
+    @property
+    def further_maps(self) -> Path:
+        """The folder of maps that were made for single cases; run/further.py reads and writes them."""
+        return self.folder / "further_maps"
+
+    def job_folder(self, name: str) -> Path:
+        """Where a program that the review app has started says how far it is."""
+        return self.folder / ".work" / "app" / name
+
+    @property
+    def data_file(self) -> Path:
+        """The table of a dataset that was given as a DataFrame."""
+        return self.folder / "data.csv"
 
     @property
     def pipeline_file(self) -> Path:

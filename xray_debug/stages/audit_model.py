@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -29,9 +30,11 @@ Say = Callable[[str], None]
 
 def audit_model(
     model: torch.nn.Module | str | PathLike,
-    data: str | PathLike,
+    data: str | PathLike | pd.DataFrame,
     *,
     classes: Sequence[str],
+    images: str | PathLike | None = None,
+    columns: dict[str, str] | None = None,
     size: int = 224,
     normalise: str = "imagenet",
     mean: Sequence[float] | None = None,
@@ -56,8 +59,11 @@ def audit_model(
     Args:
         model: a module (a copy is asked; it takes (N, channels, size, size)), a file (state dict, safetensors,
             TorchScript, torch.export, ONNX), or "module:function".
-        data: a dataset as `xray-debug run --data` takes it; training images are not needed.
+        data: a dataset as `xray-debug run --data` takes it, or a table as a DataFrame (kept in the run folder);
+            training images are not needed.
         classes: names in the order of the outputs.
+        images: folder that a table's paths start from; without it the table's own, of a DataFrame the current one.
+        columns: of a table: {"path": .., "label": .. (or "labels": "A+B"), "patient": .., "source": .., "split": ..}.
         size, resize, resize_to: the square that the model takes, in pixels, and how an image becomes it: "squash",
             "shorter+crop" (the shorter side to `resize_to`, 0: `size`), "pad".
         normalise, mean, std, channels: what is done to values in [0, 1]; see ModelConfig.
@@ -97,14 +103,33 @@ def audit_model(
         settings["file"] = str(Path(model))
     assignments = [f"{name}={_yaml(value)}" for name, value in (options or {}).items()]
     quiet = say or (lambda text: None)
-    config = pipeline_for(settings, Path(data), [f"seed={seed}", *assignments], quiet)
     holder = tempfile.TemporaryDirectory(prefix="xray-debug-", ignore_cleanup_errors=True) if out is None else None
     place = Path(out) if holder is None else Path(holder.name, "run")
+    framed = not isinstance(data, (str, PathLike))
+    file = Store(place).data_file if framed else Path(data)
     found = {}
-    for folder, one in runs_of(place, config):
-        _run(folder, one, STAGES_OF_AUDIT, quiet)
-        found[one.model.finding or ""] = ModelAudit(folder, one, quiet, holder)
+    with ExitStack() as failed:
+        if holder is not None:
+            failed.callback(holder.cleanup)
+        config = pipeline_for(settings, file, [f"seed={seed}", *assignments], quiet)
+        if framed or images is not None:
+            config.prepare.images = str(Path(images or ".").resolve())
+        if columns is not None:
+            config.prepare.columns = dict(columns)
+        for folder, one in runs_of(place, config):
+            if framed:
+                one.data = str(Store(folder).data_file)
+            _run(folder, one, STAGES_OF_AUDIT, quiet, data if framed else None)
+            found[one.model.finding or ""] = ModelAudit(folder, one, quiet, holder)
+        failed.pop_all()
     return found if len(found) > 1 else next(iter(found.values()))
+
+
+def _keep(frame: pd.DataFrame, file: Path) -> None:
+    """The table as a file of the run, which every later stage reads like any other."""
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if not file.is_file() or file.read_bytes() != text.encode():
+        write_text(file, text)
 
 
 def _yaml(value: Any) -> str:
@@ -113,17 +138,23 @@ def _yaml(value: Any) -> str:
     return json.dumps(value)
 
 
-def _run(folder: Path, config: PipelineConfig, stages: Sequence[str], say: Say) -> None:
-    """Runs what must run of these stages."""
+def _run(folder: Path, config: PipelineConfig, stages: Sequence[str], say: Say,
+         frame: pd.DataFrame | None = None) -> None:  # fmt: skip
+    """Runs what must run of these stages; `frame`: the dataset's table, which the run keeps."""
     from xray_debug.run.engine import Engine
     from xray_debug.stages.registry import STAGES, Job, check_options
 
     named, run = absolute_paths(config), Run(folder)
     run.check_free(list(STAGES))
-    check_place(folder, Path(config.data), list(STAGES), named)
-    check_options(config)
+    framed = Path(config.data) == Store(folder).data_file and config.prepare.images
+    check_place(folder, Path(framed or config.data), list(STAGES), named)
+    if frame is None:
+        check_options(config)
     with run.locked():
         write_text(Store(folder).pipeline_file, dump_config(config), sync=True)
+        if frame is not None:
+            _keep(frame, Store(folder).data_file)
+            check_options(config)  # asks for the dataset
         for stage in stages:
             Job(run, config, Engine(config.engine, say=say), say, only=stage)()
 

@@ -48,11 +48,16 @@ class Context:
     @property
     def device(self) -> str:
         """The device that the configuration asks for; "auto" is a GPU where there is one."""
-        import torch
+        return device_of(self.config)
 
-        if self.config.device != "auto":
-            return self.config.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+
+def device_of(config: PipelineConfig) -> str:
+    """See Context.device."""
+    import torch
+
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_device(config: PipelineConfig) -> None:

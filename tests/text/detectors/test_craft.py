@@ -1,13 +1,18 @@
 """The adapter of craft-text-detector gives the package's own score maps and boxes; weights are checked."""
 
+import importlib
 import sys
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from xray_debug.data.files import file_sha256
+from xray_debug.data.images import read_image
 from xray_debug.text import load_detector
+from xray_debug.text.craft import Thresholds
 from xray_debug.text.detectors import craft as official
 from xray_debug.text.detectors.craft_networks import CraftNetwork, RefineNetwork
 from xray_debug.text.scales import pad_to
@@ -44,7 +49,7 @@ def image():
 
 def detector(weights, **options):
     digest = file_sha256(weights / "craft.pth")
-    return load_detector("craft", weights / "craft.pth", sha256=digest, base=96, finest=96, **options)
+    return load_detector("craft", weights / "craft.pth", sha256=digest, **{"base": 96, "finest": 96, **options})
 
 
 def packages_maps(weights, image, refine=False):
@@ -82,8 +87,83 @@ def test_boxes_equal_the_packages(weights, image):
     expected = {(int(np.floor(2 * q[:, 0].min() + 1e-6)), int(np.floor(2 * q[:, 1].min() + 1e-6)),
                  min(72, int(np.ceil(2 * q[:, 0].max() - 1e-6))), min(96, int(np.ceil(2 * q[:, 1].max() - 1e-6))))
                 for q in quads}
-    found = detector(weights, text_threshold=0.45)._boxes(maps, image.shape[:2], image.shape[:2])
+    found = detector(weights, text_threshold=0.45)._boxes(maps, (2, 2), image.shape[:2])
     assert expected and {box.box for box in found} == expected
+
+
+def authors_boxes(net, image, mag_ratio=1.5, canvas=1280):
+    """By the authors' program: its sizes, the package's normalisation and decoding, its way back, and each word's
+    upright box."""
+    utils, images = official._package("craft_utils"), official._package("image_utils")
+    colour = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+    height, width = image.shape[:2]
+    target = min(mag_ratio * max(height, width), canvas)
+    ratio = target / max(height, width)
+    small = cv2.resize(colour, (int(width * ratio), int(height * ratio)), interpolation=cv2.INTER_LINEAR)
+    padded = np.zeros([*(side + -side % 32 for side in small.shape[:2]), 3], np.float32)
+    padded[:small.shape[0], :small.shape[1]] = small
+    with torch.no_grad():
+        scores = net(torch.from_numpy(images.normalizeMeanVariance(padded)).permute(2, 0, 1)[None])[0][0].numpy()
+    quads, _ = utils.getDetBoxes(scores[..., 0].copy(), scores[..., 1].copy(), 0.7, 0.4, 0.4)
+    found = set()
+    for quad in quads:
+        corners = quad * 2 / ratio
+        x0, y0, x1, y1 = *np.floor(corners.min(0) + 1e-6), *np.ceil(corners.max(0) - 1e-6)
+        x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+        if x1 > x0 and y1 > y0:  # not in the padding alone
+            found.add((int(x0), int(y0), int(x1), int(y1)))
+    return found
+
+
+@pytest.mark.parametrize("size, canvas", [((96, 72), 1280), ((150, 333), 192)])
+def test_boxes_equal_the_authors_programs(weights, size, canvas):
+    image = np.random.default_rng(1).integers(0, 90, size, dtype=np.uint8)
+    for x in range(8, size[1] - 20, 30):
+        image[20:50, x:x + 12] = 250
+    reader = detector(weights, base=None, finest=None, canvas=canvas)
+    reader.thresholds = Thresholds(0.7, 0.4, 0.4)
+    scores = reader.run(reader.prepare(image[:64, :64]), reader.maps)
+    assert scores.std() > 0.01
+    expected = authors_boxes(reader.net, image, canvas=canvas)
+    found = [reader._boxes(maps, scale, size) for maps, scale in reader.readings(image)]
+    assert expected and {box.box for box in found[0]} == expected and len(found) == 1
+
+
+def test_the_real_weights_read_real_films_as_the_authors_program_does():
+    """With the authors' weights, where a package carries them, and a few films; nothing is merged away."""
+    films = Path(__file__).resolve().parents[4] / "shared" / "covidx-mini" / "test"
+    if official.carried_place("craft") is None or not films.is_dir():
+        pytest.skip("needs the extra craft-weights and ../shared/covidx-mini")
+    reader, count = load_detector("craft", canvas=640), 0
+    for path in sorted(films.iterdir())[3:40:12]:
+        image = read_image(path)
+        expected = authors_boxes(reader.net, image, canvas=640)
+        ((maps, scale),) = reader.readings(image)
+        assert {box.box for box in reader._boxes(maps, scale, image.shape[:2])} == expected, path.name
+        count += len(expected)
+    assert count
+
+
+def test_a_size_of_the_projects_own_is_an_option(weights, image):
+    assert [scale for _, scale in detector(weights).readings(image)] == [(2.0, 2.0)]
+    sizes = [maps.shape[1:] for maps, _ in detector(weights, base=64, finest=96).readings(np.zeros((96, 96), np.uint8))]
+    assert sizes == [(32, 32), (48, 48)]
+    with pytest.raises(ValueError, match="mag_ratio"):
+        detector(weights, mag_ratio=0)
+
+
+def test_weights_that_a_package_carries_are_found_and_checked(tmp_path, monkeypatch):
+    """No code of that package runs."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "site" / official.CARRIER / "data"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("raise SystemExit('ran')")
+    (folder / "craft_mlt_25k.pth").write_bytes(b"other bytes")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    importlib.invalidate_caches()
+    assert official.carried_place("craft") == folder / "craft_mlt_25k.pth" and official.carried_place("refiner") is None
+    with pytest.raises(ValueError, match="expected sha256 4a5efbfb.*found"):
+        official.find_weights("craft", None)
 
 
 def test_normalisation_equals_the_packages(image):
@@ -155,6 +235,7 @@ def test_the_path_of_weights_is_printed_without_escapes(weights, tmp_path, capsy
 def test_missing_weights_are_named_and_nothing_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(official.urllib.request, "urlopen", lambda *a, **k: pytest.fail("went to the network"))
+    monkeypatch.setattr(official, "CARRIER", "no_such_package")
     with pytest.raises(ValueError, match="no CRAFT weights here"):
         load_detector("craft")
     with pytest.raises(ValueError, match="elsewhere.pth"):

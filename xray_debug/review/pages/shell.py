@@ -17,6 +17,7 @@ import streamlit as st
 
 from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewDB, ReviewError
+from xray_debug.review.stages import StageInfo, run_named
 from xray_debug.review.view import RunView, ViewError, load_run
 from xray_debug.run.store import Store
 
@@ -33,6 +34,8 @@ class Context:
     """What every page is given. Without a run that can be shown, `run` and `review` are None and `problem` says why.
 
     `folder`: the run folder as it was asked for ("" for none); `reviewer`: who decides ("" while nobody said so).
+    `stages`: the pipeline's, in order, as app.py hands them down. `fixed`: the command has named the run, and
+    no other is opened.
     """
 
     folder: str
@@ -41,6 +44,8 @@ class Context:
     review: ReviewDB | None
     reviewer: str
     problem: str = ""
+    stages: Sequence[StageInfo] = ()
+    fixed: bool = False
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -77,19 +82,23 @@ def review_of(path: str, file: int) -> ReviewDB:
     return ReviewDB(path)
 
 
-def opened(arguments: Sequence[str], reviewer: str) -> Context:
-    """The context of this rerun; reads only what has changed since the last."""
-    folder = options(arguments).run
+def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] = ()) -> Context:
+    """The context of this rerun; reads only what has changed since the last.
+
+    Where the command names no run, the address may name one of those in the folder runs, and no other.
+    """
+    fixed = options(arguments).run
+    folder = fixed or run_named(st.query_params.get("run", ""))
     if not folder:
-        return Context("", None, None, None, reviewer)
+        return Context("", None, None, None, reviewer, stages=stages)
     store = store_of(folder)
     try:
         run = run_of(folder, store.state())
         file = store.review_file
         review = review_of(str(file), file.stat().st_ino if file.exists() else 0)
     except (ViewError, ReviewError) as error:
-        return Context(folder, store, None, None, reviewer, str(error))
-    return Context(folder, store, run, review, reviewer)
+        return Context(folder, store, None, None, reviewer, str(error), stages, bool(fixed))
+    return Context(folder, store, run, review, reviewer, "", stages, bool(fixed))
 
 
 def reviewer_of(header: str) -> tuple[str, bool]:
@@ -125,8 +134,8 @@ def _draw(name: str, context: Context) -> None:
     importlib.import_module(f"{__package__}.{name}").page(context)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draws the app; `arguments` are the command's."""
+def main(arguments: Sequence[str], stages: Sequence[StageInfo] = ()) -> None:
+    """Draws the app; `arguments` are the command's, `stages` the pipeline's."""
     st.set_page_config(page_title="xray-debug review", layout="wide", initial_sidebar_state="collapsed")
     if open_to_all():
         st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
@@ -142,7 +151,7 @@ def main(arguments: Sequence[str]) -> None:
                       on_click=open_page, args=(page,))  # fmt: skip
         st.text_input("Reviewer", key="given-reviewer" if fixed else "reviewer", label_visibility="collapsed",
                       placeholder="Your name", width=180, disabled=fixed, on_change=_named)  # fmt: skip
-    _draw(chosen, opened(arguments, name))
+    _draw(chosen, opened(arguments, name, stages))
 
 
 def _named() -> None:

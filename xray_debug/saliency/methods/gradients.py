@@ -22,6 +22,7 @@ from xray_debug.saliency.network import borrowed, checked_logits, differentiable
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
 
+Progress = Callable[[int, int], None]
 MOST_EXTRA = 8  # tokens before those of the patches: class, distillation, registers
 
 
@@ -68,16 +69,16 @@ def gradient(
 @explains
 def integrated_gradients(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
-    steps: int = 50, absolute: bool = False, internal_batch_size: int = 32,
+    steps: int = 50, absolute: bool = False, internal_batch_size: int = 32, progress: Progress | None = None,
 ) -> Explanation:  # fmt: skip
     """Integrated gradients (Sundararajan et al. 2017) from the baseline, summed over channels, pooled to the mask.
 
     They are signed: what speaks against the class ranks last. absolute=True ranks by their size instead. `seed` is
-    not used.
+    not used. `progress` is called with (points of the path done, points), after each `internal_batch_size` of them.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
-    found = attributions(model, images, targets, baselines, steps, internal_batch_size)
+    found = attributions(model, images, targets, baselines, steps, internal_batch_size, progress)
     count = Evaluations(len(images) * steps + 1, len(images) * steps)
     maps = normalised(_pooled(found, mask_size, absolute))
     return Explanation(maps, count, time.perf_counter() - started, "integrated_gradients")
@@ -85,7 +86,7 @@ def integrated_gradients(
 
 def attributions(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, steps: int = 50,
-    internal_batch_size: int = 32,
+    internal_batch_size: int = 32, progress: Progress | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Integrated gradients of the probability, (N, C, H, W); they sum to f(image) - f(baseline) as `steps` grow."""
     from captum.attr import IntegratedGradients
@@ -96,7 +97,7 @@ def attributions(
     with borrowed(model), torch.enable_grad(), ExitStack() as stack:
         _check(model, images, targets)
         stack.enter_context(watched(model))
-        method = IntegratedGradients(_scores(model))
+        method = IntegratedGradients(_counted(_scores(model), len(images) * steps, progress))
         for row in range(len(images)):
             one = slice(row, row + 1)
             own = method.attribute(
@@ -105,6 +106,20 @@ def attributions(
             )  # fmt: skip
             found.append(own.detach())
     return torch.cat(found)
+
+
+def _counted(scores: Callable, total: int, progress: Progress | None) -> Callable:
+    """`scores`, and `progress` told of each pass: captum has no callback of its own."""
+    done = 0
+
+    def count(x: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        found = scores(x)
+        done = min(done + len(x), total)
+        progress(done, total)
+        return found
+
+    return count if progress else scores
 
 
 POOLING = (

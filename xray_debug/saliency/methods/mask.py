@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -54,13 +54,14 @@ def mask_perturbation(
     beta: float = 3.0,
     jitter: int = 4,
     internal_batch_size: int | None = None,
-    progress=None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """The mask that lowers the score most: f(I with M) + area_weight |1 - M| + smooth_weight sum |dM|^beta.
 
     Sums over mask entries, not means, and the paper's settings: Adam, 300 iterations, rate 0.1, images shifted
     by up to `jitter` pixels (circularly) each iteration, the mask enlarged by a Gaussian, and as a start the
-    smallest centred disc whose removal takes away 99 % of what removing everything would.
+    smallest centred disc whose removal takes away 99 % of what removing everything would. `progress` is called with
+    (iterations done, iterations).
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)

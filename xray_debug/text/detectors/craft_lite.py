@@ -11,7 +11,7 @@ import torch
 
 from xray_debug.data.images import to_gray8
 from xray_debug.text.craft import fold, load_lite, prepare
-from xray_debug.text.detectors.base import MapDetector
+from xray_debug.text.detectors.base import MapDetector, Reading, scale_of
 from xray_debug.text.detectors.registry import DETECTORS, check_sha256
 from xray_debug.text.precision import bf16_is_faster
 from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
@@ -70,7 +70,7 @@ class CraftLiteDetector(MapDetector):
         """The network's reading of the mirror image, turned back."""
         return self.forward(batch.flip(-1)).flip(-1)
 
-    def readings(self, image: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    def readings(self, image: np.ndarray) -> Iterator[Reading]:
         """As the base class, but zero where the look saw nothing; nothing at all of a film where it saw nothing.
 
         The mirror image is read where the mean can still reach the threshold.
@@ -84,7 +84,8 @@ class CraftLiteDetector(MapDetector):
         for side in sides if seen.any() else ():
             values, size = self.prepared(image, side)
             straight = self._read(values, self.forward, self._places(seen, seen_size, values, size))
-            yield self._with_mirror(values, size, straight) if self.mirror else straight, size
+            maps = self._with_mirror(values, size, straight) if self.mirror else straight
+            yield maps, scale_of(image.shape[:2], size)
 
     def _places(self, seen, seen_size, values, size) -> list[tuple[int, int, int, int]]:
         """Where to read `values` (of a film of `size`) closely: around `seen`, a map of the film at `seen_size`."""
