@@ -130,14 +130,23 @@ class Pictures:
         return made
 
     def layers(self, run: RunView, image_id: str) -> Layers:
-        key = (id(run), image_id, run.store.state(), further_mark(run.store, image_id))
+        key = (*_of(run, image_id), further_mark(run.store, image_id))
         return self.get(key, lambda: layers_of(run, image_id), lambda made: made.size)
 
     def cleaned(self, run: RunView, image_id: str, boxes: list[list[int]]) -> bytes:
         """The PNG of `cleaned_layer`; its errors."""
         film = self.layers(run, image_id).film
-        key = (id(run), image_id, tuple(map(tuple, boxes)))
+        key = (*_of(run, image_id), tuple(map(tuple, boxes)))
         return self.get(key, lambda: png(cleaned_layer(film, boxes, run.clean)))
+
+    def small(self, run: RunView, image_id: str) -> bytes:
+        """A JPEG of `thumbnail`; ViewError or ImageError where the film cannot be shown."""
+
+        def make() -> bytes:
+            picture = thumbnail(run.film(image_id).gray, run.boxes_of(image_id))
+            return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+        return self.get((*_of(run, image_id), "small"), make)
 
     def ahead(self, run: RunView, image_id: str, boxes: list[list[int]]) -> None:
         """Makes a case's pictures in the background; what goes wrong is told when they are asked for."""
@@ -147,3 +156,8 @@ class Pictures:
                 self.cleaned(run, image_id, boxes)
 
         self._ahead.submit(make)
+
+
+def _of(run: RunView, image_id: str) -> tuple:
+    """Stands for one image of a run in one state of its files."""
+    return str(run.store.folder), run.store.state(), image_id

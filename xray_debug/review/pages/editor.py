@@ -100,10 +100,9 @@ def _patch(run: RunView, image_id: str, boxes: Boxes, size: tuple[int, int], hea
         return None
 
 
-def map_problem(run: RunView, image_id: str) -> str | None:
-    """Why the case's map cannot be shown: "" where there is none, None where it can or its film cannot."""
+def map_problem(run: RunView, image_id: str) -> str:
+    """Why the case's map cannot be shown; "" where it can, where there is none, or where the film itself cannot."""
     try:
-        layers = pictures().layers(run, image_id)
+        return pictures().layers(run, image_id).map_problem
     except (ImageError, ViewError):
-        return None
-    return layers.map_problem if layers.map_problem or layers.heat is None else None
+        return ""
