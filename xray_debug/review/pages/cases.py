@@ -181,9 +181,9 @@ def _record(context: Context, image_id: str) -> None:
 
 
 def _prepare_next(context: Context, decided: Decided, chosen: np.ndarray, image_id: str) -> None:
-    """The next undecided case's pictures, made while this one is looked at."""
-    queue = context.run.queue
-    place = next_open(chosen, decided, queue.position[image_id])
-    if place is not None:
-        name = queue.names[place]
-        editor.pictures().ahead(context.run, name, context.run.boxes_of(name).tolist())
+    """The pictures of the cases that may come next, made while this one is looked at."""
+    queue, here = context.run.queue, context.run.queue.position[image_id]
+    places = (next_open(chosen, decided, here), neighbour(chosen, here, 1))
+    names = [queue.names[place] for place in places if place is not None]
+    wanted = {name: answers.stored_boxes(context.run, decided.rows.get(name), name) for name in names}
+    editor.pictures().ahead(context.run, wanted)
