@@ -25,14 +25,16 @@ def free_port() -> int:
 
 
 class Server:
-    """`xray-debug review` on a run; `kill` ends it as a crash would."""
+    """`xray-debug review` on a run (or on none), started in the folder `where`; `kill` ends it as a crash would."""
 
-    def __init__(self, run: Path, *more: str, port: int | None = None):
+    def __init__(self, run: Path | None, *more: str, port: int | None = None, where: Path | None = None,
+                 environment: dict | None = None):  # fmt: skip
         self.port = port or free_port()
-        command = [sys.executable, "-m", "xray_debug", "review", "--run", str(run), "--port", str(self.port), *more]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
+        given = ["--run", str(run)] if run else []
+        command = [sys.executable, "-m", "xray_debug", "review", *given, "--port", str(self.port), *more]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"} | (environment or {})
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        start_new_session=True)  # fmt: skip
+                                        start_new_session=True, cwd=where)  # fmt: skip
         self.wait()
 
     @property
@@ -47,6 +49,14 @@ class Server:
                 raise RuntimeError(f"the review app ended with {self.process.returncode}")
             time.sleep(0.1)
         raise RuntimeError("the review app did not start")
+
+    def stop(self) -> None:
+        """Ends it as Ctrl-C would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=30)
+        self.kill()
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

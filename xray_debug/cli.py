@@ -22,6 +22,7 @@ from xray_debug.commands.terminal import (
     one_sentence,
     out,
     progress_bars,
+    run_beside,
     run_command,
     say,
     say_aside,
@@ -294,8 +295,6 @@ def review(run: Annotated[Optional[Path], typer.Option(help="run folder; without
            port: Annotated[int, typer.Option(help="of the local page")] = 8501,
            user_header: Annotated[str, typer.Option(help="header in which a proxy names the reviewer")] = ""):
     """Opens the review app on a run."""
-    import subprocess
-
     from xray_debug.run.folder import RunError
 
     if run is not None and not run.is_dir():
@@ -306,7 +305,7 @@ def review(run: Annotated[Optional[Path], typer.Option(help="run folder; without
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     given = {"--run": run, "--user-header": user_header}
     own = [f"{name}={value}" for name, value in given.items() if value not in (None, "")]
-    raise typer.Exit(subprocess.call([*command, "--", *own]))
+    raise typer.Exit(run_beside([*command, "--", *own]))
 
 
 @app.command()

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -193,6 +194,25 @@ def _taken(option: str) -> bool:
 def _told_exit(status: int) -> None:
     if lines_wanted():
         write_line(exit=status)
+
+
+def run_beside(command: list[str], patience: float = 10.0) -> int:
+    """Runs another program to its end; its exit status. Where this one is stopped, that one has time to tidy up.
+
+    Ctrl-C at a terminal goes to both; SIGTERM to this one alone, so that it is handed on.
+    """
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt as error:
+        _ignore_signals()
+        if isinstance(error, Terminated):
+            process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+        if process.poll() is None:
+            process.kill()
+        raise
 
 
 def stop_status(error: BaseException) -> int:

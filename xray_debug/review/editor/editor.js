@@ -75,7 +75,7 @@ class Editor {
     const decode = (blob) => (blob ? createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" }) : null);
     const [film, heat, patch] = await Promise.all([
       fresh || !this.film ? decode(part(head.film)) : this.film,
-      fresh ? decode(part(head.heat)) : this.heat, decode(part(head.patch))]);
+      fresh || !this.heat ? decode(part(head.heat)) : this.heat, decode(part(head.patch))]);
     if (turn !== this.turn) return; // a later packet has overtaken this one
     Object.assign(this, { film, heat, patch, patchAt: head.at, answered: head.edit });
     if (fresh) {

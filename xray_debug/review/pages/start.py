@@ -72,7 +72,7 @@ def show_run(context: Context) -> None:
 def go_on(store: Store, arguments: list[str], label: str, key: str) -> None:
     """A command to copy, a button that runs it, and how far it is."""
     job = Job(store.job_folder(WORK))
-    st.code(in_a_shell(arguments), language=None)
+    st.code(in_a_shell(arguments), language=None, wrap_lines=True)
     st.button(label, type="primary", key=f"{key}-begin", disabled=job.running(), on_click=begin, args=(job, arguments))
     follow(job, key, "This run")
 
@@ -85,14 +85,14 @@ def offer_demo(context: Context) -> None:
     store = Store(DEMO)
     if not free_for_a_run(DEMO, context.stages):
         st.text(shown(f"{DEMO} holds something else, so that the demo needs another place:"))
-        st.code(in_a_shell(["demo", "--out", str(RUNS / "demo-2")]), language=None)
+        st.code(in_a_shell(["demo", "--out", str(RUNS / "demo-2")]), language=None, wrap_lines=True)
         return
     job, states = Job(store.job_folder(WORK)), stage_states(store, context.stages)
     if states and all(one.state == COMPLETE for one in states) and not job.running():
         st.button("Open the demo", type="primary", key="demo-open", on_click=open_run, args=(DEMO.name,))
         return
     st.text("Nothing is downloaded. It takes about five minutes on two cores, and can be stopped and gone on with.")
-    st.code(in_a_shell(["demo"]), language=None)
+    st.code(in_a_shell(["demo"]), language=None, wrap_lines=True)
     st.button("Start the demo", type="primary", key="demo-begin", disabled=job.running(), on_click=begin,
               args=(job, ["demo"]))  # fmt: skip
     follow(job, "demo", "The demo")
@@ -119,7 +119,7 @@ def show_runs(context: Context) -> None:
                           disabled=_is_open(context, path))  # fmt: skip
             st.text(shown(f"{path.name}: {done} of {len(states)} stages complete"))
             if context.fixed:
-                st.code(in_a_shell(["review", "--run", str(path)]), language=None)
+                st.code(in_a_shell(["review", "--run", str(path)]), language=None, wrap_lines=True)
 
 
 def _is_open(context: Context, path: Path) -> bool:

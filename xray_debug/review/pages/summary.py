@@ -98,7 +98,7 @@ def show_dataset(context: Context) -> int:
         st.warning(f"It is behind: {several(len(found.decisions), 'decision is', 'decisions are')} newer than it is, "
                    f"and {several(len(found.images), 'image', 'images')} will change.")  # fmt: skip
     arguments = command_for(store, "clean")
-    st.code(in_a_shell(arguments), language=None)
+    st.code(in_a_shell(arguments), language=None, wrap_lines=True)
     st.button("Make it anew" if store.has("changes") else "Make it", type="primary", key="clean-begin",
               disabled=job.running() or not store.has("regions"), on_click=begin, args=(job, arguments))  # fmt: skip
     state = follow(job, "clean", "The work on this run")
@@ -115,10 +115,10 @@ def show_next(context: Context, counts: Counts, images_behind: int) -> None:
     for step in steps:
         st.text(shown(f"{step.why[:1].upper()}{step.why[1:]}."))
         if step.arguments:
-            st.code(in_a_shell(step.arguments), language=None)
+            st.code(in_a_shell(step.arguments), language=None, wrap_lines=True)
     if sum(bool(step.arguments) for step in steps) > 1:
         st.text("All of these in one:")
-        st.code(in_a_shell(command_for(context.store)), language=None)
+        st.code(in_a_shell(command_for(context.store)), language=None, wrap_lines=True)
 
 
 def offer_file(context: Context) -> None:
