@@ -12,6 +12,7 @@ from xray_debug.data.files import write_json, write_text
 from xray_debug.data.images import image_header, write_image
 from xray_debug.phantom.case import PhantomCase, make_case
 from xray_debug.phantom.findings import CLASSES
+from xray_debug.run.folder import MAKER
 from xray_debug.run.parts import write_part
 from xray_debug.run.store import Store
 from xray_debug.stats.seeds import rng_of
@@ -40,6 +41,11 @@ def write_dataset(root: Path, films: list[PhantomCase], train: int, test: int) -
     return known
 
 
+def finish(store: Store, stage: str) -> None:
+    """The stage as one that is complete."""
+    write_json(store.stage_folder(stage) / "stage.json", {"made_by": MAKER, "stage": stage})
+
+
 def add_found(store: Store, known: dict[str, PhantomCase]) -> None:
     """Stage detect: the exact boxes of every film."""
     rows = [{"image_id": name, "kind": "text", **dict(zip(("x0", "y0", "x1", "y1"), box["box"], strict=True)),
@@ -48,7 +54,7 @@ def add_found(store: Store, known: dict[str, PhantomCase]) -> None:
     store.stage_folder("detect").mkdir(parents=True, exist_ok=True)
     store.write_table("regions", pd.DataFrame(rows))
     store.write_json("unread", {})
-    write_json(store.stage_folder("detect") / "stage.json", {})
+    finish(store, "detect")
 
 
 def add_audit(store: Store, known: dict[str, PhantomCase], flagged: int, maps: int = 0) -> None:
@@ -67,12 +73,12 @@ def add_audit(store: Store, known: dict[str, PhantomCase], flagged: int, maps: i
         })  # fmt: skip
     store.stage_folder("audit").mkdir(parents=True, exist_ok=True)
     store.write_table("cases", pd.DataFrame(rows))
-    write_json(store.stage_folder("audit") / "stage.json", {})
+    finish(store, "audit")
     if maps:
         store.path("maps").mkdir(parents=True)
         explained = [{"image_id": name, "saliency": saliency_of(name)} for name in names[:maps]]
         write_part(store.path("maps"), 0, explained, "fixture")
-        write_json(store.stage_folder("explain") / "stage.json", {})
+        finish(store, "explain")
 
 
 def saliency_of(name: str) -> np.ndarray:
@@ -95,7 +101,7 @@ def write_prepared(store: Store, root: Path, known: dict[str, PhantomCase]) -> N
     store.stage_folder("prepare").mkdir(parents=True, exist_ok=True)
     store.write_table("manifest", pd.DataFrame(rows))
     store.write_json("dataset", {"root": str(root)})
-    write_json(store.stage_folder("prepare") / "stage.json", {})
+    finish(store, "prepare")
 
 
 def pipeline(root: Path):

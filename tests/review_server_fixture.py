@@ -159,7 +159,7 @@ class Case:
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a pixel edge of the film is on the screen."""
         scale, left, top = self.view
-        bounds = self.page.locator("canvas").bounding_box()
+        bounds = self.page.locator(".editor canvas").bounding_box()
         return bounds["x"] + left + x * scale, bounds["y"] + top + y * scale
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -286,8 +286,8 @@ def _stage_commands() -> None:
 
 _stage_commands()
 add_data_commands(app)
-add_explain_commands(app)
 add_decisions(app)
+add_explain_commands(app)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The pictures of a case for the browser, each exact: the film, the heat over it, and what cleaning would change.
 
-The film is a lossless PNG of the grey film at its own size. What cleaning changes is a PNG of the same size that is
-clear wherever the film stays as it is, so that film and patch together are the cleaned film, bit for bit.
+The film is a lossless PNG of the grey film at its own size. What cleaning changes is a PNG that is clear wherever the
+film stays as it is, so that film and patch together are the cleaned film, bit for bit.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from xray_debug.review.view import ImageError, RunView, ViewError
 from xray_debug.run.further import further_mark
 
 HEAT_SIDE = 512  # pixels: heat is smooth, the browser scales it to the film
-KEPT_BYTES = 64 << 20  # of pictures and pixels, for all sessions together
+KEPT_BYTES = 40 << 20  # of pictures and pixels, for all sessions together
 THUMBNAIL = 150
 
 
@@ -48,17 +48,28 @@ def heat_layer(saliency: np.ndarray, view: ModelView, height: int, width: int) -
     return np.dstack([heat_colours(DARKEST + (1 - DARKEST) * fine), np.round(255 * fine).astype(np.uint8)])
 
 
-def cleaned_layer(film: Film, boxes, config: CleanConfig) -> np.ndarray:
-    """RGBA uint8 (H, W, 4): the cleaned film where cleaning changes it, clear elsewhere.
+class Patch(NamedTuple):
+    """What cleaning changes: a PNG, clear where the film stays (b"": nothing), and the pixel (x, y) at which it lies."""
+
+    picture: bytes
+    at: tuple[int, int]
+
+
+def cleaned_layer(film: Film, boxes, config: CleanConfig) -> tuple[np.ndarray, tuple[int, int]]:
+    """RGBA uint8: the cleaned film where cleaning changes it, clear elsewhere; and the pixel (x, y) of its corner.
 
     Made as `clean` makes it: from the original pixels, then seen through the original's grey window. ValueError
     where the boxes leave nothing to fill in from.
     """
     cleaned, region = clean_image(film.pixels, boxes, config)
-    layer = np.zeros((*region.shape, 4), np.uint8)
-    layer[region, :3] = to_gray8(cleaned, film.window)[region, None]
-    layer[region, 3] = 255
-    return layer
+    rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return np.zeros((0, 0, 4), np.uint8), (0, 0)
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    layer = np.zeros((*region[part].shape, 4), np.uint8)
+    layer[region[part], :3] = to_gray8(cleaned, film.window)[part][region[part], None]
+    layer[region[part], 3] = 255
+    return layer, (int(columns[0]), int(rows[0]))
 
 
 def thumbnail(film: np.ndarray, boxes: np.ndarray, colour=(255, 64, 200)) -> np.ndarray:
@@ -112,7 +123,7 @@ class Pictures:
         self.most, self.kept = most, 0
         self._known: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._ahead = ThreadPoolExecutor(1, "pictures")
+        self._ahead, self._wanted = ThreadPoolExecutor(1, "pictures"), {}
 
     def get(self, key, make: Callable[[], Any], size: Callable[[Any], int] = len) -> Any:
         """What is kept under the key, or made now; what `make` raises is raised and not kept."""
@@ -130,20 +141,45 @@ class Pictures:
         return made
 
     def layers(self, run: RunView, image_id: str) -> Layers:
-        key = (id(run), image_id, run.store.state(), further_mark(run.store, image_id))
+        key = (*_of(run, image_id), further_mark(run.store, image_id))
         return self.get(key, lambda: layers_of(run, image_id), lambda made: made.size)
 
-    def cleaned(self, run: RunView, image_id: str, boxes: list[list[int]]) -> bytes:
-        """The PNG of `cleaned_layer`; its errors."""
+    def cleaned(self, run: RunView, image_id: str, boxes: list[list[int]]) -> Patch:
+        """`cleaned_layer` as a PNG; its errors."""
         film = self.layers(run, image_id).film
-        key = (id(run), image_id, tuple(map(tuple, boxes)))
-        return self.get(key, lambda: png(cleaned_layer(film, boxes, run.clean)))
 
-    def ahead(self, run: RunView, image_id: str, boxes: list[list[int]]) -> None:
-        """Makes a case's pictures in the background; what goes wrong is told when they are asked for."""
+        def make() -> Patch:
+            layer, at = cleaned_layer(film, boxes, run.clean)
+            return Patch(png(layer) if layer.size else b"", at)
 
-        def make() -> None:
-            with contextlib.suppress(ImageError, ValueError, OSError):
-                self.cleaned(run, image_id, boxes)
+        key = (*_of(run, image_id), tuple(map(tuple, boxes)))
+        return self.get(key, make, lambda made: len(made.picture))
 
-        self._ahead.submit(make)
+    def small(self, run: RunView, image_id: str) -> bytes:
+        """A JPEG of `thumbnail`; ViewError or ImageError where the film cannot be shown."""
+
+        def make() -> bytes:
+            picture = thumbnail(run.film(image_id).gray, run.boxes_of(image_id))
+            return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+        return self.get((*_of(run, image_id), "small"), make)
+
+    def ahead(self, run: RunView, wanted: Mapping[str, list[list[int]]]) -> None:
+        """Makes these cases' pictures in the background, {image_id: boxes}, unless others are wanted before it begins.
+
+        What goes wrong is told when they are asked for.
+        """
+        self._wanted = wanted
+
+        def make(image_id: str, boxes: list[list[int]]) -> None:
+            if self._wanted is wanted:
+                with contextlib.suppress(ImageError, ValueError, OSError):
+                    self.cleaned(run, image_id, boxes)
+
+        for image_id, boxes in wanted.items():
+            self._ahead.submit(make, image_id, boxes)
+
+
+def _of(run: RunView, image_id: str) -> tuple:
+    """Stands for one image of a run in one state of its files."""
+    return str(run.store.folder), run.store.state(), image_id

@@ -77,10 +77,10 @@ class Editor {
       fresh || !this.film ? decode(part(head.film)) : this.film,
       fresh || !this.heat ? decode(part(head.heat)) : this.heat, decode(part(head.patch))]);
     if (turn !== this.turn) return; // a later packet has overtaken this one
-    Object.assign(this, { film, heat, patch });
+    Object.assign(this, { film, heat, patch, patchAt: head.at, answered: head.edit });
     if (fresh) {
       const other = head.case !== this.case;
-      Object.assign(this, { key, case: head.case, version: head.version, number: head.edit, boxes: head.boxes, found: head.found, others: head.others, chosen: -1 });
+      Object.assign(this, { key, case: head.case, version: head.version, number: head.edit, boxes: head.boxes, found: head.found, others: head.others, chosen: -1, drag: null });
       if (other) {
         this.set("level", 128); this.set("window", 256);
         this.fit();
@@ -163,6 +163,7 @@ class Editor {
   }
 
   draw() {
+    this.describe();
     if (this.planned) return;
     this.planned = requestAnimationFrame(() => { this.planned = 0; this.paint(); });
   }
@@ -176,13 +177,13 @@ class Editor {
     c.setTransform(1, 0, 0, 1, 0, 0);
     c.clearRect(0, 0, w, h);
     if (this.film) {
-      if (this.fitted !== false) this.fit();
+      if (this.fitted !== false) { this.fit(); this.describe(); }
       c.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.left, ratio * this.top);
       c.imageSmoothingEnabled = this.scale < PIXELS_SEEN && this.scale * ratio !== 1;
       c.imageSmoothingQuality = "high";
       if (!this.grey || this.greyOf !== this.film) { this.grey = this.shade(this.film); this.greyOf = this.film; }
       c.drawImage(this.grey, 0, 0);
-      if (this.showCleaned && this.patch) c.drawImage(this.shade(this.patch), 0, 0);
+      if (this.showCleaned && this.patch) c.drawImage(this.shade(this.patch), ...this.patchAt);
       if (this.heat && settings.heat > 0 && !this.showCleaned) {
         c.imageSmoothingEnabled = true;
         c.globalAlpha = settings.heat / 100;
@@ -191,7 +192,6 @@ class Editor {
       }
       if (settings.boxes && !this.showCleaned) this.paintBoxes(c, ratio);
     }
-    this.describe();
   }
 
   paintBoxes(c, ratio) {
@@ -219,13 +219,14 @@ class Editor {
     set.boxes = JSON.stringify(this.boxes);
     set.view = JSON.stringify([this.scale, this.left, this.top]);
     set.case = this.case ?? "";
-    set.cleaned = this.showCleaned ? (this.patch ? "shown" : "waiting") : "";
+    const made = this.answered === this.number;
+    set.cleaned = this.showCleaned ? (made ? "shown" : "waiting") : "";
     this.root.querySelector("[data-do=delete]").disabled = this.chosen < 0;
     this.root.querySelector("[data-do=found]").disabled = JSON.stringify(this.boxes) === JSON.stringify(this.found);
     this.root.querySelector("[data-do=cleaned]").setAttribute("aria-pressed", String(this.showCleaned));
     const label = this.root.querySelector(".shown");
     label.hidden = !this.showCleaned;
-    label.textContent = this.patch || this.problem ? "Cleaned" : "Cleaning …";
+    label.textContent = made ? "Cleaned" : "Cleaning …";
   }
 
   note(text) { this.message.textContent = text || ""; this.message.hidden = !text; }
@@ -259,7 +260,7 @@ class Editor {
   }
 
   pressed(event) {
-    if (!this.film || this.problem === "film") return;
+    if (!this.film) return;
     this.canvas.focus();
     event.preventDefault();
     const place = this.at(event);

@@ -68,6 +68,7 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
     """Stores a decision on what the page showed, and turns to the next case that nobody has decided."""
     if st.query_params.get("case") != image_id:
         return  # a second press of a key, meant for a case that is no longer shown
+    editor.take_edit()  # both may have come at once, and in which order callbacks run is not said
     run, review = context.run, context.review
     try:
         row = answers_of(run, review).now().rows.get(image_id)

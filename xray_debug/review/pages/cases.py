@@ -7,9 +7,6 @@ that turn a line round.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -17,6 +14,7 @@ import streamlit as st
 from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewError
 from xray_debug.review.pages import address, answers, editor
+from xray_debug.review.pages.maps import offer_map
 from xray_debug.review.pages.shell import Context
 from xray_debug.review.queue import Decided, Queue, neighbour, next_open, select
 from xray_debug.review.words import DECISIONS, NAMES, four_numbers, measures, percent, why
@@ -159,36 +157,33 @@ def _ask(context: Context, image_id: str, version: int, size: tuple[int, int] | 
 def _more(context: Context, image_id: str) -> None:
     """Everything else that is known."""
     run = context.run
-    problem = editor.map_problem(run, image_id)
-    if problem:
-        st.error("This case's saliency map is damaged.")
-        st.text(problem)
+    if problem := editor.map_problem(run, image_id):
+        st.warning("This case's saliency map is damaged.")
+        st.text(shown(problem))
     with st.expander("All that was measured, and the record"):
         facts = [(NAMES.get(name, name), shown(value)) for name, value in run.facts(image_id).items()]
         rows = pd.DataFrame(facts + [pair for pair in measures(run.row(image_id)) if pair[0] not in dict(facts)],
                             columns=["What", "Value"])  # fmt: skip
         st.dataframe(rows, hide_index=True, height=240)
         _record(context, image_id)
-        name = f"{__package__}.explain"
-        if problem is not None and importlib.util.find_spec(name) is not None:
-            importlib.import_module(name).offer_map(context, image_id)
+        offer_map(context, image_id)
 
 
 def _record(context: Context, image_id: str) -> None:
     history = context.review.history(image_id)
     if not len(history):
-        st.caption("Nobody has decided this case.")
+        st.text("Nobody has decided this case.")
         return
     readable = history[["decision", "reviewer", "note", "decided_at"]].map(
         lambda value: "" if value is None else shown(value))  # fmt: skip
-    st.caption("The record, oldest first")
+    st.text("The record, oldest first")
     st.dataframe(readable, hide_index=True)
 
 
 def _prepare_next(context: Context, decided: Decided, chosen: np.ndarray, image_id: str) -> None:
-    """The next undecided case's pictures, made while this one is looked at."""
-    queue = context.run.queue
-    place = next_open(chosen, decided, queue.position[image_id])
-    if place is not None:
-        name = queue.names[place]
-        editor.pictures().ahead(context.run, name, context.run.boxes_of(name).tolist())
+    """The pictures of the cases that may come next, made while this one is looked at."""
+    queue, here = context.run.queue, context.run.queue.position[image_id]
+    places = (next_open(chosen, decided, here), neighbour(chosen, here, 1))
+    names = [queue.names[place] for place in places if place is not None]
+    wanted = {name: answers.stored_boxes(context.run, decided.rows.get(name), name) for name in names}
+    editor.pictures().ahead(context.run, wanted)

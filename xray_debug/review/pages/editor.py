@@ -14,7 +14,7 @@ import streamlit as st
 
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.shown import shown
-from xray_debug.review.pictures import Pictures
+from xray_debug.review.pictures import Patch, Pictures
 from xray_debug.review.view import ERASED, ImageError, RunView, ViewError
 
 SOURCES = Path(__file__).parents[1] / "editor"
@@ -59,7 +59,7 @@ def draft_of(image_id: str, version: int) -> dict | None:
 
 def take_edit() -> None:
     """Keeps what the browser sent as a draft; what is no list of boxes is left out."""
-    edit = st.session_state["editor"].get("edit")
+    edit = st.session_state.get("editor", {}).get("edit")
     try:
         boxes = as_boxes(edit["boxes"]).tolist()
         drafts()[str(edit["case"])] = {"version": int(edit["version"]), "number": int(edit["number"]), "boxes": boxes}
@@ -76,34 +76,33 @@ def show(run: RunView, image_id: str, boxes: Boxes, version: int) -> tuple[int, 
     others = [{"box": box.tolist(), "kind": shown(kind)}
               for box, kind in zip(regions.boxes, regions.kinds, strict=True) if kind != ERASED]  # fmt: skip
     head = {"case": image_id, "version": version, "edit": draft["number"] if draft else 0, "boxes": boxes,
-            "found": run.boxes_of(image_id).tolist(), "others": others, "problem": "", "map": ""}  # fmt: skip
+            "found": run.boxes_of(image_id).tolist(), "others": others, "problem": "", "map": "",
+            "at": (0, 0)}  # fmt: skip
     film = heat = patch = size = None
     try:
         layers = pictures().layers(run, image_id)
         film, heat, size = layers.picture, layers.heat, layers.film.pixels.shape[:2]
         head["map"] = "Map damaged" if layers.map_problem else "" if heat else "No map"
-        patch = _patch(run, image_id, boxes, size, head)
+        patch, head["at"] = _patch(run, image_id, boxes, size, head)
     except (ImageError, ViewError) as error:
         head["problem"] = f"The image cannot be shown. {shown(error)}"
     _component(key="editor", data=packet(head, film=film, heat=heat, patch=patch), on_edit_change=take_edit)
     return size
 
 
-def _patch(run: RunView, image_id: str, boxes: Boxes, size: tuple[int, int], head: dict) -> bytes | None:
-    inside = clip_boxes(boxes, *size).tolist()
+def _patch(run: RunView, image_id: str, boxes: Boxes, size: tuple[int, int], head: dict) -> Patch:
     try:
-        return pictures().cleaned(run, image_id, inside)
+        return pictures().cleaned(run, image_id, clip_boxes(boxes, *size).tolist())
     except ImageError:
         raise
     except ValueError as error:
         head["problem"] = f"Cleaning would leave this film as it is: {shown(error)}"
-        return None
+        return Patch(b"", (0, 0))
 
 
-def map_problem(run: RunView, image_id: str) -> str | None:
-    """Why the case's map cannot be shown: "" where there is none, None where it can or its film cannot."""
+def map_problem(run: RunView, image_id: str) -> str:
+    """Why the case's map cannot be shown; "" where it can, where there is none, or where the film itself cannot."""
     try:
-        layers = pictures().layers(run, image_id)
+        return pictures().layers(run, image_id).map_problem
     except (ImageError, ViewError):
-        return None
-    return layers.map_problem if layers.map_problem or layers.heat is None else None
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,6 @@ from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewError
 from xray_debug.review.pages import address, answers, editor
 from xray_debug.review.pages.shell import Context, open_page
-from xray_debug.review.pictures import thumbnail
 from xray_debug.review.queue import FIELDS, NOT_DECIDED, Decided, counts, select
 from xray_debug.review.view import ImageError, ViewError
 from xray_debug.review.words import DECISIONS
@@ -118,7 +118,8 @@ def _thumbnail(context: Context, decided: Decided, at: int, number: int) -> None
     name = queue.names[at]
     with st.container(key=f"cell-{number}", gap="small"):
         try:
-            st.image(editor.pictures().get((id(run), name, "small"), partial(_small, run, name)), f"Film {number}", 150)
+            picture = f"data:image/jpeg;base64,{base64.b64encode(editor.pictures().small(run, name)).decode()}"
+            st.html(f'<img alt="Film {number} with its boxes" width="150" height="150" src="{picture}">')
         except (ImageError, ViewError):
             st.text("cannot be shown")
         word = decided.decided[at]
@@ -126,13 +127,6 @@ def _thumbnail(context: Context, decided: Decided, at: int, number: int) -> None
         st.button(f"Open {number}{state}", key=f"open-{name}", on_click=open_page, args=("cases",),
                   kwargs={"case": name})  # fmt: skip
         st.text(shown(name))
-
-
-def _small(run, name: str) -> bytes:
-    import cv2
-
-    picture = thumbnail(run.film(name).gray, run.boxes_of(name))
-    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
 # ------------------------------------------------------------------------------------------------- all at once
