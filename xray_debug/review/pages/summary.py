@@ -90,7 +90,7 @@ def show_dataset(context: Context) -> int:
         st.text(shown(error))
         found = None
     if found is None and store.has("changes"):
-        st.text("It does not say which decisions it was made with.")
+        st.text("An earlier version made it, which did not note the decisions that it was made with.")
     elif found is None:
         st.text("It has not been made yet.")
     elif not found.decisions:
