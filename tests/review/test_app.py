@@ -1,16 +1,19 @@
 """The review app on a tiny run folder, through Streamlit's own test driver."""
 
+import json
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from review_fixture import NASTY, write_run
 from streamlit.testing.v1 import AppTest
 
+from xray_debug.data.images import read_image
 from xray_debug.review.decisions import ReviewDB
 from xray_debug.run.parts import write_part
 
@@ -244,6 +247,42 @@ def test_a_hostile_name_is_plain_text_and_can_be_decided_on(start, tmp_path, nam
     assert (seen or name) in texts(queue).splitlines()
     for page in (app, queue):
         assert not any(name in value or name.partition(".")[0] in value for value in markup(page))
+
+
+def test_a_hostile_name_of_an_image_that_cannot_be_shown_is_plain_text(start, tmp_path, monkeypatch):
+    """The reason goes to the browser as a text of the packet, which the component never reads as HTML."""
+    from xray_debug.review.pages import editor
+
+    sent = []
+    monkeypatch.setattr(editor, "_component", lambda data, **_: sent.append(data))
+    name = "<b>[∕x]\x1b[2J.png"
+    run = write_run(tmp_path / "run", nasty=name)
+    (run.folder / "data" / name).write_bytes(b"no image")
+    app = start("--run", run.folder, case=name)
+    head = json.loads(sent[-1][4 : 4 + int.from_bytes(sent[-1][:4], "little")])
+    assert head["problem"].startswith("The image cannot be shown.")
+    assert r"<b>[∕x]\x1b[2J.png: not an image" in head["problem"]
+    assert head["film"] == [0, 0] and "\x1b" not in texts(app)
+    assert "innerHTML" not in (editor.SOURCES / "editor.js").read_text(encoding="utf-8")
+
+
+def test_the_packet_holds_what_the_editor_needs(start, tmp_path, monkeypatch):
+    from xray_debug.review.pages import editor
+
+    sent = []
+    monkeypatch.setattr(editor, "_component", lambda data, **_: sent.append(data))
+    run = write_run(tmp_path / "run")
+    start("--run", run.folder, case="a.png")
+    length = int.from_bytes(sent[-1][:4], "little")
+    head, body = json.loads(sent[-1][4 : 4 + length]), sent[-1][4 + length :]
+    pictures = {name: body[head[name][0] :][: head[name][1]] for name in ("film", "heat", "patch")}
+    film = cv2.imdecode(np.frombuffer(pictures["film"], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert (film == read_image(run.folder / "data" / "a.png")).all()
+    assert pictures["heat"].startswith(b"\x89PNG") and pictures["patch"].startswith(b"\x89PNG")
+    assert head["boxes"] == head["found"] == [[5, 6, 20, 16]] and (head["version"], head["at"]) == (0, [3, 4])
+    start("--run", run.folder, case="damaged.png")
+    head = json.loads(sent[-1][4 : 4 + int.from_bytes(sent[-1][:4], "little")])
+    assert head["boxes"] == [] and head["others"] == [{"box": [0, 0, 9, 9], "kind": "device"}]
 
 
 def test_without_audit_and_maps_images_with_boxes_are_shown(start, tmp_path):
