@@ -49,7 +49,7 @@ def heat_layer(saliency: np.ndarray, view: ModelView, height: int, width: int) -
 
 
 class Patch(NamedTuple):
-    """What cleaning changes: a PNG, clear where the film stays (b"": nothing), and the pixel (x, y) at which it lies."""
+    """What cleaning changes: a PNG, clear where the film stays (b"": nothing), and the pixel (x, y) where it lies."""
 
     picture: bytes
     at: tuple[int, int]
