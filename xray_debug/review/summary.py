@@ -86,9 +86,12 @@ class Step(NamedTuple):
     arguments: list[str]
 
 
-def next_steps(store: Store, states: Sequence[StageState], counts: Counts, images_behind: int) -> list[Step]:
-    """What is to be done after the review, in its order: what is not decided, the dataset, what is made of it."""
-    steps, again = [], images_behind > 0
+def next_steps(store: Store, states: Sequence[StageState], counts: Counts, late: int) -> list[Step]:
+    """What is to be done after the review, in its order: what is not decided, the dataset, what is made of it.
+
+    `late`: how many decisions are, or may be, newer than the dataset.
+    """
+    steps, again = [], late > 0
     left = counts.flagged[1] - counts.flagged[0]
     if left:
         what = several(left, "flagged case is", "flagged cases are")
@@ -100,7 +103,7 @@ def next_steps(store: Store, states: Sequence[StageState], counts: Counts, image
         if one.state == COMPLETE and not (again and one.name in ("clean", "retrain", "report")):
             continue
         if one.name == "clean" and one.state == COMPLETE:
-            why = f"{several(images_behind, 'image is', 'images are')} not as decided"
+            why = f"{several(late, 'decision is', 'decisions are')} newer than the dataset"
         else:
             why = f"stage {one.name} is {one.state if one.state != COMPLETE else 'made of the earlier dataset'}"
         steps.append(Step(why, command_for(store, one.name)))

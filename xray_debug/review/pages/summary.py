@@ -36,8 +36,8 @@ def page(context: Context) -> None:
         show_counts(counts)
         show_agreement(counts, agreement)
     with right:
-        images_behind = show_dataset(context)
-        show_next(context, counts, images_behind)
+        late = show_dataset(context, sum(counts.by_decision.values()))
+        show_next(context, counts, late)
         offer_file(context)
 
 
@@ -79,8 +79,11 @@ def show_agreement(counts: Counts, rows: list[dict]) -> None:
                 st.text(f"and {len(counts.disagreements) - LISTED} more; the queue has a filter for them")
 
 
-def show_dataset(context: Context) -> int:
-    """How far the dataset is behind, the button that makes it anew; the number of images that are behind."""
+def show_dataset(context: Context, decided: int) -> int:
+    """How far the dataset is behind, and the button that makes it anew; the number of decisions that are newer.
+
+    `decided`: how many there are, which is how many may be newer where the dataset does not say.
+    """
     st.subheader("The cleaned dataset")
     store, job = context.store, Job(context.store.job_folder(WORK))
     try:
@@ -105,12 +108,12 @@ def show_dataset(context: Context) -> int:
     state = follow(job, "clean", "The work on this run")
     if state.succeeded and state.said:
         st.text(shown(state.said[-1]))
-    return len(found.decisions) if found else 0
+    return decided if found is None else len(found.decisions)
 
 
-def show_next(context: Context, counts: Counts, images_behind: int) -> None:
+def show_next(context: Context, counts: Counts, late: int) -> None:
     st.subheader("Next")
-    steps = next_steps(context.store, stage_states(context.store, context.stages), counts, images_behind)
+    steps = next_steps(context.store, stage_states(context.store, context.stages), counts, late)
     if not steps:
         st.success("Nothing: all is decided, and everything is made of these decisions.")
     for step in steps:
