@@ -175,3 +175,29 @@ def test_a_missing_map_is_computed_and_shown(browser, run, server):
 
 def test_nothing_was_left_beside_the_films(run):
     assert {path.suffix for path in run.dataset_root().rglob("*") if path.is_file()} == {".png", ".txt"}
+
+
+@pytest.mark.skipif("XRAY_DEBUG_PICTURES" not in os.environ, reason="XRAY_DEBUG_PICTURES=RUN draws docs/app-*.png")
+def test_pictures_of_the_documentation(browser):
+    """Of a finished run of the demo: its films are synthetic."""
+    store = Store(Path(os.environ["XRAY_DEBUG_PICTURES"]))
+    film = store.image_file(store.manifest().set_index("image_id").loc[sorted(store.explained())[0], "path"])
+    place = store.folder.resolve()
+    server = Server(place.relative_to(place.parents[1]), where=place.parents[1])  # no path of a machine in a picture
+    try:
+        with Case(browser, server.address) as case:
+            press(case, "Explain one image")
+            seen(case, "Drop a radiograph first.")
+            case.page.set_input_files("input[type=file]", film)
+            press(case, "Explain")
+            seen(case, "Area under deletion")
+            case.page.get_by_alt_text("The radiograph under its saliency map").wait_for(timeout=WAIT)
+            case.settled()
+            case.page.screenshot(path=ROOT / "docs" / "app-explain.png")
+            press(case, "Summary")
+            seen(case, "The decisions as CSV")
+            case.settled()
+            case.page.screenshot(path=ROOT / "docs" / "app-summary.png")
+            assert case.faults == []
+    finally:
+        server.stop()
