@@ -11,7 +11,7 @@ from covidx_fixture import make_dataset
 from formats_fixture import make_dicom, make_folders, make_table
 
 from xray_debug.cleaning import worker
-from xray_debug.cleaning.verify import faults_of
+from xray_debug.cleaning.verify import faults_of, restore
 from xray_debug.config import CleanConfig, EngineConfig, parse_config
 from xray_debug.data.formats.layout import Layout
 from xray_debug.data.images import write_image
@@ -161,6 +161,11 @@ def test_an_excluded_image_is_in_no_dataset_and_no_label_and_the_log_says_by_who
     assert (log["decision"], log["event"], log["reviewer"], log["origin"]) == ("exclude", number, "ada", "reviewer")
     assert (log["file"], log["boxes"], log["cleaned_sha256"]) == ("", "", "")
     assert run.faults() == [] and "1 images are left out of the cleaned data: reviewers have excluded them" in run.said
+    paths = run.store.manifest().set_index("image_id")["path"]
+    both = [name, run.names[0]]  # an excluded and an erased image
+    given = restore(run.store.manifest(), run.store.dataset_root(), both, tmp_path / "back")
+    for image_id, copy in zip(both, given, strict=True):
+        assert copy.read_bytes() == run.store.image_file(paths[image_id]).read_bytes()
     planted = run.store.path("cleaned") / "planted.txt"
     planted.write_text("x")
     assert run.faults() == ["planted.txt: is in the cleaned dataset and in no manifest"]
