@@ -158,7 +158,8 @@ def test_the_dataset_follows_from_the_page_at_the_end(open_page, run):
     with case.page.expect_download() as waiting:
         case.page.get_by_role("button", name="The decisions as CSV").click()
     lines = Path(waiting.value.path()).read_text().splitlines()
-    assert [line.split(",")[:2] for line in lines[1:]] == [["test-00000.png", "approve"], ["train-00001.png", "reject"]]
+    assert [line.split(",")[1:3] for line in lines[1:]] == [
+        ['"test-00000.png"', '"reject"'], ['"test-00000.png"', '"approve"'], ['"train-00001.png"', '"reject"']]
 
 
 def test_a_missing_map_is_computed_and_shown(browser, run, server):

@@ -1,6 +1,7 @@
 """The pages beside that of the cases: the way in, the end, one image explained, a map that is missing."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,26 @@ def until(true, seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_no_page_needs_torch(run, tmp_path):
+    code = f"""
+import os, sys
+from streamlit.testing.v1 import AppTest
+from xray_debug.review import jobs
+jobs.PROGRAM = (sys.executable, "-m", "ways_fixture")
+sys.argv = ["app.py", "--run", {str(run.folder)!r}]
+for view in ("cases", "start", "summary", "explain"):
+    app = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=60)
+    app.query_params["view"] = view
+    app.run()
+    assert not app.exception, app.exception
+print(sorted({{"torch", "lightning", "matplotlib"}} & set(sys.modules)))
+"""
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests"))), "WAYS_CALLS": str(tmp_path / "calls")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | paths)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "[]"
 
 
 # ------------------------------------------------------------------------------------------------------ the way in

@@ -11,8 +11,8 @@ CASE = {"probability": 0.9, "p_text_removed": 0.25, "predicted": "normal", "deci
 
 
 @pytest.mark.parametrize(("row", "boxes", "sentence"), [
-    (CASE, 2, "Without its text the model no longer says normal (from 90 % to 25 %) but COVID-19; the same done away from "
-              "the text moves it by 1 point."),
+    (CASE, 2, "Without its text the model no longer says normal (from 90 % to 25 %) but COVID-19; the same done away "
+              "from the text moves it by 1 point."),
     (CASE | {"kind": "probability", "control_effect": math.nan}, 2,
      "Without its text the probability of normal goes from 90 % to 25 %."),
     (CASE | {"kind": "", "p_text_removed": 0.89}, 2,

@@ -33,10 +33,18 @@ Sizes = Mapping[str, tuple[int, int]]
 
 def write_events(review: ReviewDB, file: Path) -> int:
     """Writes every event to `file` (.jsonl or .csv), oldest first, withdrawn ones too; how many."""
-    events = review.events()
-    rows = [{name: getattr(event, name) for name in FIELDS} for event in events]
+    rows = _rows_of(review)
     write_text(file, _as_csv(rows) if file.suffix.lower() == ".csv" else _as_json_lines(rows))
-    return len(events)
+    return len(rows)
+
+
+def events_csv(review: ReviewDB) -> str:
+    """What `write_events` writes to a .csv."""
+    return _as_csv(_rows_of(review))
+
+
+def _rows_of(review: ReviewDB) -> list[dict]:
+    return [{name: getattr(event, name) for name in FIELDS} for event in review.events()]
 
 
 def read_events(review: ReviewDB, file: Path, sizes: Sizes) -> tuple[int, int]:

@@ -40,7 +40,8 @@ KILLED, STOPPED = -9, (130, 143)  # exit statuses
 @dataclass(frozen=True)
 class State:
     """How far a job is. `done` of `total` of what it is `doing`; `error`: why it failed, one sentence; `said`: its last
-    sentences; `ended`: its exit status, None while it runs; `stopped`: because somebody asked for it.
+    sentences; `ended`: its exit status, None while it runs; `stopped`: because somebody asked for it; `seconds`: how
+    long it runs or ran; `last`: when it last said something (seconds since 1970).
     """
 
     running: bool
@@ -52,6 +53,12 @@ class State:
     ended: int | None = None
     seconds: float = 0.0
     stopped: bool = False
+    last: float = 0.0
+
+    @property
+    def when(self) -> str:
+        """`last` as a person reads it, in this machine's time."""
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.last))
 
     @property
     def share(self) -> float:
@@ -139,6 +146,9 @@ class Job:
         known, running = self.known, self.running()  # in this order: what it says last is then in its file
         if not known:
             return State(False)
+        last = time.time()
+        with contextlib.suppress(OSError):
+            last = (self.folder / LINES).stat().st_mtime
         lines = self._lines()
         steps = [line for line in lines if isinstance(line.get("doing"), str)]
         step = steps[-1] if steps else {}
@@ -148,16 +158,9 @@ class Job:
         ended = None if running else KILLED if ended is None else ended
         stopped = ended in STOPPED or (known.get("stop", False) and ended not in (0, None))
         error = "" if stopped or ended in (0, None) else errors[-1] if errors else self._last_words()
+        seconds = max((time.time() if running else last) - known.get("begun", last), 0.0)
         return State(running, step.get("doing", ""), int(step.get("done", 0)), int(step.get("total", 0)), said, error,
-                     ended, self._seconds(known, running), stopped)  # fmt: skip
-
-    def _seconds(self, known: dict, running: bool) -> float:
-        """How long it has run, or ran: it says something at its end."""
-        last = time.time()
-        if not running:
-            with contextlib.suppress(OSError):
-                last = (self.folder / LINES).stat().st_mtime
-        return max(last - known.get("begun", last), 0.0)
+                     ended, seconds, stopped, last)  # fmt: skip
 
     def lines(self) -> list[dict]:
         """All that a short job said."""

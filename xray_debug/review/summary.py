@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from xray_debug.review.queue import DISAGREED, NOT_DECIDED, SHOWN, Decided
 from xray_debug.review.stages import COMPLETE, StageState, command_for
 from xray_debug.run.store import Store
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NO_NAME = "without a name"
 FAIR, GOOD, VERY_GOOD = 0.21, 0.61, 0.81  # Landis and Koch 1977, Biometrics 33: fair, substantial, almost perfect
 
@@ -78,21 +75,6 @@ def _in_words(kappa: float) -> str:
     return next((words for least, words in steps if kappa >= least), "less than by chance")
 
 
-def decisions_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows of ReviewDB.latest() for a spreadsheet: one line an image, boxes as x0 y0 x1 y1 with semicolons between.
-
-    A cell that a spreadsheet would take for a formula has an apostrophe before it.
-    """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image_id", "decision", "boxes", "reviewer", "note", "decided_at", "event"])
-    for row in rows:
-        boxes = "; ".join(" ".join(map(str, box)) for box in row["boxes"] or [])
-        cells = [row["image_id"], row["decision"], boxes, row["reviewer"], row["note"], row["decided_at"], row["id"]]
-        writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
-    return file.getvalue()
-
-
 def several(count: int, one: str, more: str) -> str:
     return f"{count} {one if count == 1 else more}"
 
@@ -104,9 +86,12 @@ class Step(NamedTuple):
     arguments: list[str]
 
 
-def next_steps(store: Store, states: Sequence[StageState], counts: Counts, images_behind: int) -> list[Step]:
-    """What is to be done after the review, in its order: what is not decided, the dataset, what is made of it."""
-    steps, again = [], images_behind > 0
+def next_steps(store: Store, states: Sequence[StageState], counts: Counts, late: int) -> list[Step]:
+    """What is to be done after the review, in its order: what is not decided, the dataset, what is made of it.
+
+    `late`: how many decisions are, or may be, newer than the dataset.
+    """
+    steps, again = [], late > 0
     left = counts.flagged[1] - counts.flagged[0]
     if left:
         what = several(left, "flagged case is", "flagged cases are")
@@ -118,7 +103,7 @@ def next_steps(store: Store, states: Sequence[StageState], counts: Counts, image
         if one.state == COMPLETE and not (again and one.name in ("clean", "retrain", "report")):
             continue
         if one.name == "clean" and one.state == COMPLETE:
-            why = f"{several(images_behind, 'image is', 'images are')} not as decided"
+            why = f"{several(late, 'decision is', 'decisions are')} newer than the dataset"
         else:
             why = f"stage {one.name} is {one.state if one.state != COMPLETE else 'made of the earlier dataset'}"
         steps.append(Step(why, command_for(store, one.name)))

@@ -168,8 +168,8 @@ def curves_chart(curves: np.ndarray, target: str) -> alt.Chart:
     table = pd.DataFrame({"pixels": shares, "kind": kinds, "probability": curves[:, 1:].T.ravel()})
     quiet = {"aria": False}  # a part of a chart has a role without a name else
     kind = alt.Color("kind", title=None, scale=alt.Scale(domain=["deletion", "insertion"], range=[DELETION, INSERTION]),
-                     legend=alt.Legend(orient="top", **quiet))  # fmt: skip
-    x = alt.X("pixels", title="pixels deleted or inserted, %, most salient first", axis=alt.Axis(**quiet),
+                     legend=alt.Legend(orient="top", columns=1, **quiet))  # fmt: skip
+    x = alt.X("pixels", title=["pixels replaced, %,", "most salient first"], axis=alt.Axis(**quiet),
               scale=alt.Scale(domain=[0, 100]))  # fmt: skip
     y = alt.Y("probability", title=f"probability of {shown(target)}", axis=alt.Axis(**quiet),
               scale=alt.Scale(domain=[0, 1]))  # fmt: skip
@@ -185,6 +185,7 @@ def download(one: Explanation, overlay) -> None:
         "Map (NumPy)": (f"{stem}.map.npy", one.file("data/map.npy"), "application/octet-stream"),
         "Curves (CSV)": (f"{stem}.curves.csv", one.file("data/curves.csv"), "text/csv"),
     }
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text("Download", width="content")
         for label, (name, content, mime) in files.items():
             st.download_button(label, content, name, mime, key=f"download-{name}", on_click="ignore")

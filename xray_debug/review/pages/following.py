@@ -30,9 +30,9 @@ def follow(job: Job, key: str, what: str) -> State:
     elif problem:
         failed(what, problem)
     elif state.stopped:
-        st.info(f"{what} was stopped after {duration(state.seconds)}. What is done is kept.")
+        st.info(f"{what} was stopped after {duration(state.seconds)} ({state.when}). What is done is kept.")
     elif state.ended is not None and not state.succeeded:
-        failed(what, state.error)
+        failed(f"{what} ({state.when})", state.error)
     return state
 
 

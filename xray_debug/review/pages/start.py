@@ -64,6 +64,8 @@ def show_run(context: Context) -> None:
     missing = [one for one in states if one.state != COMPLETE]
     if not missing:
         st.success("Every stage is complete.")
+        if store.has("page"):
+            st.text(shown(f"The report: {store.path('page')}"))
         return
     st.text(f"Missing: {', '.join(f'{one.name} ({one.state})' for one in missing)}. This makes it:")
     go_on(store, command_for(store), "Go on with this run", "run")

@@ -8,13 +8,14 @@ import streamlit as st
 from xray_debug.data.shown import shown
 from xray_debug.review.behind import behind
 from xray_debug.review.decisions import ReviewError
+from xray_debug.review.exchange import events_csv
 from xray_debug.review.jobs import Job
 from xray_debug.review.pages.answers import answers_of
 from xray_debug.review.pages.following import begin, follow
 from xray_debug.review.pages.shell import Context, open_page
 from xray_debug.review.pages.start import WORK
 from xray_debug.review.stages import command_for, in_a_shell, stage_states
-from xray_debug.review.summary import Counts, agreement_rows, counted, decisions_csv, next_steps, several
+from xray_debug.review.summary import Counts, agreement_rows, counted, next_steps, several
 from xray_debug.review.words import DECISIONS
 from xray_debug.run.store import StoreError
 
@@ -35,8 +36,8 @@ def page(context: Context) -> None:
         show_counts(counts)
         show_agreement(counts, agreement)
     with right:
-        images_behind = show_dataset(context)
-        show_next(context, counts, images_behind)
+        late = show_dataset(context, sum(counts.by_decision.values()))
+        show_next(context, counts, late)
         offer_file(context)
 
 
@@ -78,8 +79,11 @@ def show_agreement(counts: Counts, rows: list[dict]) -> None:
                 st.text(f"and {len(counts.disagreements) - LISTED} more; the queue has a filter for them")
 
 
-def show_dataset(context: Context) -> int:
-    """How far the dataset is behind, the button that makes it anew; the number of images that are behind."""
+def show_dataset(context: Context, decided: int) -> int:
+    """How far the dataset is behind, and the button that makes it anew; the number of decisions that are newer.
+
+    `decided`: how many there are, which is how many may be newer where the dataset does not say.
+    """
     st.subheader("The cleaned dataset")
     store, job = context.store, Job(context.store.job_folder(WORK))
     try:
@@ -89,7 +93,7 @@ def show_dataset(context: Context) -> int:
         st.text(shown(error))
         found = None
     if found is None and store.has("changes"):
-        st.text("It does not say which decisions it was made with.")
+        st.text("An earlier version made it, which did not note the decisions that it was made with.")
     elif found is None:
         st.text("It has not been made yet.")
     elif not found.decisions:
@@ -104,12 +108,12 @@ def show_dataset(context: Context) -> int:
     state = follow(job, "clean", "The work on this run")
     if state.succeeded and state.said:
         st.text(shown(state.said[-1]))
-    return len(found.decisions) if found else 0
+    return decided if found is None else len(found.decisions)
 
 
-def show_next(context: Context, counts: Counts, images_behind: int) -> None:
+def show_next(context: Context, counts: Counts, late: int) -> None:
     st.subheader("Next")
-    steps = next_steps(context.store, stage_states(context.store, context.stages), counts, images_behind)
+    steps = next_steps(context.store, stage_states(context.store, context.stages), counts, late)
     if not steps:
         st.success("Nothing: all is decided, and everything is made of these decisions.")
     for step in steps:
@@ -123,7 +127,7 @@ def show_next(context: Context, counts: Counts, images_behind: int) -> None:
 
 def offer_file(context: Context) -> None:
     def content() -> str:
-        return decisions_csv(context.review.latest())
+        return events_csv(context.review)
 
     st.download_button("The decisions as CSV", content, "decisions.csv", "text/csv", key="decisions-csv",
                        on_click="ignore")  # fmt: skip
