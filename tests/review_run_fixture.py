@@ -63,12 +63,13 @@ def add_audit(store: Store, known: dict[str, PhantomCase], flagged: int, maps: i
     for at, name in enumerate(names):
         rng, film = rng_of("audit", name), known[name]
         before, kind = rng.uniform(0.7, 0.99), ("decision", "probability")[at % 2] if at < flagged else ""
+        other = next(name for name in CLASSES[at % 3 :] + CLASSES if name != film.label)
         after = before - (0.6 - 0.5 * at / max(flagged, 1) if kind else rng.uniform(0, 0.02))
         rows.append({
             "image_id": name, "label": film.label, "source": film.source, "test_set": "test", "predicted": film.label,
             "probability": before, "p_text_removed": after, "p_text_only": rng.uniform(0, 1), "removed_by": "inpainted",
             "p_control_removed": before - 0.01, "control_effect": 0.01, "effect": before - after, "controls": 5,
-            "decision_text_removed": CLASSES[at % 3] if kind == "decision" else film.label, "kind": kind,
+            "decision_text_removed": other if kind == "decision" else film.label, "kind": kind,
             "flagged": bool(kind), "reasons": "It relies on its text." if kind else "", "remarks": "", "rank": at + 1,
         })  # fmt: skip
     store.stage_folder("audit").mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,12 @@ class Case:
         """Scale, left and top of the film on the stage, in CSS pixels."""
         return json.loads(self.editor.get_attribute("data-view"))
 
+    def fitted(self) -> list[float]:
+        """What `view` is when a film of 256 x 256 pixels fills the stage."""
+        stage = self.page.locator(".stage").bounding_box()
+        scale = min(stage["width"], stage["height"]) / 256
+        return [scale, (stage["width"] - 256 * scale) / 2, (stage["height"] - 256 * scale) / 2]
+
     def until(self, true: Callable[[], bool]) -> None:
         """Waits for what the page or the review file must come to."""
         end = time.monotonic() + WAIT / 1000

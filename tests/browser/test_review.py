@@ -1,8 +1,10 @@
 """The page of cases in a browser: what a reviewer does with keys, mouse and finger, and what becomes of it."""
 
+import base64
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from xray_debug.review.decisions import ReviewDB
 from xray_debug.run.store import Store
 
 SIZES = ((1280, 800), (820, 1180))
-MANY = int(os.environ.get("XRAY_DEBUG_DECISIONS", "60"))  # of two browsers together; 1000 for the whole
+MANY = int(os.environ.get("XRAY_DEBUG_DECISIONS", "24"))  # of two browsers together; 1000 for the whole
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,10 @@ def seen_film(case: Case) -> np.ndarray:
     case.settled()
     data = case.page.locator(".editor canvas").evaluate(
         """(canvas) => { const [scale, left, top] = JSON.parse(canvas.closest(".editor").dataset.view);
-        return Array.from(canvas.getContext("2d").getImageData(left, top, 256, 256).data); }""")  # fmt: skip
-    return np.array(data, np.uint8).reshape(SIZE, SIZE, 4)[..., :3]
+        const seen = canvas.getContext("2d").getImageData(left, top, 256, 256).data, parts = [];
+        for (let at = 0; at < seen.length; at += 8192) parts.push(String.fromCharCode(...seen.subarray(at, at + 8192)));
+        return btoa(parts.join("")); }""")
+    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(SIZE, SIZE, 4)[..., :3]
 
 
 # ------------------------------------------------------------------------------------------------- keys
@@ -364,17 +368,19 @@ def test_a_killed_server_loses_nothing_that_was_shown_as_done(browser, tmp_path)
 # ------------------------------------------------------------------------------------------------- what is seen
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_film_and_buttons_are_seen_together_for_thirty_cases(open_case, size):
-    case = open_case(more="reviewer=see&show=all", size=size)
+def test_film_and_buttons_are_seen_together_for_thirty_cases(open_case):
+    case = open_case(more="reviewer=see&show=all")
     for _ in range(30):
-        film = case.page.locator(".editor canvas").bounding_box()
-        assert min(film["width"], film["height"]) >= 650
-        for place in (".editor", ".st-key-numbers", ".st-key-answers", ".st-key-note", ".st-key-why"):
-            box = case.page.locator(place).first.bounding_box()
-            assert box["x"] >= 0 and box["y"] >= 0
-            assert box["x"] + box["width"] <= size[0] and box["y"] + box["height"] <= size[1], (place, case.name)
-        assert case.page.evaluate("window.scrollY") == 0
+        for size in SIZES:
+            case.page.set_viewport_size({"width": size[0], "height": size[1]})
+            case.until(lambda: case.view == case.fitted())
+            film = case.page.locator(".editor canvas").bounding_box()
+            assert min(film["width"], film["height"]) >= 650
+            for place in (".editor", ".st-key-numbers", ".st-key-answers", ".st-key-note", ".st-key-why"):
+                box, what = case.page.locator(place).first.bounding_box(), (place, size, case.name)
+                assert box["x"] >= 0 and box["y"] >= 0, what
+                assert box["x"] + box["width"] <= size[0] and box["y"] + box["height"] <= size[1], what
+            assert case.page.evaluate("""document.querySelector('[data-testid="stMain"]').scrollTop""") == 0
         case.key("ArrowRight")
 
 
@@ -442,3 +448,23 @@ def test_a_thumbnail_opens_its_case_and_the_filter_stays(open_case):
     case.page.get_by_role("button", name="Open 26").click()
     case.ready("test-00025.png")
     assert "26 of 60 (flagged)" in case.page.locator(".st-key-steps").inner_text()
+
+
+# ------------------------------------------------------------------------------------------------- pictures of it
+
+
+def test_the_pictures_of_the_docs(open_case, tmp_path):
+    """Made anew with XRAY_DEBUG_SCREENSHOTS=docs."""
+    folder = Path(os.environ.get("XRAY_DEBUG_SCREENSHOTS", tmp_path))
+    case = open_case("test-00006.png", "&show=flagged&reviewer=Ada")
+    case.page.screenshot(path=folder / "review.png")
+    case.drag((30, 120), (110, 190))
+    case.settled()
+    case.page.screenshot(path=folder / "review-boxes.png")
+    case.page.goto(case.page.url.partition("?")[0] + "?view=queue&show=flagged&reviewer=Ada")
+    case.page.locator(".st-key-thumbnails img").nth(23).wait_for()
+    case.settled()
+    case.page.screenshot(path=folder / "review-queue.png")
+    shots = [read_image(folder / f"{name}.png") for name in ("review", "review-boxes", "review-queue")]
+    assert all(shot.shape == (800, 1280, 3) and shot.std() > 20 for shot in shots)
+    assert (shots[0] != shots[1]).any()

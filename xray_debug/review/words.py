@@ -31,6 +31,11 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.0f} %"
 
 
+def _points(value: float) -> str:
+    count = round(100 * abs(value))
+    return f"{count} point{'s' * (count != 1)}"
+
+
 def why(row: Mapping, boxes: int) -> str:
     """Why the case is in the queue: one sentence."""
     before, after = _number(row, "probability"), _number(row, "p_text_removed")
@@ -42,7 +47,7 @@ def why(row: Mapping, boxes: int) -> str:
     if after is None:
         return f"The model says {predicted} ({percent(before)}); it sees no text that could be taken away."
     moved = _number(row, "control_effect")
-    beside = "" if moved is None else f"; the same done away from the text moves it by {100 * abs(moved):.0f} points"
+    beside = "" if moved is None else f"; the same done away from the text moves it by {_points(moved)}"
     change = f"from {percent(before)} to {percent(after)}"
     if row.get("kind") == "decision":
         new = shown(row.get("decision_text_removed") or "")
