@@ -216,3 +216,25 @@ def test_explaining_needs_torch_alone():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_in_half_precision_is_explained_in_single(name, dtype):
+    """Its maps are those of the same model in single precision, but for the rounding of its answers."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3)
+    model, images = nn.Sequential(*layers).eval(), torch.rand(1, 1, 12, 12)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(dtype))
+    images = images.to(dtype)
+    options = {"mask_size": 6, **({} if name == "igos_pp" else QUICK.get(name, {}))}
+    expected = METHODS[name](model, images.float(), [1], **options)
+    found = METHODS[name](model.to(dtype), images, [1], **options)
+    assert found.saliency.dtype == torch.float32
+    assert (found.saliency - expected.saliency).abs().mean() < 0.03
+    if name == "igos_pp":
+        assert len(found.saliency.unique()) == 36
+        assert found.objective["total"].item() == pytest.approx(expected.objective["total"].item(), abs=0.02)

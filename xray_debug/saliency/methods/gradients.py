@@ -18,7 +18,7 @@ from torch import nn
 from xray_debug.saliency.asking import Chosen, explains
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_mask_size, normalised
-from xray_debug.saliency.network import borrowed, checked_logits, differentiable, prepared, watched
+from xray_debug.saliency.network import at_least_single, borrowed, checked_logits, differentiable, prepared, watched
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
 
@@ -183,7 +183,7 @@ class Features:
             (slope,) = torch.autograd.grad(total, own, retain_graph=True, allow_unused=True)
             if slope is None or (own.ndim == 3 and self.layer is None and not _square(own)):
                 continue
-            weighed, slope = self.reshape(own.detach()), self.reshape(slope)
+            weighed, slope = (self.reshape(part).to(at_least_single(part.dtype)) for part in (own.detach(), slope))
             if weighed.ndim != 4:
                 raise ValueError(f"gradcam: expected features (N, K, h, w), got {tuple(weighed.shape)}")
             if bool(slope.any()) or number == len(candidates) - 1:
