@@ -357,3 +357,12 @@ def test_igos_is_the_deletion_term_with_plain_variation():
 def test_bad_options_are_named(options, word):
     with pytest.raises(ValueError, match=word):
         igos_pp(Small(), pictures(1), 0, **{"mask_size": 4, **options})
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly moved")
+@pytest.mark.parametrize("size", [(1, 12), (12, 1), (1, 1)])
+def test_images_of_one_row_or_pixel_have_an_objective(size):
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    found = igos_pp(model, images, [0], torch.zeros_like(images), mask_size=4)
+    assert torch.isfinite(found.objective["total"]).all() and torch.isfinite(found.deletion_mask).all()
