@@ -10,7 +10,7 @@ from torch import nn
 
 from xray_debug.saliency import METHODS, blurred, igos_pp
 from xray_debug.saliency.measure import objective_of
-from xray_debug.saliency.methods.igos import TIE, igos
+from xray_debug.saliency.methods.igos import TIE, _ranked, igos
 
 SIDE = 16
 PATCH = slice(4, 8), slice(8, 12)
@@ -255,8 +255,9 @@ def equation_4(model, image, baseline, target, x, y):
         for dy, dx in ((1, 0), (0, 1)):
             costs = []
             for i, j in itertools.product(range(mask.shape[0] - dy), range(mask.shape[1] - dx)):
-                change = torch.zeros(()) if picture is None else (picture[:, i + dy, j + dx] - picture[:, i, j]).square().mean()
-                costs.append(float((mask[i + dy, j + dx] - mask[i, j]) ** 2 * torch.exp(-change / 1e-4)))
+                change = torch.zeros(1) if picture is None else picture[:, i + dy, j + dx] - picture[:, i, j]
+                step = mask[i + dy, j + dx] - mask[i, j]
+                costs.append(float(step**2 * torch.exp(-change.square().mean() / 1e-4)))
             total += sum(costs) / len(costs)
         return total
 
@@ -306,12 +307,24 @@ def test_the_whole_map_ranks_and_keeps_the_values_of_the_masks():
     exact = 1 - found.deletion_mask * found.insertion_mask
     assert (exact == 1).sum() > 1  # saturated: equal in the masks
     assert len(found.saliency.unique()) == found.saliency.numel()
-    assert (found.saliency.flatten().sort().values - exact.flatten().sort().values).abs().max() <= TIE
+    assert (found.saliency.flatten().sort().values - exact.flatten().sort().values).abs().max() <= 64 * TIE
     mean = torch.stack([1 - step.masks.prod(1, keepdim=True) for step in found.trace]).mean(0)
     for one, two in itertools.combinations(range(0, 64, 5), 2):  # higher in both is higher
         a, b = ((exact.flatten()[k], mean.flatten()[k]) for k in (one, two))
         if a[0] > b[0] and a[1] > b[1]:
             assert found.saliency.flatten()[one] > found.saliency.flatten()[two]
+
+
+def test_no_two_entries_of_the_finest_map_are_equal():
+    """50,176 entries, half of them at 1: float32 has few numbers there."""
+    draws = torch.Generator().manual_seed(0)
+    saliency, history = (torch.rand(1, 1, 224, 224, generator=draws, dtype=torch.float64) for _ in "ab")
+    saliency = (2 * saliency).clamp(max=1)
+    found = _ranked(saliency, history).float()
+    assert len(found.unique()) == found.numel() and found.min() >= 0 and found.max() <= 1
+    top = saliency == 1  # among those the iterates decide
+    assert torch.equal(found[top].argsort(), history[top].argsort())
+    assert (found.flatten().sort().values - saliency.flatten().sort().values).abs().max() < 0.007
 
 
 def test_masks_that_do_not_move_are_said():
