@@ -93,8 +93,8 @@ def igos(
 ) -> Explanation:
     """I-GOS: one mask, the deletion term, plain total variation. Arguments as in igos_pp.
 
-    preset="paper" has its authors' settings: 20 iterations of 15 points, line search from 8. The search looks at the
-    whole path, as in iGOS++ (equation 8); Qi et al. look at the mask itself, where a network that is certain stays flat.
+    preset="paper" has its authors' settings: 20 iterations of 15 points, line search from 8. Its condition is
+    over the path, as in iGOS++ (equation 8); Qi et al. have it at the mask itself, where a certain network is flat.
     """
     plan = chosen(IGOS_PRESETS, "paper" if paper else preset, changes)
     return optimise(
