@@ -18,7 +18,7 @@ from torch import nn
 
 from xray_debug.saliency.asking import Chosen, explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, normalised
+from xray_debug.saliency.images import checked_mask_size, checked_whole, normalised
 from xray_debug.saliency.network import at_least_single, borrowed, checked_logits, differentiable, prepared, watched
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
@@ -78,6 +78,7 @@ def integrated_gradients(
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
+    checked_whole("steps", steps, 1)
     found = attributions(model, images, targets, baselines, steps, internal_batch_size)
     count = Evaluations(len(images) * steps + 1, len(images) * steps)
     maps = normalised(_pooled(found, mask_size, absolute))
