@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from xray_debug.saliency.faithfulness import deletion_insertion
-from xray_debug.saliency.network import answer, borrowed, prepared
+from xray_debug.saliency.network import answer, borrowed, checked_logits, prepared
 from xray_debug.saliency.randomisation import rank_correlation
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator
@@ -87,7 +87,8 @@ def mi_fgsm(
     with borrowed(model), torch.enable_grad():
         for _ in range(steps):
             x = moved.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(F.cross_entropy(answer(model, x), goal, reduction="sum"), x)
+            logits = checked_logits(answer(model, x), goal)
+            (slope,) = torch.autograd.grad(F.cross_entropy(logits, goal, reduction="sum"), x)
             size = slope.abs().mean((1, 2, 3), keepdim=True)
             momentum = decay * momentum + slope / torch.where(size > 0, size, torch.ones_like(size))
             moved = moved + sign * epsilon / steps * momentum.sign()
