@@ -133,7 +133,21 @@ def test_adam_without_floor_or_decay_is_torchs():
     assert torch.allclose(ours, theirs.detach(), atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"masks": 0}, {"cells": 0}, {"keep": 1.0}])
+@pytest.mark.parametrize(("options", "word"), [
+    ({"iterations": 0}, "iterations"), ({"jitter": -1}, "jitter"), ({"rate": -1.0}, "rate"),
+    ({"beta": float("nan")}, "beta"), ({"area_weight": float("inf")}, "area_weight"),
+])  # fmt: skip
+def test_bad_options_of_mask_perturbation(options, word):
+    with pytest.raises(ValueError, match=f"{word}: expected a"):
+        mask_perturbation(linear(), picture(), [0], mask_size=3, **options)
+
+
+def test_integrated_gradients_need_a_step():
+    with pytest.raises(ValueError, match="steps: expected a whole number of at least 1, got 0"):
+        integrated_gradients(linear(), picture(), [0], steps=0)
+
+
+@pytest.mark.parametrize("options", [{"masks": 0}, {"masks": 2.5}, {"cells": 0}, {"keep": 1.0}])
 def test_bad_rise_options(options):
     with pytest.raises(ValueError, match="rise"):
         rise(linear(), picture(), [0], **options)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +18,8 @@ from torch import nn
 
 from xray_debug.saliency.asking import Chosen, explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, normalised
-from xray_debug.saliency.network import borrowed, checked_logits, differentiable, prepared, watched
+from xray_debug.saliency.images import checked_mask_size, checked_whole, normalised
+from xray_debug.saliency.network import at_least_single, borrowed, checked_logits, differentiable, prepared, watched
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
 
@@ -78,6 +79,7 @@ def integrated_gradients(
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
+    checked_whole("steps", steps, 1)
     found = attributions(model, images, targets, baselines, steps, internal_batch_size, progress)
     count = Evaluations(len(images) * steps + 1, len(images) * steps)
     maps = normalised(_pooled(found, mask_size, absolute))
@@ -128,20 +130,33 @@ POOLING = (
 Reshape = Callable[[torch.Tensor], torch.Tensor]
 
 
-def tokens_to_map(tokens: torch.Tensor) -> torch.Tensor:
-    """Tokens (N, T, K) of a vision transformer as features (N, K, h, h); those before the patches (class) left out.
+def tokens_to_map(tokens: torch.Tensor, aspect: float = 1.0) -> torch.Tensor:
+    """Tokens (N, T, K) of a vision transformer as features (N, K, h, w); those before the patches (class) left out.
 
-    Features (N, K, h, w) stay as they are, those with channels last (N, h, h, K), as of a Swin transformer, are
-    turned. ValueError where there is no square of patches.
+    Features (N, K, h, w) stay as they are, those with channels last (N, h, w, K), as of a Swin transformer, are
+    turned. `aspect`: height over width of the image, which its patches share. ValueError where no grid of them does.
     """
     if tokens.ndim == 4:
-        last = tokens.shape[1] == tokens.shape[2] != tokens.shape[3]
-        return tokens.permute(0, 3, 1, 2) if last else tokens
-    if tokens.ndim != 3 or not _square(tokens):
-        raise ValueError(f"gradcam: expected features (N, K, h, w) or tokens (N, T, K) of a square, got "
+        first, last = (_distortion(*tokens.shape[i : i + 2], aspect) for i in (2, 1))
+        return tokens.permute(0, 3, 1, 2) if last < first else tokens
+    grid = _grid(tokens.shape[1], aspect) if tokens.ndim == 3 else None
+    if grid is None:
+        raise ValueError(f"gradcam: expected features (N, K, h, w) or tokens (N, T, K) of a grid like the image, got "
                          f"{tuple(tokens.shape)}; reshape_transform=... makes features of them")  # fmt: skip
-    side = math.isqrt(tokens.shape[1])
-    return tokens[:, tokens.shape[1] - side * side :].transpose(1, 2).unflatten(2, (side, side))
+    return tokens[:, tokens.shape[1] - math.prod(grid) :].transpose(1, 2).unflatten(2, grid)
+
+
+def _distortion(height: int, width: int, aspect: float) -> float:
+    return abs(math.log(height / width / aspect))
+
+
+def _grid(count: int, aspect: float) -> tuple[int, int] | None:
+    """Rows and columns of patches shaped as the image is, with the fewest tokens besides; None where there are none."""
+    extras = [extra for extra in range(MOST_EXTRA + 1) if count - extra > 1]
+    grids = [(h, (count - extra) // h) for extra in extras for h in range(1, count + 1) if (count - extra) % h == 0]
+    best = min(grids, key=lambda grid: _distortion(*grid, aspect), default=None)
+    # patches that do not fit whole are cut, so a grid may be a little off the image's shape
+    return best if best and _distortion(*best, aspect) < math.log(1 + 0.5 / min(best)) else None
 
 
 def layer_named(model: nn.Module, name: str) -> nn.Module:
@@ -163,10 +178,12 @@ class Features:
     none.
     """
 
-    def __init__(self, model: nn.Module, layer: nn.Module | str | None, reshape: Reshape | None):
+    def __init__(self, model: nn.Module, layer: nn.Module | str | None, reshape: Reshape | None, aspect: float):
         self.layer = layer_named(model, layer) if isinstance(layer, str) else layer
-        self.reshape = reshape or tokens_to_map
-        self.modules = [self.layer] if self.layer is not None else [m for m in model.modules() if m is not model]
+        self.aspect = aspect
+        self.reshape = reshape or partial(tokens_to_map, aspect=aspect)
+        modules = [self.layer] if self.layer is not None else [m for m in model.modules() if m is not model]
+        self.modules = [m for m in modules if not isinstance(m, torch.jit.ScriptModule)]  # nobody can look into these
         self.maps: list[torch.Tensor] = []
         self.tokens: list[torch.Tensor] = []
         self.pooled: list[torch.Tensor] = []
@@ -196,19 +213,14 @@ class Features:
         self.maps, self.tokens, self.pooled = [], [], []
         for number, own in enumerate(candidates):
             (slope,) = torch.autograd.grad(total, own, retain_graph=True, allow_unused=True)
-            if slope is None or (own.ndim == 3 and self.layer is None and not _square(own)):
+            if slope is None or (own.ndim == 3 and self.layer is None and not _grid(own.shape[1], self.aspect)):
                 continue
-            weighed, slope = self.reshape(own.detach()), self.reshape(slope)
+            weighed, slope = (self.reshape(part).to(at_least_single(part.dtype)) for part in (own.detach(), slope))
             if weighed.ndim != 4:
                 raise ValueError(f"gradcam: expected features (N, K, h, w), got {tuple(weighed.shape)}")
             if bool(slope.any()) or number == len(candidates) - 1:
                 return weighed, slope
         raise ValueError("gradcam: expected a model with feature maps (N, K, h, w), or layer=..., got none")
-
-
-def _square(tokens: torch.Tensor) -> bool:
-    side = math.isqrt(tokens.shape[1])
-    return side > 1 and tokens.shape[1] - side * side <= MOST_EXTRA
 
 
 @METHODS.register("gradcam", help="Grad-CAM at the last features")
@@ -221,13 +233,14 @@ def gradcam(
 
     Channels weighed by their mean gradient, what is positive, resized bilinearly to the mask. `layer` is a module or
     its dotted name. `reshape_transform` makes features (N, K, h, w) of what the layer gives; tokens (N, T, K) of a
-    square of patches are understood without it. `baselines` and `seed` are not used.
+    grid of patches are understood without it. `baselines` and `seed` are not used.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
     maps = []
-    with borrowed(model), torch.enable_grad(), watched(model), Features(model, layer, reshape_transform) as features:
+    looking = Features(model, layer, reshape_transform, images.shape[2] / images.shape[3])
+    with borrowed(model), torch.enable_grad(), watched(model), looking as features:
         for rows in range(0, len(images), internal_batch_size):
             part, own = images[rows : rows + internal_batch_size], targets[rows : rows + internal_batch_size]
             logits = differentiable(checked_logits(model(part.clone().requires_grad_(True)), targets))

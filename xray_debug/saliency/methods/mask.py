@@ -10,7 +10,7 @@ from torch import nn
 
 from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, compose
+from xray_debug.saliency.images import checked_mask_size, checked_number, checked_whole, compose
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import Adam
 from xray_debug.saliency.registry import METHODS
@@ -65,6 +65,12 @@ def mask_perturbation(
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
+    checked_whole("iterations", iterations, 1)
+    checked_whole("jitter", jitter, 0)
+    for name, value in (("area_weight", area_weight), ("smooth_weight", smooth_weight)):
+        checked_number(name, value)
+    for name, value in (("rate", rate), ("beta", beta)):
+        checked_number(name, value, positive=True)
     images, targets = prepared(model, images, targets)
     baselines = checked_baselines(baselines, images)
     seeds = image_seeds(seed, len(images))

@@ -11,7 +11,7 @@ from torch import nn
 
 from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, compose, normalised, upsample
+from xray_debug.saliency.images import checked_mask_size, checked_whole, compose, normalised, upsample
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Explanation
@@ -64,8 +64,10 @@ def rise(
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
-    if masks < 1 or cells < 1 or not 0 < keep < 1:
-        raise ValueError(f"rise: expected masks >= 1, cells >= 1, 0 < keep < 1; got {masks}, {cells}, {keep}")
+    checked_whole("rise: masks", masks, 1)
+    checked_whole("rise: cells", cells, 1)
+    if not 0 < keep < 1:
+        raise ValueError(f"rise: keep: expected a number between 0 and 1, got {keep}")
     images, targets = prepared(model, images, targets)
     hidden = torch.zeros_like(images) if baselines is None else checked_baselines(baselines, images)
     size = tuple(images.shape[-2:])
