@@ -426,6 +426,7 @@ class Editor {
     }
     if (document.querySelector('[role="dialog"], [data-testid="stDialog"]')) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (event.composedPath()[0].type === "range" && key.startsWith("Arrow")) { event.stopImmediatePropagation(); return; }
     const swallow = () => { event.preventDefault(); event.stopImmediatePropagation(); };
     if (event.repeat && DECIDING.has(key)) { swallow(); return; } // a key held down decides once
     if (DECIDING.has(key) || key === "n" || key.startsWith("Arrow")) this.flush();
@@ -470,7 +471,7 @@ class Editor {
         if (input.dataset.set === "heat") this.setHeat(value);
         else { this.set(input.dataset.set, value); this.draw(); }
       });
-      on(input, "change", () => this.canvas.focus({ preventScroll: true }));
+      on(input, "pointerup", () => this.canvas.focus({ preventScroll: true }));
     }
     this.set("level", 128); this.set("window", 256);
     parent.querySelector("[data-set=heat]").value = settings.heat;

@@ -1,32 +1,23 @@
-"""The frame of the review app: which run, who reviews, and the pages.
+"""What every page of the review app is given: which run, and who reviews.
 
-A page is a module of this folder with `page(context)`. Names of files and people are shown as plain text alone
-(`st.text`), never as Markdown or HTML.
+A page is a module of this folder with `page(context)`, listed in navigation.py. Names of files and people are shown as
+plain text alone (`st.text`), never as Markdown or HTML.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
-from xray_debug.data.shown import shown
 from xray_debug.review.decisions import ReviewDB, ReviewError
 from xray_debug.review.stages import StageInfo, run_named
 from xray_debug.review.view import RunView, ViewError, load_run
 from xray_debug.run.store import Store
 
 START = "Start with: xray-debug review --run DIR"
-PAGES = (  # module, title
-    ("cases", "Cases"), ("queue", "Queue"), ("summary", "Summary"), ("explain", "Explain one image"), ("start", "Runs"),
-)  # fmt: skip
-NEED_A_RUN = ("cases", "queue", "summary")
-STYLE = Path(__file__).with_name("shell.css")
 
 
 @dataclass(frozen=True)
@@ -112,51 +103,7 @@ def reviewer_of(header: str) -> tuple[str, bool]:
     return name, bool(given)
 
 
-def pages() -> dict[str, str]:
-    """Name -> title of the pages whose module exists; the first is the one that opens."""
-    return {name: title for name, title in PAGES if importlib.util.find_spec(f"{__package__}.{name}") is not None}
-
-
 def open_page(name: str, **address: str) -> None:
     """Turns to another page; for callbacks. `address`: what the address says from then on."""
     for key, value in {"view": name, **address}.items():
         st.query_params[key] = value
-
-
-def _draw(name: str, context: Context) -> None:
-    if context.run is None and name in NEED_A_RUN:
-        if "start" in pages():
-            name = "start"
-        else:
-            st.error("The run cannot be shown." if context.problem else START)
-            st.text(shown(context.problem))
-            return
-    importlib.import_module(f"{__package__}.{name}").page(context)
-
-
-def main(arguments: Sequence[str], stages: Sequence[StageInfo] = ()) -> None:
-    """Draws the app; `arguments` are the command's, `stages` the pipeline's."""
-    st.set_page_config(page_title="xray-debug review", layout="wide", initial_sidebar_state="collapsed")
-    if open_to_all():
-        st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
-        return
-    st.html(STYLE)
-    name, fixed = reviewer_of(options(arguments).user_header)
-    known = pages()
-    chosen = st.query_params.get("view", "")
-    chosen = chosen if chosen in known else next(iter(known))
-    with st.container(horizontal=True, key="bar", vertical_alignment="center"):
-        for page, title in known.items():
-            st.button(title, key=f"to-{page}", type="secondary" if page == chosen else "tertiary",
-                      on_click=open_page, args=(page,))  # fmt: skip
-        st.text_input("Reviewer", key="given-reviewer" if fixed else "reviewer", label_visibility="collapsed",
-                      placeholder="Your name", width=180, disabled=fixed, on_change=_named)  # fmt: skip
-    _draw(chosen, opened(arguments, name, stages))
-
-
-def _named() -> None:
-    name = st.session_state["reviewer"].strip()
-    if name:
-        st.query_params["reviewer"] = name
-    else:
-        st.query_params.pop("reviewer", None)
