@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.audit.frames import composite, prepare_case, ranks, top_share
-from xray_debug.audit.removals import SAID
+from xray_debug.audit.removals import REMOVALS, SAID
 from xray_debug.data.images import ImageError, ModelView, to_gray8
 from xray_debug.data.overlay import gray_bytes, heat_overlay, map_facts
 from xray_debug.data.unchanged import read_known
@@ -94,7 +94,7 @@ def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | No
                         run.config.audit, run.config.clean, known=run.patch(name), window=window,
                         saliency=run.store.saliency(name))
     small, scale = _shrunk(to_gray8(image, window))
-    panels = [_panel(row, small, "film and its text" if len(case.boxes) else "film", "probability", case.boxes * scale)]
+    panels = [_panel(row, small, "original, text boxes", "probability", case.boxes * scale)]
     if case.has("map"):
         rank = ranks(case.saliency, case.view.shape[0])
         inserted = composite(case.view, case.baseline, top_share(rank, INSERTED))
@@ -108,9 +108,10 @@ def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | No
         run.leave_out("heatmaps of flagged cases without a map", "other cases were explained (explain.select)")
     if case.has("text"):
         alone = composite(case.view, case.baseline, case.text.mask)
-        panels.append(_panel(row, alone, "text alone", "p_text_only"))
-        by = row.get("removed_by") or "inpainted"
-        panels.append(_panel(row, case.text.views[by], f"text {SAID[by]}", "p_text_removed"))
+        panels.append(_panel(row, alone, "text only", "p_text_only"))
+        by = row.get("removed_by")
+        by = by if by in case.text.views else REMOVALS[0]
+        panels.append(_panel(row, case.text.views[by], f"text {SAID[by]}", f"p_text_{by}"))
     return panels, case.boxes.tolist()
 
 
