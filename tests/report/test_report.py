@@ -163,10 +163,11 @@ def test_a_number_that_is_not_in_the_json_would_be_found(run, report):
 def test_the_page_opens_by_itself(run):
     page = Page((run / "report" / "report.html").read_text(encoding="utf-8"))
     assert page.stack == [] and "script" not in page.tags and "link" not in page.tags
-    assert all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
+    starts = ("data:image/png;base64,", "data:image/webp;base64,", "#", "http://localhost:8501/?case=")
+    assert all(a.startswith(starts) for a in page.addresses)
     assert {a[1:] for a in page.addresses if a.startswith("#")} <= page.ids
     pictures = [a for a in page.addresses if a.startswith("data:")]
-    assert len(pictures) == 3 + 4  # flagged cases, then 2x2, confusion, reliability, curves
+    assert len(pictures) == 3 + (6 + 6 + 4) + 2  # first screen, panels of the cases, reliability, curves
 
 
 def test_the_page_may_run_and_fetch_nothing(run):

@@ -6,6 +6,7 @@ Reads the run through the store only; no model is loaded. What the run does not 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     comparable = run.config.model is None and set(run.classes) == set(COVID_CLASSES)  # with the paper's networks
     report = {
         "name": run.config.name,
+        "run": run_shown(run.store.folder),
         "level": LEVEL,
         "classes": run.classes,
         "no_evidence": verdict.pop("no_evidence", None),
@@ -83,6 +85,14 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     report["not_shown"] = run.not_shown
     report["headline"] = headline(report)
     return report
+
+
+def run_shown(folder: Path) -> str:
+    """The run's folder as a command names it: from the working directory, or RUN where it lies elsewhere."""
+    try:
+        return shlex.quote(folder.resolve().relative_to(Path.cwd().resolve()).as_posix())
+    except ValueError:  # a report is handed on: it does not tell where a home directory is
+        return "RUN"
 
 
 def given_model(run: RunFiles) -> dict | None:
