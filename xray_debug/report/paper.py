@@ -119,8 +119,12 @@ class Paper(FPDF):
         self.ln(1.5)
 
     def _widths(self, texts: list[list[str]], size: float) -> list[float]:
+        """As wide as the longest text, or the longest word of the head; together no wider than the page."""
+        self._font(size, bold=True)
+        heads = [max(map(self.get_string_width, text.split() or [""])) for text in texts[0]]
         self._font(size)
-        asked = [min(max(self.get_string_width(text) for text in column) + 3, 70) for column in zip(*texts, strict=True)]
+        asked = [min(max([head, *map(self.get_string_width, column[1:])]) + 3, 70)
+                 for head, column in zip(heads, zip(*texts, strict=True), strict=True)]
         scale = min(1.0, self.epw / sum(asked))
         return [width * scale for width in asked]
 

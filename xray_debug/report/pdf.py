@@ -13,6 +13,7 @@ from xray_debug.report.words import answer_of, test_name
 
 PAGES = 6
 CASES = 4
+CASE = 52  # mm that one takes
 FEW = 8  # classes of which a confusion matrix can be read on paper
 
 
@@ -51,6 +52,7 @@ def _cases(paper: Paper, report: dict, folder: Path) -> None:
         return
     paper.heading("The strongest cases", 55)
     for number, case in enumerate(report["flagged"][:CASES], 1):
+        paper.room(CASE if case["figure"] else 10)  # a name is not parted from its pictures
         paper.paragraph(f"{number}. {case['image_id']}", bold=True, colour=BLUE, link=app_link(case["image_id"]))
         paper.paragraph(case["reasons"], SMALL + 0.5)
         if case["figure"]:
@@ -71,9 +73,7 @@ def _verdict(paper: Paper, report: dict, folder: Path) -> None:
     lines = [[row["test_set"], row["label"], row["question"], count(row["n"]),
               *(_interval(row[name], "value", signed, "") for name in names), p_value(row["p_adjusted"]), row["words"]]
              for row in shown or rest]  # fmt: skip
-    head = ["test set", "class", "question", "images", "effect", "controls", "difference", "separation", "p (Holm)",
-            "verdict"]  # fmt: skip
-    paper.table(head, lines)
+    paper.table(["test set", "class", "question", "images", *names, "p (Holm)", "verdict"], lines, SMALL - 0.8)
     if shown and rest:
         paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')}).", SMALL)
 
