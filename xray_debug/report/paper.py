@@ -1,7 +1,8 @@
-"""Paper of a bounded number of pages: headings, paragraphs, tables and pictures, in any language, the same bytes each time.
+"""Paper of a bounded number of pages: headings, paragraphs, tables and pictures, in any language.
 
-What finds no room is left out and named at the end. Letters that the font (DejaVu Sans, which comes with matplotlib)
-lacks are written as their code; words written from right to left are put in order, Arabic letters stay unjoined.
+The same bytes each time: no clock, no random ids. What finds no room is left out and named at the end. Letters that the
+font (DejaVu Sans, which comes with matplotlib) lacks are written as their code; words written from right to left are put
+in order, Arabic letters stay unjoined.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ def font_file(style: str) -> Path:
 @cache
 def _known() -> frozenset[int]:
     """The characters that both fonts have."""
-    return frozenset.intersection(*(frozenset(TTFont(font_file(style)).getBestCmap()) for style in FONTS))
+    found = []
+    for style in FONTS:
+        with TTFont(font_file(style)) as font:
+            found.append(frozenset(font.getBestCmap()))
+    return frozenset.intersection(*found)
 
 
 def written(value, most: int = 400) -> str:

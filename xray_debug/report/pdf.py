@@ -1,4 +1,4 @@
-"""report.pdf from the report's dictionary: what the page says, on at most six pages of paper, by fpdf2 and no browser."""
+"""report.pdf from the report's dictionary: what the page says, on at most six pages of paper; no browser is needed."""
 
 from __future__ import annotations
 

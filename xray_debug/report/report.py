@@ -1,4 +1,4 @@
-"""The report of a run: report.json with every figure, report.html that opens by itself, report.pdf, report.md, figures/.
+"""The report of a run: report.json with every figure, report.html that opens by itself, report.pdf, .md, figures/.
 
 Reads the run through the store only; no model is loaded. What the run does not hold is left out and named in
 `not_shown`.
