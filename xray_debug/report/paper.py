@@ -1,8 +1,8 @@
 """Paper of a bounded number of pages: headings, paragraphs, tables and pictures, in any language.
 
 The same bytes each time: no clock, no random ids. What finds no room is left out and named at the end. Letters that the
-font (DejaVu Sans, which comes with matplotlib) lacks are written as their code; words written from right to left are put
-in order, Arabic letters stay unjoined.
+font (DejaVu Sans, which comes with matplotlib) lacks are written as their code; words written from right to left are
+put in order, Arabic letters stay unjoined.
 """
 
 from __future__ import annotations
