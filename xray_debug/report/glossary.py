@@ -29,7 +29,8 @@ GLOSSARY = {
         "where the figure would lie in 95 of 100 repetitions with other images (patients, where they are known)",
     "p": "how often chance alone would give such a difference; below 0.05 counts",
     "Holm": "p raised for the number of questions asked, so that one of many is not right by luck",
-    "Rüger": "p-values of several seeds combined without assuming that they are independent: twice their median",
+    "Rüger":
+        "p-values of several seeds combined without assuming that they are independent: the middle one, raised (1978)",
     "McNemar": "test on the images that only one of two models got right",
     "permutation p": "p from labels shuffled many times",
     "accuracy, macro F1, precision, recall":
