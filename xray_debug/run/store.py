@@ -108,6 +108,7 @@ OUTPUTS: dict[str, Output] = {
     "report": Output("report", "report.json", "json", steady=False),
     "page": Output("report", "report.html", "file", steady=False),
     "summary": Output("report", "report.md", "file", steady=False),
+    "paper": Output("report", "report.pdf", "file", steady=False),
     "figures": Output("report", "figures", "folder", steady=False),
 }  # fmt: skip
 
