@@ -1,0 +1,57 @@
+"""Devices in a network's third map: electrodes, pacemakers, ports, clips, jewellery, and lines that are sharply drawn.
+
+A compact device is one box. A line would be one box around all that it crosses; it is cut into short pieces instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xray_debug.text.craft import Thresholds, Word, find_words
+
+PIECE = 24  # pixels of the map, side of the pieces that a long and thin find is cut into
+FULL = 0.4  # share of its upright box that a compact device fills at least
+
+
+def find_devices(heat: np.ndarray, thresholds: Thresholds) -> list[Word]:
+    """The finds of a device map, float32 (h, w) in [0, 1]: components above `low` with a peak of `text`, as of words.
+
+    One longer than PIECE that fills less than FULL of its upright box comes in pieces, each with its own peak as score.
+    """
+    found = []
+    for device in find_words(heat, np.zeros_like(heat), thresholds):
+        found += _pieces(device, heat) if _is_long(device) else [device]
+    return [piece for piece in found if piece.score >= thresholds.text]
+
+
+def _is_long(device: Word) -> bool:
+    x0, y0, x1, y1 = device.rectangle
+    return max(x1 - x0, y1 - y0) > PIECE and len(device.points) < FULL * (x1 - x0) * (y1 - y0)
+
+
+def _pieces(device: Word, heat: np.ndarray) -> list[Word]:
+    cells = (device.points - device.points.min(axis=0)) // PIECE
+    _, where = np.unique(cells, axis=0, return_inverse=True)
+    parts = [device.points[where.ravel() == i] for i in range(where.max() + 1)]
+    return [Word(part, float(heat[part[:, 1], part[:, 0]].max())) for part in parts]
+
+
+def settle(words: list[Word], devices: list[Word], region: np.ndarray, heat: np.ndarray
+           ) -> tuple[list[Word], list[Word]]:
+    """Words and devices of one reading, each place of one kind: that whose map is higher on most of its pixels.
+
+    A word is a device where the devices hold more than half of its pixels; a device is text where the words that are
+    left do. So a letter on a large device stays a letter, and the snap in an electrode's middle is none.
+    """
+    ours = _owned(devices, heat, region)
+    words = [word for word in words if ours[word.points[:, 1], word.points[:, 0]].mean() <= 0.5]
+    theirs = _owned(words, region, heat)
+    return words, [device for device in devices if theirs[device.points[:, 1], device.points[:, 0]].mean() <= 0.5]
+
+
+def _owned(finds: list[Word], own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """bool (h, w): pixels of the finds on which their map is the higher one."""
+    mask = np.zeros(own.shape, bool)
+    for find in finds:
+        mask[find.points[:, 1], find.points[:, 0]] = True
+    return mask & (own > other)
