@@ -199,7 +199,7 @@ def fold(net: CraftLite) -> CraftLite:
 
 
 def with_devices(net: CraftLite) -> CraftLite:
-    """The same network with a map of devices, which starts fresh; its other maps are what they were, bit for bit."""
+    """The same network with a map of devices, which starts fresh; its other maps are what they were."""
     if net.outputs == len(OUTPUTS):
         return net
     wider = CraftLite(net.widths, net.blocks, len(OUTPUTS)).train(net.training)
@@ -242,7 +242,7 @@ def load_lite(path: str | Path) -> CraftLite:
         raise ValueError(f"{path}: expected weights of craft-lite, its header says {facts.get('network')!r}")
     try:
         outputs = facts.get("outputs", list(OUTPUTS[:2]))  # files without the word are older
-        if outputs != list(OUTPUTS[:len(outputs)]):
+        if outputs not in ([*OUTPUTS[:2]], [*OUTPUTS]):
             raise ValueError(f"expected the outputs {', '.join(OUTPUTS)} or the first two, its header says {outputs}")
         net = CraftLite(tuple(facts["widths"]), tuple(facts["blocks"]), len(outputs))
         state = {name: value.float() for name, value in load_file(str(path)).items()}

@@ -38,20 +38,25 @@ def _pieces(device: Word, heat: np.ndarray) -> list[Word]:
 
 def settle(words: list[Word], devices: list[Word], region: np.ndarray, heat: np.ndarray
            ) -> tuple[list[Word], list[Word]]:
-    """Words and devices of one reading, each place of one kind: that whose map is higher on most of its pixels.
+    """Words and devices of one reading, each place of the kind with the higher score.
 
-    A word is a device where the devices hold more than half of its pixels; a device is text where the words that are
-    left do. So a letter on a large device stays a letter, and the snap in an electrode's middle is none.
+    A word is a device where the device map, averaged over it (by its own map: the middle counts most), exceeds its
+    score; a device is text where surer words, of those that are left, take more than half of it. So the snap in an
+    electrode's middle is no letter, while a letter on a large device stays, and so does one that a line crosses.
     """
-    ours = _owned(devices, heat, region)
-    words = [word for word in words if ours[word.points[:, 1], word.points[:, 0]].mean() <= 0.5]
-    theirs = _owned(words, region, heat)
-    return words, [device for device in devices if theirs[device.points[:, 1], device.points[:, 0]].mean() <= 0.5]
+    words = [word for word in words if _mean(heat, word.points, region) <= word.score]
+    return words, [device for device in devices if _share(device, words, heat.shape) <= 0.5]
 
 
-def _owned(finds: list[Word], own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """bool (h, w): pixels of the finds on which their map is the higher one."""
-    mask = np.zeros(own.shape, bool)
-    for find in finds:
-        mask[find.points[:, 1], find.points[:, 0]] = True
-    return mask & (own > other)
+def _mean(values: np.ndarray, points: np.ndarray, weights: np.ndarray) -> float:
+    at = points[:, 1], points[:, 0]
+    return float((values[at] * weights[at]).sum() / max(weights[at].sum(), 1e-6))
+
+
+def _share(device: Word, words: list[Word], shape: tuple[int, int]) -> float:
+    """Of the device's pixels, how many surer words hold."""
+    taken = np.zeros(shape, bool)
+    for word in words:
+        if word.score > device.score:
+            taken[word.points[:, 1], word.points[:, 0]] = True
+    return float(taken[device.points[:, 1], device.points[:, 0]].mean())

@@ -100,9 +100,10 @@ def pad(pen: Pen, rng: np.random.Generator) -> list[Part]:
         pen.disc(x, y, rng.uniform(0.12, 0.45), None, 0 if _chance(rng, 0.4) else 255)
     parts: list[Part] = [pen.body(-1, -tall, 1, tall)]
     if _chance(rng, 0.6):
-        end = rng.uniform(1.0, 2.2), rng.normal() * 0.2
-        pen.path([(0.3, 0), end], rng.uniform(0.15, 0.5), rng.integers(150, 256))
-        parts = [pen.body(-1, -tall, 1.9, tall), pen.lead(rng, 2, 0)] if _chance(rng, 0.6) else parts
+        end = rng.uniform(1.0, 2.2)
+        pen.path([(0.3, 0), (end, rng.normal() * 0.2)], rng.uniform(0.15, 0.5), rng.integers(150, 256))
+        parts = [pen.body(-1, -tall, max(1, end), tall)]
+        parts += [pen.lead(rng, end, 0)] if _chance(rng, 0.6) else []
     return parts
 
 
@@ -218,8 +219,8 @@ def screws(pen: Pen, rng: np.random.Generator) -> list[Part]:
     pen.path([(-long, 0), (long, 0)], wide, shade)
     for x in np.linspace(-long, long, rng.integers(2, 5)):
         pen.disc(x, 0, rng.uniform(0.3, 0.5), None, shade)
-        pen.path([(x, 0), (x + rng.normal() * 0.1, rng.choice((-1, 1)) * rng.uniform(0.8, 1.6))], wide * 0.6, shade)
-    return [pen.body(-long - 0.4, -0.9, long + 0.4, 0.9)]
+        pen.path([(x, 0), (x + rng.normal() * 0.1, rng.choice((-1, 1)) * rng.uniform(0.6, 1.1))], wide * 0.6, shade)
+    return [pen.body(-long - 0.4, -1.1, long + 0.4, 1.1)]
 
 
 # ------------------------------------------------------------------------------------------- clothes, jewellery
@@ -246,7 +247,7 @@ def hooks(pen: Pen, rng: np.random.Generator) -> list[Part]:
         pen.path(arc, wide, shade)
         for x, end in (arc[0], arc[-1]):
             pen.disc(x + 0.3, end, 0.32, None, shade, wide)
-        parts.append(pen.body(-1.1, y - 1.2, 1.0, y + 1.2))
+        parts.append(pen.body(-1.15, y - 1.25, 1.35, y + 1.25))
     return parts
 
 

@@ -49,6 +49,7 @@ def _bone(image: np.ndarray, form: np.ndarray, rng: np.random.Generator, unit: f
     """Adds a soft shape, a few grey levels brighter or darker than what is there."""
     soft = cv2.GaussianBlur(form.astype(np.float32), (0, 0), unit * rng.uniform(0.03, 0.12))
     image += soft * np.float32(rng.choice((-1, 1, 1, 1)) * rng.uniform(8, 45) / 255)
+    np.clip(image, 0, 255, out=image)
 
 
 def process(image: np.ndarray, rng: np.random.Generator, unit: float) -> None:

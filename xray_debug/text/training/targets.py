@@ -132,6 +132,6 @@ def draw_devices(bodies: Sequence[Character], lines: Sequence[tuple[np.ndarray, 
         ground = np.ones(heat.shape, np.uint8)
         cv2.polylines(ground, [((points / 2 - 0.5) * 8).round().astype(np.int32)], False, 0, 1, cv2.LINE_8, 3)
         if not ground.all():
-            far = cv2.distanceTransform(ground, cv2.DIST_L2, 3) / (max(half, THIN_LINE) / 2)
+            far = cv2.distanceTransform(ground, cv2.DIST_L2, 3) / (max(half + 1, THIN_LINE) / 2)
             np.maximum(heat, np.exp2(-np.minimum(far, 4) ** 4), out=heat)
     return heat
