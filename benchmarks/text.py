@@ -1,6 +1,6 @@
 """Times text detectors on the same images in one run, and scores them on annotated radiographs.
 
-    python benchmarks/text.py --images DIR [--annotations FILE] [--count 20] [--side 640] [--json FILE]
+    python benchmarks/text.py --images DIR [--annotations FILE] [--devices FILE] [--count 20] [--json FILE]
 
 Five readers: craft-lite (bundled), the same reading all of a film closely (`look=None`), CRAFT's official network as
 craft-text-detector builds it (random weights: the time is the same), rapidocr's detector, and tesseract if it is
@@ -13,6 +13,7 @@ Accuracy: the measures of xray_debug.text.training.scoring, for every reader tha
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ from xray_debug.data.images import SUFFIXES, read_image
 from xray_debug.text import load_detector, resolved_options
 from xray_debug.text.detectors import craft as official
 from xray_debug.text.scales import pad_to, resize_to
-from xray_debug.text.training.scoring import read_annotations, score_detections
+from xray_debug.text.training.scoring import read_annotations, score_detections, score_devices
 
 
 class Tesseract:
@@ -133,15 +134,18 @@ def time_readers(images: list[np.ndarray], side: int, precision: str) -> dict[st
     return {name: {"clock": float(clock), "processor": float(processor)} for name, (clock, processor) in means.items()}
 
 
-def score_readers(annotations: Path, folder: Path, side: int, precision: str) -> dict[str, dict]:
-    truth = read_annotations(annotations)
+def score_readers(annotations: Path, folder: Path, side: int, precision: str, devices: Path | None) -> dict[str, dict]:
+    truth, marked = read_annotations(annotations), json.loads(devices.read_text()) if devices else {}
     images = {name: read_image(folder / name) for name in truth}
     result = {}
     for reader in readers(side, precision):
         if reader.name != "craft":
             found = {name: reader.detect([image])[0] for name, image in images.items()}
-            score = score_detections(truth, found, {name: image.shape[:2] for name, image in images.items()})
-            result[reader.name] = score.as_dict()
+            shapes = {name: image.shape[:2] for name, image in images.items()}
+            text = {name: [box for box in boxes if box.kind == "text"] for name, boxes in found.items()}
+            result[reader.name] = score_detections(truth, text, shapes).as_dict()
+            if marked:
+                result[reader.name]["devices"] = score_devices(marked, found, shapes).as_dict()
     return result
 
 
@@ -157,12 +161,17 @@ def show(report: dict) -> None:
     for name, s in report.get("accuracy", {}).items():
         print(f"{name:18} covered {s['covered']:6.1%}  cleaned {s['cleaned']:6.1%}  "
               f"false {s['false_per_image']:.2f} per image  erased {s['erased']:.2%}")
+        if "devices" in s:
+            d = s["devices"]
+            print(f"{'':18} devices found {d['found']} of {d['devices']}, taken for text {d['as_text']}, "
+                  f"false {d['false_per_image']:.2f} per image")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, help="folder of radiographs")
     parser.add_argument("--annotations", type=Path, help="JSON of their text; names are relative to --images")
+    parser.add_argument("--devices", type=Path, help="JSON of their devices: covidx-mini-devices-test.json beside this")
     parser.add_argument("--count", type=int, default=20, help="images timed")
     parser.add_argument("--side", type=int, default=640, help="pixels, long side of the official network's input")
     parser.add_argument("--repeats", type=int, default=15)
@@ -182,7 +191,8 @@ def main() -> None:
               "networks": time_networks(options.side, options.repeats, precision),
               "readers": time_readers([read_image(f) for f in chosen], options.side, precision)}
     if options.annotations:
-        report["accuracy"] = score_readers(options.annotations, options.images, options.side, precision)
+        report["accuracy"] = score_readers(options.annotations, options.images, options.side, precision,
+                                           options.devices)
     show(report)
     if options.json:
         write_json(options.json, report)

@@ -158,6 +158,20 @@ def test_a_reader_that_fails_leaves_the_repair(data, tmp_path):
     assert result["note"] == "JPEG written losslessly as PNG; not read again: no such image"
 
 
+class FindsDevices:
+    def detect(self, images):
+        return [[TextBox(0, 0, 4, 4, 0.9, "device"), TextBox(9, 9, 14, 14, 0.9)] for _ in images]
+
+
+@pytest.mark.parametrize(("kinds", "count"), [(["text"], 1), (["text", "device"], 2)])
+def test_a_device_is_left_over_only_where_devices_are_erased(data, tmp_path, kinds, count):
+    (row,) = [row for row in planned(data, second_images=None) if row["image_id"] == "c.jpg"]
+    config = SETTINGS.model_copy(update={"kinds": kinds})
+    worker = CleanWorker(config.model_dump(), 0, str(tmp_path), None, FindsDevices)
+    worker.open()
+    assert worker([row])[0]["residual"] == count
+
+
 class GivesNoNumbers:
     name = "odd"
 

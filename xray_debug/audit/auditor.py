@@ -24,7 +24,7 @@ from xray_debug.audit.worker import AuditWorker
 from xray_debug.config import AuditConfig, CleanConfig
 
 _COLUMNS = ("image_id", "label", "source", "test_set", "file")
-_HANDED_OVER = ("file", "path", "sha256", "boxes", "saliency", "deletion", "insertion")  # columns not kept in the table
+_HANDED_OVER = ("file", "path", "sha256", "boxes", "devices", "saliency", "deletion", "insertion")  # not in the table
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
 
@@ -109,12 +109,14 @@ def audit_dataset(
     seed: int = 0,
     progress: Progress | None = None,
     areas: Mapping[str, tuple[float, float]] | None = None,
+    devices: Mapping[str, Iterable] | None = None,
 ) -> AuditResult:
     """Audits `cases` (columns image_id label source test_set file; unique image_id) in this process.
 
     `boxes`: image_id -> (N, 4) text boxes in image pixels. `saliency`: image_id -> (m, m) in [0, 1]; images without a
-    map lack the measures that need one. `areas`: image_id -> (deletion, insertion) of the explanation's curves. A file
-    that cannot be used is a row with `problem` set and nothing measured.
+    map lack the measures that need one. `areas`: image_id -> (deletion, insertion) of the explanation's curves.
+    `devices`: image_id -> (N, 4) boxes of devices, a region of its own. A file that cannot be used is a row with
+    `problem` set and nothing measured.
     ValueError: missing columns, repeated image_id, or options that cost more than 200 forward passes a case.
     """
     check_cases(cases)
@@ -127,6 +129,7 @@ def audit_dataset(
         deletion, insertion = (areas or {}).get(name, (None, None))
         try:
             rows.append(worker.audit({**row, "boxes": boxes.get(name, ()), "saliency": saliency.get(name),
+                                      "devices": (devices or {}).get(name, ()),
                                       "deletion": deletion, "insertion": insertion}))
         except ValueError as error:  # an ImageError, or a mask of the user's that does not fit
             problems[name] = str(error)

@@ -15,7 +15,7 @@ import torch
 from xray_debug.audit.removals import Removed, Remover, as_input
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.boxes import clip_boxes
+from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.view import GreyWindow, ModelView, to_gray8
 from xray_debug.saliency import rank_pixels, upsample_saliency
 from xray_debug.saliency.images import blurred
@@ -60,6 +60,7 @@ class Case:
     seed: int  # of the audit
     window: GreyWindow  # of the original, for all that is made from it
     bank: list[Donor] = field(default_factory=list)  # markers of other images
+    devices: np.ndarray = field(default_factory=lambda: as_boxes(()))  # (N, 4) boxes, maybe beyond the image
     saliency: np.ndarray | None = None  # (m, m) in [0, 1]
     deletion: float = math.nan  # areas under the curves of the explanation
     insertion: float = math.nan

@@ -12,6 +12,7 @@ from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
 from xray_debug.audit.measures import Outcomes, salient_measures
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
+from xray_debug.data.boxes import as_boxes
 from xray_debug.data.unchanged import read_known
 from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import NotFinite, probabilities
@@ -31,10 +32,10 @@ def check_cost(config: AuditConfig) -> None:
 class AuditWorker:
     """Audits images. Rows in: image_id label file boxes, and where the image was explained saliency deletion insertion.
 
-    boxes: (N, 4) of the image's text; saliency: (m, m) in [0, 1] or None. Rows out: image_id, the columns of
-    cases.parquet that are measured, and `patch`, how the text was erased (b"" where none was). An image that cannot be
-    read, or whose sha256 is not the row's `sha256` (if any), is an ImageError; one for which the model gives NaN, a
-    NotFinite.
+    boxes: (N, 4) of the image's text; devices: the same of its devices, may be absent; saliency: (m, m) in [0, 1] or
+    None. Rows out: image_id, the columns of cases.parquet that are measured, and `patch`, how the text was erased (b""
+    where none was). An image that cannot be read, or whose sha256 is not the row's `sha256` (if any), is an ImageError;
+    one for which the model gives NaN, a NotFinite.
 
     Args:
         model: the model's folder.
@@ -65,12 +66,13 @@ class AuditWorker:
 
     def audit(self, row: Row) -> Row:
         """One image: its frames as one batch through the model, and what the checks make of the answers."""
-        boxes, (image, window) = row.get("boxes"), read_known(row["file"], row.get("sha256", ""))
+        boxes, devices = row.get("boxes"), row.get("devices")
+        image, window = read_known(row["file"], row.get("sha256", ""))
         case = prepare_case(
             row["image_id"], row["label"], image, () if boxes is None else boxes, self.model.view,
             self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), window, bank=self.bank,
             saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
-            insertion=_number(row.get("insertion")),
+            insertion=_number(row.get("insertion")), devices=as_boxes(() if devices is None else devices),
         )  # fmt: skip
         frames = Frames()
         frames.add("image", case.view)

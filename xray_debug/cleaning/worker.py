@@ -232,13 +232,16 @@ class CleanWorker:
         return None if self.view is None else self.view.apply(image, window)
 
     def _count(self, cleaned: np.ndarray, window: GreyWindow) -> tuple[int | None, str]:
-        """How many boxes the second reader finds, or why it cannot say: the repair does not depend on it."""
+        """How many boxes of the kinds that are erased the second reader finds, or why it cannot say.
+
+        The repair does not depend on it.
+        """
         try:
             (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)])
             found = as_found(found, getattr(self.reader, "name", "that reads again"))
         except Exception as error:  # of whatever kind: another's reader may raise anything
             return None, f"not read again: {error or type(error).__name__}"
-        return len(found), ""
+        return sum(box.kind in self.config.kinds for box in found), ""
 
 
 def _readable(path: str, digest: str) -> Film | None:

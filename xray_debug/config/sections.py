@@ -211,6 +211,7 @@ class CleanConfig(Section):
     lossy: Literal["png", "jpeg"] = Field(
         "png", description="what lossy images become, changed or not: PNG, or JPEG at the source's quality"
     )
+    kinds: list[str] = Field(["text"], min_length=1, description="of the boxes that are erased: text, device")
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
 
 

@@ -226,10 +226,10 @@ class Store:
             return views.rows(self.manifest()["view_index"].to_numpy())
         return Views(self.parts("cleaned views").arrays("view" if version == "cleaned" else "control_view"))
 
-    def boxes(self, kind: str = "text") -> dict[str, np.ndarray]:
-        """image_id -> (N, 4) int64, regions of one kind."""
+    def boxes(self, *kinds: str) -> dict[str, np.ndarray]:
+        """image_id -> (N, 4) int64, regions of these kinds (default: text)."""
         frame = self.table("regions")
-        return split_boxes(frame[frame["kind"] == kind])
+        return split_boxes(frame[frame["kind"].isin(kinds or ("text",))])
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of the test images by all models: one row per model, test version and image."""

@@ -67,7 +67,7 @@ def run(context: Context) -> None:
     from xray_debug.run.engine import TableRows
 
     store, config = context.store, context.config
-    frame, boxes = store.manifest(), store.boxes()
+    frame, boxes, devices = store.manifest(), store.boxes(), store.boxes("device")
     cases = cases_of(store)
     check_cases(cases)
     chosen = choose_cases(cases, config.audit.max_cases, config.seed)
@@ -76,8 +76,8 @@ def run(context: Context) -> None:
     bank = _bank(context, readable, boxes) if len(readable) else None
 
     def add(rows: list[dict]) -> list[dict]:
-        return [{**row, "boxes": boxes.get(row["image_id"], ()), "saliency": store.saliency(row["image_id"])}
-                for row in rows]  # fmt: skip
+        return [{**row, "boxes": boxes.get(row["image_id"], ()), "devices": devices.get(row["image_id"], ()),
+                 "saliency": store.saliency(row["image_id"])} for row in rows]  # fmt: skip
 
     worker = AuditWorker(
         str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,

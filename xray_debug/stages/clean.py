@@ -80,9 +80,12 @@ def run(context: Context) -> None:
     out = store.path("cleaned")
     control = store.path("control") if config.clean.control else None
     reader, layout = second_reader(context), Layout.of(store.json("dataset"))
+    boxes = {kind: store.boxes(kind) for kind in config.clean.kinds}
+    for kind in (kind for kind, found in boxes.items() if not found and kind != "text"):
+        context.say(f"clean.kinds: no box of kind {kind} was found")
     plan = plan_rows(
-        manifest, store.dataset_root(), store.boxes(), config.clean, as_table(context.seen["decisions"]), config.seed,
-        config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
+        manifest, store.dataset_root(), store.boxes(*boxes), config.clean, as_table(context.seen["decisions"]),
+        config.seed, config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
         unread=store.json("unread"), layout=layout,
     )  # fmt: skip
     for remark in plan.attrs["remarks"]:

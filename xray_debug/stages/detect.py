@@ -1,15 +1,19 @@
-"""detect: burned-in text of every usable image."""
+"""detect: burned-in text of every usable image, and devices where the detector tells them apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xray_debug.config import PipelineConfig
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
 from xray_debug.stages.readers import decided_options, packages_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST = 64
 
@@ -31,6 +35,13 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
     return {"packages of the detector": packages_of(config.detect.detector)}
 
 
+def found_words(boxes: pd.DataFrame, images: int) -> list[str]:
+    """How many boxes of each kind were found in how many of `images`; of text also where there are none."""
+    parts = {"text": boxes[boxes["kind"] == "text"]} | dict(list(boxes.groupby("kind")))
+    return [f"{len(part)} {kind} boxes in {part['image_id'].nunique()} of {images} images"
+            for kind, part in parts.items()]  # fmt: skip
+
+
 def run(context: Context) -> None:
     from xray_debug.run.engine import TableRows
     from xray_debug.text import DetectWorker, boxes_table
@@ -46,7 +57,8 @@ def run(context: Context) -> None:
     unread = {row["image_id"]: row["problem"] for row in parts.rows(["image_id", "problem"]) if row["problem"]}
     store.write_json("unread", unread)  # an image that could not be read is not one without text
     context.facts["images"] = len(frame)
-    context.say(f"{len(boxes)} text boxes in {boxes['image_id'].nunique()} of {len(frame)} images")
+    for sentence in found_words(boxes, len(frame)):
+        context.say(sentence)
     if unread:
         context.say(f"no text could be looked for in {len(unread)} images, the first: {next(iter(unread.values()))}")
 

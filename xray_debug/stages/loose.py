@@ -120,6 +120,8 @@ def _sha256(file: Path) -> str:
 
 def detect_images(job: Job) -> None:
     """A CSV of boxes: image_id kind x0 y0 x1 y1 score detector. Images that cannot be read are named."""
+    from xray_debug.stages.detect import found_words
+
     if job.out.suffix.lower() != ".csv":
         raise ConfigError(f"--out {job.out}: expected a file name ending in .csv")
     job.check_place()
@@ -129,7 +131,8 @@ def detect_images(job: Job) -> None:
     with job.scratch([job.config.detect.model_dump(), images[["image_id", "sha256"]].to_dict("list")]) as folder:
         table, _ = _boxes(job, images, folder)
         _write_csv(job.out, table[BOXES])
-    job.say(f"{job.out}: {len(table)} text boxes in {table['image_id'].nunique()} of {len(images)} images")
+    for sentence in found_words(table, len(images)):
+        job.say(f"{job.out}: {sentence}")
 
 
 def _boxes(job: Job, images: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -160,7 +163,7 @@ def clean_images(job: Job, boxes: Path | None) -> None:
     job.check_place()
     job.check_empty()
     images, settings = job.images(), job.config.clean
-    given = _given_boxes(boxes, images) if boxes is not None else None
+    given = _given_boxes(boxes, images, settings.kinds) if boxes is not None else None
     where = job.config.detect.model_dump() if given is None else {name: own.tolist() for name, own in given.items()}
     key = [settings.model_dump(), images[["image_id", "sha256"]].to_dict("list"), where]
     with job.scratch(key) as folder:
@@ -168,7 +171,7 @@ def clean_images(job: Job, boxes: Path | None) -> None:
         unread: dict[str, str] = {}
         if given is None:
             table, unread = _boxes(job, images, folder)
-            given = {name: own[["x0", "y0", "x1", "y1"]].to_numpy() for name, own in table.groupby("image_id")}
+            given = _of_kinds(table, settings.kinds)
         manifest = images.assign(path=images["image_id"], patient_id="", label="", source="", split="", test_set="")
         layout = Layout(_AsItLies())
         plan = plan_rows(manifest, job.source, given, settings, outs=[job.out], unread=unread, probe_images=0,
@@ -193,17 +196,23 @@ class _AsItLies:
         pass
 
 
-def _given_boxes(file: Path, images: pd.DataFrame) -> dict:
-    """image_id -> boxes of a table, of kind text where it has a column `kind`; ConfigError for an unknown image."""
+def _given_boxes(file: Path, images: pd.DataFrame, kinds: Sequence[str]) -> dict:
+    """image_id -> boxes of a table, of these kinds where it has a column `kind`; ConfigError for an unknown image."""
     from xray_debug.data.box_table import read_box_table
 
     found = read_box_table(file)
     if "kind" in found:
-        found = found[found["kind"].fillna("").isin(["", "text"])]
+        found["kind"] = found["kind"].fillna("").replace("", "text")
     unknown = sorted(set(found["image_id"]) - set(images["image_id"]))
     if unknown:
         raise ConfigError(f"{file}: {unknown[0]} is no image there ({len(unknown)} such names); image_id is the path "
                           "below the folder, as detect writes it")  # fmt: skip
+    return _of_kinds(found, kinds)
+
+
+def _of_kinds(found: pd.DataFrame, kinds: Sequence[str]) -> dict:
+    """image_id -> boxes of a table, of these kinds where it has a column `kind`."""
+    found = found[found["kind"].isin(kinds)] if "kind" in found else found
     return {name: own[["x0", "y0", "x1", "y1"]].to_numpy() for name, own in found.groupby("image_id")}
 
 

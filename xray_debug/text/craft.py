@@ -2,7 +2,8 @@
 
 A network gives two maps at half resolution: `region`, high at the centres of characters, and `affinity`, high
 between characters of one word. Connected components of the thresholded maps are the words. `CraftLite` is a small
-network for radiographs; `decode` turns the maps of this or of the official network into boxes.
+network for radiographs, which may give a third map, high on devices; `decode` turns the maps of this or of the official
+network into boxes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 WINDOW = 33  # pixels, side of the neighbourhood that the second input channel is normalised by
+OUTPUTS = ("text", "affinity", "device")  # a network's maps, in this order; the official one and older files have two
 CONTRAST_FLOOR = 0.02  # of the grey range: contrast below this is noise and is not amplified to full range
 
 
@@ -140,14 +142,17 @@ class CraftLite(nn.Module):
     """CRAFT with a compact backbone: five stages of stride 2, a U-shaped way back to half resolution.
 
     Plain 3x3 convolutions: on CPUs they run nearer to peak than depthwise ones. Input (N, 2, H, W) as `prepare`
-    makes it, H and W multiples of 32; output (N, 2, H / 2, W / 2) logits of region and affinity.
+    makes it, H and W multiples of 32; output (N, P, H / 2, W / 2) logits, P = `outputs`, the first of OUTPUTS.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160, 192), blocks: tuple[int, ...] = (0, 1, 1, 1, 1)):
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160, 192), blocks: tuple[int, ...] = (0, 1, 1, 1, 1),
+                 outputs: int = 2):
         super().__init__()
         if len(widths) != 5 or len(blocks) != 5:
             raise ValueError(f"CraftLite has five stages, got widths {widths} and blocks {blocks}")
-        self.widths, self.blocks = tuple(widths), tuple(blocks)
+        if outputs not in (2, 3):
+            raise ValueError(f"CraftLite has 2 or 3 outputs, got {outputs}")
+        self.widths, self.blocks, self.outputs = tuple(widths), tuple(blocks), outputs
         inputs = (2, *widths[:-1])
         self.stages = nn.ModuleList(
             nn.Sequential(_conv(i, o, 2), *(_Residual(o) for _ in range(n)))
@@ -155,8 +160,8 @@ class CraftLite(nn.Module):
         )
         back = widths[::-1]
         self.ups = nn.ModuleList(_Up(below, skip, skip) for below, skip in zip(back[:-1], back[1:], strict=True))
-        self.head = nn.Sequential(_conv(widths[0], 16), nn.Conv2d(16, 2, 1))
-        nn.init.constant_(self.head[-1].bias, -3.0)  # nearly all pixels are no text: start there
+        self.head = nn.Sequential(_conv(widths[0], 16), nn.Conv2d(16, outputs, 1))
+        nn.init.constant_(self.head[-1].bias, -3.0)  # nearly all pixels are nothing: start there
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = []
@@ -193,13 +198,29 @@ def fold(net: CraftLite) -> CraftLite:
     return net
 
 
+def with_devices(net: CraftLite) -> CraftLite:
+    """The same network with a map of devices, which starts fresh; its other maps are what they were."""
+    if net.outputs == len(OUTPUTS):
+        return net
+    wider = CraftLite(net.widths, net.blocks, len(OUTPUTS)).train(net.training)
+    state, old = wider.state_dict(), net.state_dict()
+    for name, value in old.items():
+        if value.shape == state[name].shape:
+            state[name] = value
+        else:  # the last layer, a row of which is new
+            state[name] = torch.cat([value, state[name][len(value):]])
+    wider.load_state_dict(state)
+    return wider
+
+
 def save_lite(net: CraftLite, path: str | Path, **facts) -> None:
     """Weights as half-precision safetensors; the shape of the network and `facts` (JSON values) in the header."""
     state = {
         name: value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype).contiguous()
         for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")
     }
-    header = {"network": "craft-lite", "widths": list(net.widths), "blocks": list(net.blocks), **facts}
+    header = {"network": "craft-lite", "widths": list(net.widths), "blocks": list(net.blocks),
+              "outputs": list(OUTPUTS[:net.outputs]), **facts}
     save_file(state, str(path), metadata={name: json.dumps(value) for name, value in header.items()})
 
 
@@ -220,7 +241,10 @@ def load_lite(path: str | Path) -> CraftLite:
     if facts.get("network") != "craft-lite":
         raise ValueError(f"{path}: expected weights of craft-lite, its header says {facts.get('network')!r}")
     try:
-        net = CraftLite(tuple(facts["widths"]), tuple(facts["blocks"]))
+        outputs = facts.get("outputs", list(OUTPUTS[:2]))  # files without the word are older
+        if outputs not in ([*OUTPUTS[:2]], [*OUTPUTS]):
+            raise ValueError(f"expected the outputs {', '.join(OUTPUTS)} or the first two, its header says {outputs}")
+        net = CraftLite(tuple(facts["widths"]), tuple(facts["blocks"]), len(outputs))
         state = {name: value.float() for name, value in load_file(str(path)).items()}
         missing, unknown = net.load_state_dict(state, strict=False)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # a header or shapes that fit no network

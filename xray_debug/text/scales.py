@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from xray_debug.data.boxes import TextBox, intersection_areas
+from xray_debug.data.boxes import TextBox, intersection_areas, iou
 
 BASE = 768  # pixels, long side
 ENLARGE = 2.0
@@ -48,15 +48,17 @@ def pad_to(image: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def in_tiles(values: np.ndarray, network: Callable[[np.ndarray], np.ndarray], tile: int, overlap: int) -> np.ndarray:
-    """`network` over (C, H, W) in overlapping tiles: (C, h, w) -> (2, h / 2, w / 2), joined at the overlaps' middles.
+    """`network` over (C, H, W) in overlapping tiles: (C, h, w) -> (P, h / 2, w / 2), joined at the overlaps' middles.
 
     H, W, `tile` and `overlap` are multiples of 4; each tile has `tile` pixels a side, at the far edges as many.
     """
     height, width = values.shape[1:]
-    result = np.zeros((2, height // 2, width // 2), np.float32)
+    result = None
     for y, top, bottom in _tile_spans(height, tile, overlap):
         for x, left, right in _tile_spans(width, tile, overlap):
             maps = network(values[:, y:y + tile, x:x + tile])
+            if result is None:
+                result = np.zeros((len(maps), height // 2, width // 2), np.float32)
             result[:, top // 2:bottom // 2, left // 2:right // 2] = \
                 maps[:, (top - y) // 2:(bottom - y) // 2, (left - x) // 2:(right - x) // 2]
     return result
@@ -105,19 +107,25 @@ def _joined(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int,
 
 
 def to_image(rectangle: np.ndarray, scale: tuple[float, float], height: int, width: int,
-             score: float) -> TextBox | None:
+             score: float, kind: str = "text") -> TextBox | None:
     """A rectangle of the map in pixels of the image; `scale` is image pixels per map pixel (x, y). None if outside."""
     x0, y0, x1, y1 = rectangle * np.array([*scale, *scale])
     x0, y0 = max(0, int(np.floor(x0 + 1e-6))), max(0, int(np.floor(y0 + 1e-6)))
     x1, y1 = min(width, int(np.ceil(x1 - 1e-6))), min(height, int(np.ceil(y1 - 1e-6)))
-    return TextBox(x0, y0, x1, y1, min(1.0, max(0.0, score))) if x1 > x0 and y1 > y0 else None
+    return TextBox(x0, y0, x1, y1, min(1.0, max(0.0, score)), kind) if x1 > x0 and y1 > y0 else None
 
 
 def merge(boxes: list[TextBox], covered: float = 0.7) -> list[TextBox]:
-    """Boxes from several readings as one list: a box of which `covered` lies in a larger kept one is dropped.
+    """Boxes from several readings as one list: one of which `covered` lies in a larger kept one of its kind is dropped.
 
     The larger box takes the higher score. Order: from top to bottom, then left to right.
     """
+    kinds = sorted({box.kind for box in boxes})
+    if len(kinds) > 1:  # each kind by itself; where two readings take one thing for different kinds, the surer is right
+        merged = [merge([box for box in boxes if box.kind == kind], covered) for kind in kinds]
+        boxes = [box for i, own in enumerate(merged) for box in own
+                 if not _surer(box, [other for others in merged[:i] + merged[i + 1:] for other in others])]
+        return sorted(boxes, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
     kept: list[TextBox] = []
     for box in sorted(boxes, key=lambda b: (-(b.x1 - b.x0) * (b.y1 - b.y0), b)):
         area = (box.x1 - box.x0) * (box.y1 - box.y0)
@@ -128,3 +136,9 @@ def merge(boxes: list[TextBox], covered: float = 0.7) -> list[TextBox]:
         else:
             kept.append(box)
     return sorted(kept, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
+
+
+def _surer(box: TextBox, others: list[TextBox]) -> bool:
+    """Whether one of `others` has as good as the same place (IoU of a half) and a higher score."""
+    return bool(others) and any(share >= 0.5 and other.score > box.score
+                                for share, other in zip(iou([box], others)[0], others, strict=True))

@@ -11,10 +11,12 @@ from xray_debug.config import PhantomConfig
 from xray_debug.data.boxes import iou
 from xray_debug.phantom import make_case
 from xray_debug.text import load_detector
-from xray_debug.text.craft import CraftLite, save_lite
+from xray_debug.text.craft import CraftLite, lite_facts, load_lite, save_lite, with_devices
 from xray_debug.text.detectors import craft_lite
 from xray_debug.text.detectors.craft_lite import BUNDLED, CraftLiteDetector
 from xray_debug.text.scales import TRIM
+
+IMAGE = film(768, 640, "L", (60, 120), 2.4)
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
@@ -77,6 +79,40 @@ def test_close_reading_gives_what_reading_all_closely_gives(exact, monkeypatch):
     assert compared > 10
 
 
+def test_the_bundled_maps_of_text_are_what_they_are_with_a_third_map_beside(tmp_path, exact):
+    """Weights of two maps load and find text alone; a third map that is silent changes no bit of the others."""
+    assert load_lite(BUNDLED).outputs in (2, 3) and {box.kind for box in exact.detect([IMAGE])[0]} == {"text"}
+    two = load_lite(BUNDLED)
+    if two.outputs == 3:
+        pytest.skip("the bundled weights have a map of devices")
+    net = with_devices(two)
+    torch.nn.init.constant_(net.head[-1].bias[2:], -50.0)
+    torch.nn.init.zeros_(net.head[-1].weight[2:])
+    save_lite(net, tmp_path / "three.safetensors")
+    assert lite_facts(tmp_path / "three.safetensors")["outputs"] == ["text", "affinity", "device"]
+    wide = CraftLiteDetector(tmp_path / "three.safetensors", precision="fp32")
+    maps, expected = wide.score_maps(IMAGE), exact.score_maps(IMAGE)
+    np.testing.assert_allclose(maps[:2], expected, atol=1e-6)
+    assert maps.shape[0] == 3 and maps[2].max() < 1e-6
+    assert [box.box for box in wide.detect([IMAGE])[0]] == [box.box for box in exact.detect([IMAGE])[0]]
+
+
+@pytest.mark.parametrize("header", [["text", "device"], "text", 3])
+def test_weights_with_other_outputs_are_refused(tmp_path, header):
+    save_lite(CraftLite((4, 4, 6, 6, 8)), tmp_path / "w.safetensors", outputs=header)
+    with pytest.raises(ValueError, match="w.safetensors: .*expected the outputs"):
+        load_lite(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("use", craft_lite.USES)
+def test_a_use_sets_the_thresholds_that_are_not_given(use):
+    found, own = load_detector("craft-lite", use=use), load_detector("craft-lite", use=use, low_text=0.2)
+    expected = craft_lite.USES[use]
+    assert (found.thresholds.text, found.thresholds.low) == (expected["text_threshold"], expected["low_text"])
+    assert found.device_thresholds.text == expected["device_threshold"]
+    assert (own.thresholds.text, own.thresholds.low) == (expected["text_threshold"], 0.2)
+
+
 def test_where_a_film_is_empty_only_the_look_is_done(exact, monkeypatch):
     done = area_read(exact, monkeypatch)
     assert exact.detect([film(768, 768, "")]) == [[]]
@@ -125,6 +161,8 @@ def test_the_mirror_image_is_read_turned_back(exact):
 def test_bad_options_are_refused():
     with pytest.raises(ValueError, match="precision must be"):
         load_detector("craft-lite", precision="fp8")
+    with pytest.raises(ValueError, match="use must be clean or audit, got 'both'"):
+        load_detector("craft-lite", use="both")
     with pytest.raises(ValueError, match="look must be"):
         load_detector("craft-lite", look=1.0)
     with pytest.raises(ValueError, match="missing.safetensors: no such weight file"):

@@ -19,7 +19,7 @@ from xray_debug.text.training.render import (
     placing,
     with_halo,
 )
-from xray_debug.text.training.samples import Background, make_sample
+from xray_debug.text.training.samples import KNOWN, NOTHING, UNLABELLED, Background, make_sample
 from xray_debug.text.training.targets import EDGE, Character, clipped, draw_targets, visible_share
 
 FONTS = sorted(set(LEAD + SANS + SERIF))
@@ -126,26 +126,27 @@ def test_samples_are_repeatable_and_differ():
 
 
 def test_samples_have_the_stated_shapes_and_ranges():
-    texts = 0
+    texts, devices = 0, 0
     for seed in range(25):
         sample = make_sample(Background(ground()), np.random.default_rng(seed), 128)
         assert sample.image.shape == (128, 128) and sample.image.dtype == np.uint8
-        assert sample.maps.shape == (2, 64, 64) and sample.maps.min() >= 0 and sample.maps.max() <= 1
-        assert sample.valid.shape == sample.drawn.shape == (64, 64)
-        texts += bool(sample.characters)
-    assert 5 < texts < 25
+        assert sample.maps.shape == (3, 64, 64) and sample.maps.min() >= 0 and sample.maps.max() <= 1
+        assert sample.weights.shape == (2, 64, 64) and set(np.unique(sample.weights)) <= {NOTHING, UNLABELLED, KNOWN}
+        texts, devices = texts + bool(sample.characters), devices + bool(sample.devices)
+    assert 5 < texts < 25 and 5 < devices < 25
 
 
 def test_plain_samples_teach_only_what_is_known():
     known = np.zeros((2, 150, 130), np.uint8)
     sample = make_sample(Background(ground(), known), np.random.default_rng(0), 128, plain=1.0)
-    assert not sample.characters and not sample.drawn.any() and sample.maps.max() == 0
+    assert not sample.characters and not sample.devices and sample.maps.max() == 0
+    assert (sample.weights[0] == KNOWN).all() and (sample.weights[1] == UNLABELLED).all()  # nobody looked for devices
 
 
 def test_what_is_unsure_stays_unsure():
     everywhere = np.ones((150, 130), bool)
     sample = make_sample(Background(ground(), unsure=everywhere), np.random.default_rng(1), 64)
-    assert not sample.valid[10:-10, 10:-10].any() and not sample.characters
+    assert not sample.weights[0, 10:-10, 10:-10].any() and not sample.characters
 
 
 def test_known_text_moves_with_its_background():
@@ -160,6 +161,36 @@ def test_known_text_moves_with_its_background():
             assert abs(gray[where].mean() - np.median(gray)) > 30
             return
     pytest.fail("no sample showed the known text")
+
+
+def test_known_devices_move_with_their_background_and_what_is_doubtful_is_not_learnt():
+    image, devices = np.full((300, 260), 60, np.uint8), np.full((2, 150, 130), UNLABELLED, np.uint8)
+    image[100:140, 90:130], devices[0] = 220, 0
+    devices[0, 50:70, 45:65], devices[1, 50:70, 45:65] = 255, KNOWN
+    devices[1, 100:] = NOTHING
+    shown = 0
+    for seed in range(12):
+        sample = make_sample(Background(image, devices=devices), np.random.default_rng(seed), 256, plain=1.0)
+        where = sample.maps[2] > 0.95
+        if where.sum() > 50:
+            gray = sample.image[::2, ::2].astype(float)
+            assert abs(gray[where].mean() - np.median(gray)) > 30
+            assert (sample.weights[1][where] == KNOWN).mean() > 0.95
+            shown += 1
+        assert sample.maps[:2].max() == 0 and (sample.weights[0] == UNLABELLED).all()
+    assert shown
+
+
+def test_a_plate_close_around_its_letters_is_part_of_them():
+    letters = line_sticker("AB", "DejaVuSans-Bold", UNIT)
+    close, wide = framed(letters, "box", 4, 1, True), framed(letters, "box", 60, 1, True)
+    grown = kinds.over_plate(close)
+    bounds = np.array([character.bounds() for character in grown.characters])
+    rows, columns = np.nonzero(close.plate > 0.5)
+    expected = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    np.testing.assert_allclose([*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)], expected, atol=0.01)
+    assert [character.word for character in grown.characters] == [character.word for character in close.characters]
+    assert kinds.over_plate(wide) is wide
 
 
 @pytest.mark.parametrize("draw", sorted(set(distractors.KINDS), key=lambda f: f.__name__))

@@ -1,11 +1,14 @@
 """The scorer against counts made by hand and against the definitions written out pixel by pixel."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xray_debug.text.training.scoring import read_annotations, score_detections
+from xray_debug.data.boxes import TextBox
+from xray_debug.text.training import scoring
+from xray_debug.text.training.scoring import read_annotations, score_detections, score_devices
 
 
 def entry(*boxes, **more):
@@ -83,3 +86,28 @@ def test_faulty_annotations_are_named(tmp_path, content, message):
 def test_annotations_are_read(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps({"a": entry((1, 1, 5, 5))}))
     assert read_annotations(tmp_path / "t.json")["a"]["boxes"][0]["box"] == [1, 1, 5, 5]
+
+
+def test_devices_are_found_by_half_of_their_area_and_by_boxes_together():
+    snap, electrode = {"box": [10, 10, 30, 30], "kind": "snap"}, {"box": [50, 50, 70, 90], "kind": "electrode"}
+    faint = {"box": [80, 10, 90, 20], "kind": "snap", "faint": True}
+    truth = {"a": {"devices": [snap, electrode, faint], "lines": [[[0, 95], [99, 95]]], "ignore": [[40, 0, 60, 8]]}}
+    devices = [
+        (10, 10, 30, 16), (10, 16, 30, 20),  # a half of the snap
+        (50, 50, 70, 69),  # 19 of 40 rows
+        (40, 90, 60, 99), (42, 0, 58, 8),  # along the line, and on what nobody can say
+        (0, 40, 20, 60),  # false
+    ]  # fmt: skip
+    found = {"a": [*(TextBox(*box, 1, "device") for box in devices), TextBox(50, 50, 70, 75)]}
+    score = score_devices(truth, found, {"a": (100, 100)})
+    assert (score.devices, score.found, score.as_text, score.false_per_image) == (3, 1, 1, 1.0)
+    assert score.groups == {"electrode": (0, 1, 1), "faint": (0, 0, 1), "snap": (1, 0, 2)}
+
+
+def test_the_devices_of_the_annotated_films_are_boxes_of_films_never_trained_on():
+    file = Path(__file__).parents[3] / "benchmarks" / "covidx-mini-devices-test.json"
+    truth = json.loads(file.read_text())
+    trained = json.loads(Path(scoring.__file__).with_name("covidx-mini-devices.json").read_text())
+    assert len(truth) == 60 and not set(truth) & set(trained)
+    boxes = np.array([device["box"] for entry in truth.values() for device in entry["devices"]])
+    assert len(boxes) >= 100 and (boxes[:, 2:] > boxes[:, :2]).all() and boxes.min() >= 0 and boxes.max() <= 768

@@ -1,6 +1,7 @@
-"""Training: the loss against its definition, samples that follow from the seed, resume, pseudo labels, corrections."""
+"""Training: the loss against its definition, samples that follow from the seed, resume, labels of text and devices."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import torch.nn.functional as F
 
 from xray_debug.data.boxes import TextBox
 from xray_debug.data.images import write_image
-from xray_debug.text.craft import CraftLite, lite_facts, load_lite
+from xray_debug.text.craft import CraftLite, lite_facts, load_lite, save_lite
 from xray_debug.text.training import backgrounds, train
-from xray_debug.text.training.samples import Background
+from xray_debug.text.training.samples import KNOWN, NOTHING, UNLABELLED, Background
 from xray_debug.text.training.targets import Character, draw_targets
 
 TINY = train.TrainOptions(steps=4, batch=2, crop=64, warmup=2, seed=3)
@@ -19,7 +20,7 @@ TINY = train.TrainOptions(steps=4, batch=2, crop=64, warmup=2, seed=3)
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    monkeypatch.setattr(train, "CraftLite", lambda: CraftLite((4, 4, 6, 6, 8)))
+    monkeypatch.setattr(train, "CraftLite", lambda outputs: CraftLite((4, 4, 6, 6, 8), outputs=outputs))
 
 
 def ground(seed=0, shape=(200, 180)):
@@ -27,12 +28,12 @@ def ground(seed=0, shape=(200, 180)):
 
 
 def slow_loss(logits, maps, weights):
-    """The definition, pixel lists in Python: text, the hardest background three to one, all background; both maps."""
+    """The definition, pixel lists in Python: what is sought, the hardest background three to one, all background."""
     total = 0.0
-    for plane in range(2):
+    for plane in range(3):
         losses = F.binary_cross_entropy_with_logits(logits[:, plane], maps[:, plane], reduction="none")
         value = losses.flatten().tolist()
-        sure, text = (weights > 0).flatten().tolist(), (maps[:, plane] > 0.1).flatten().tolist()
+        sure, text = (weights[:, plane // 2] > 0).flatten().tolist(), (maps[:, plane] > 0.1).flatten().tolist()
         wanted = [v for v, s, t in zip(value, sure, text, strict=True) if s and t]
         rest = sorted((v for v, s, t in zip(value, sure, text, strict=True) if s and not t), reverse=True)
         hard = rest[:max(3 * len(wanted), 500 * len(logits))]
@@ -42,26 +43,35 @@ def slow_loss(logits, maps, weights):
 
 def random_batch(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(2, 2, 32, 32, generator=generator)
-    maps = (torch.rand(2, 2, 32, 32, generator=generator) - 0.8).clamp(min=0) * 5
-    return logits, maps, torch.full((2, 32, 32), 2, dtype=torch.uint8)
+    logits = torch.randn(2, 3, 32, 32, generator=generator)
+    maps = (torch.rand(2, 3, 32, 32, generator=generator) - 0.8).clamp(min=0) * 5
+    return logits, maps, torch.full((2, 2, 32, 32), 2, dtype=torch.uint8)
+
+
+NEVER = 1.0, 1.0
 
 
 def test_loss_against_its_definition():
     logits, maps, weights = random_batch()
-    assert float(train.loss_of(logits, maps, weights, 1.0)) == pytest.approx(slow_loss(logits, maps, weights), rel=1e-4)
-    weights[0, :20] = 0
-    assert float(train.loss_of(logits, maps, weights, 1.0)) == pytest.approx(slow_loss(logits, maps, weights), rel=1e-4)
+    for _ in range(2):
+        expected = pytest.approx(slow_loss(logits, maps, weights), rel=1e-4)
+        assert float(train.loss_of(logits, maps, weights, NEVER)) == expected
+        weights[0, 0, :20], weights[1, 1, 12:] = 0, 0
 
 
-def test_text_that_was_overlooked_is_not_unlearnt():
-    logits, maps = torch.full((1, 2, 32, 32), -9.0, requires_grad=True), torch.zeros(1, 2, 32, 32)
+@pytest.mark.parametrize("plane", [0, 2])
+def test_what_was_overlooked_is_not_unlearnt(plane):
+    logits, maps = torch.full((1, 3, 32, 32), -9.0, requires_grad=True), torch.zeros(1, 3, 32, 32)
     with torch.no_grad():
-        logits[0, 0, 5, 5] = 3.0
+        logits[0, plane, 5, 5] = 3.0
     for kind, learnt in ((1, False), (2, True), (0, False)):
-        weights = torch.full((1, 32, 32), kind, dtype=torch.uint8)
-        (gradient,) = torch.autograd.grad(train.loss_of(logits, maps, weights, 0.5), logits)
-        assert bool(gradient[0, 0, 5, 5] != 0) == learnt
+        weights = torch.full((1, 2, 32, 32), kind, dtype=torch.uint8)
+        overlooked = (0.5, 1.0) if plane == 0 else (1.0, 0.5)
+        (gradient,) = torch.autograd.grad(train.loss_of(logits, maps, weights, overlooked), logits)
+        assert bool(gradient[0, plane, 5, 5] != 0) == learnt
+        weights[0, 1 - plane // 2] = 0  # the other kind's weights say nothing of this one
+        (gradient,) = torch.autograd.grad(train.loss_of(logits, maps, weights, overlooked), logits)
+        assert bool(gradient[0, plane, 5, 5] != 0) == learnt
 
 
 def test_samples_follow_from_seed_and_number():
@@ -71,7 +81,7 @@ def test_samples_follow_from_seed_and_number():
     for a, b in zip(whole[5], later[1], strict=True):
         np.testing.assert_array_equal(a, b)
     inputs, maps, weights = whole[0]
-    assert inputs.shape == (2, 64, 64) and maps.shape == (2, 32, 32) and weights.shape == (32, 32)
+    assert inputs.shape == (2, 64, 64) and maps.shape == (3, 32, 32) and weights.shape == (2, 32, 32)
     assert set(np.unique(weights)) <= {0, 1, 2}
 
 
@@ -218,7 +228,7 @@ def test_phantoms_are_backgrounds_without_text():
 
 def test_a_short_training_learns_to_find_letters(tmp_path, monkeypatch):
     """On plain ground, 150 steps suffice to tell letters from nothing."""
-    monkeypatch.setattr(train, "CraftLite", lambda: CraftLite((8, 12, 16, 24, 24)))
+    monkeypatch.setattr(train, "CraftLite", lambda outputs: CraftLite((8, 12, 16, 24, 24), outputs=outputs))
     options = train.TrainOptions(steps=150, batch=4, crop=128, rate=5e-3, warmup=20, trust_from=10**6)
     state = train.train([ground(s) for s in range(2)], tmp_path / "w.safetensors", options, workers=0)
     hits, samples = 0, train.Samples([ground(5)], 40, 128, seed=9)
@@ -228,3 +238,80 @@ def test_a_short_training_learns_to_find_letters(tmp_path, monkeypatch):
             if maps[0].max() > 0.9:
                 hits += region[maps[0] > 0.8].mean() > 3 * region[maps[0] < 0.05].mean()
     assert hits >= 10
+
+
+# ---------------------------------------------------------------------------------------------------------- devices
+
+
+def test_labels_of_devices_are_in_pixels_of_the_original():
+    image = np.zeros((768, 600), np.uint8)
+    labels = {"device": [[100, 40, 140, 80]], "not_device": [[10, 200, 30, 220]], "unsure": [[200, 300, 240, 340]]}
+    found = backgrounds.with_labels(Background(image, places=np.array([[3.0, 4.0]])), labels, (384, 300))
+    heat, weights = found.devices  # half of the working size is the original's size
+    assert heat.shape == (384, 300) and heat[60, 120] > 250 and heat[60, 170] == 0
+    assert 100 < heat[60, 101] < 180  # a half at the edge
+    assert weights[60, 120] == KNOWN and weights[210, 20] == KNOWN and weights[320, 220] == NOTHING
+    assert weights[5, 5] == UNLABELLED and found.image is image
+    np.testing.assert_allclose(found.places, [(240, 120), (40, 420), (440, 640), (3, 4)])
+    complete = backgrounds.with_labels(Background(image), labels | {"complete": True}, (384, 300)).devices[1]
+    assert complete[5, 5] == KNOWN and complete[320, 220] == NOTHING
+
+
+def test_labels_reach_the_backgrounds_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(backgrounds, "load_detector", lambda name: Reader())
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, np.full((60, 50), 9, np.uint8))
+    file = tmp_path / "devices.json"
+    file.write_text(json.dumps({"a.png": {"device": [[10, 10, 30, 30]]}}))
+    a, b = backgrounds.load_backgrounds(tmp_path, devices=file)
+    assert a.devices[0].max() == 255 and b.devices is None
+
+
+def test_slices_hold_neither_text_nor_devices():
+    one, other = backgrounds.slice_backgrounds(2, 0)
+    assert one.image.shape == (768, 768) and one.image.std() > 20 and (one.image != other.image).any()
+    assert one.known.max() == 0 and one.devices[0].max() == 0 and (one.devices[1] == KNOWN).all()
+
+
+def test_bundled_labels_are_boxes_inside_their_images():
+    file = Path(backgrounds.__file__).with_name("covidx-mini-devices.json")
+    labels = json.loads(file.read_text())
+    for entry in labels.values():
+        assert set(entry) <= {"device", "not_device", "unsure", "complete"}
+        for key in set(entry) - {"complete"}:
+            boxes = np.array(entry[key])
+            assert (boxes[:, 2:] > boxes[:, :2]).all() and boxes.min() >= 0 and boxes.max() <= 768
+    assert sum(len(entry.get("device", [])) for entry in labels.values()) >= 400
+
+
+def test_a_run_that_goes_on_from_two_maps_keeps_them_and_starts_the_third(tmp_path):
+    old = CraftLite((4, 4, 6, 6, 8))
+    save_lite(old, tmp_path / "old.safetensors")
+    state = train.start(TINY, tmp_path / "old.safetensors")
+    values = torch.randn(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = load_lite(tmp_path / "old.safetensors")(values), state.mean(values)
+    assert found.shape[1] == 3
+    torch.testing.assert_close(found[:, :2], expected, rtol=0, atol=1e-5)
+
+
+def test_twenty_steps_teach_the_map_of_devices(tmp_path, monkeypatch):
+    """On samples that were not trained on its loss falls, and it is higher on devices than elsewhere."""
+    monkeypatch.setattr(train, "CraftLite", lambda outputs: CraftLite((8, 12, 16, 24, 24), outputs=outputs))
+    options = train.TrainOptions(steps=20, batch=4, crop=128, rate=1e-2, warmup=4, average=0.8, trust_from=10**6)
+    fresh, grounds = train.Samples([ground(5)], 24, 128, seed=9), [ground(s) for s in range(2)]
+    inputs, maps, weights = (torch.from_numpy(np.stack(part)) for part in zip(*(fresh[i] for i in range(24)),
+                                                                              strict=True))  # fmt: skip
+
+    def state_of(net):
+        with torch.no_grad():
+            logits = net.eval()(inputs)
+        only, heat = weights.clone(), logits[:, 2].sigmoid()
+        only[:, 0] = 0  # of devices alone
+        ratio = heat[maps[:, 2] > 0.9].mean() / heat[maps[:, 2] < 0.1].mean()
+        return float(train.loss_of(logits, maps, only, NEVER)), float(ratio)
+
+    loss, ratio = state_of(train.start(options, None).mean)
+    later, higher = state_of(train.train(grounds, tmp_path / "w.safetensors", options, workers=0).mean)
+    assert later < 0.9 * loss and higher > 1.5 and higher > 1.3 * ratio
+    assert lite_facts(tmp_path / "w.safetensors")["outputs"] == ["text", "affinity", "device"]

@@ -21,6 +21,7 @@ from xray_debug.cleaning.controls import moved_masks
 
 CONTROLS = 2
 INPAINT_RADIUS = 3  # view pixels
+SEEN = 0.1  # covered share from which a view pixel belongs to a mask
 LARGE = 0.1  # area share from which a region must also tell the class alone
 PER_REGION = 3 + CONTROLS  # frames
 
@@ -97,6 +98,12 @@ def margin_mask(size: int, margin: float) -> np.ndarray:
     x0, y0, x1, y1 = centre_box(size, size, margin)
     mask[y0:y1, x0:x1] = False
     return mask
+
+
+def seen_mask(mask: np.ndarray, case: Case) -> np.ndarray:
+    """bool (S, S) of a mask of the image, (H, W), in the view, one pixel wider: the rim that resizing smears."""
+    seen = (case.viewer.mask_to_view(mask) > SEEN).astype(np.uint8)
+    return cv2.dilate(seen, np.ones((3, 3), np.uint8)) > 0
 
 
 def without(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from xray_debug.audit.checks.base import CHECKS
-from xray_debug.audit.checks.region import RegionCheck
+from xray_debug.audit.checks.region import RegionCheck, seen_mask
 from xray_debug.audit.frames import Case
 from xray_debug.audit.regions import load_regions
 from xray_debug.config import AuditConfig
-
-SEEN = 0.1  # covered share from which a view pixel belongs to a mask
 
 
 @CHECKS.register("regions", help="masks or boxes of the user's own (audit.regions)")
@@ -22,7 +19,6 @@ class UserRegionsCheck(RegionCheck):
         self.regions = tuple(self.user.names)
 
     def masks(self, case: Case) -> dict[str, np.ndarray]:
-        """The regions in the view, one pixel wider: the rim that resizing smears."""
+        """The regions in the view."""
         found = self.user.masks(case.image_id, *case.original.shape[:2])
-        seen = {name: (case.viewer.mask_to_view(mask) > SEEN).astype(np.uint8) for name, mask in found.items()}
-        return {name: cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0 for name, mask in seen.items()}
+        return {name: seen_mask(mask, case) for name, mask in found.items()}

@@ -10,6 +10,7 @@ import torch
 from xray_debug.data.boxes import TextBox
 from xray_debug.text.craft import Thresholds, Word, find_words
 from xray_debug.text.detectors.registry import checked_image
+from xray_debug.text.devices import find_devices, settle
 from xray_debug.text.scales import BASE, STRIDE, in_tiles, merge, pad_to, resize_to, to_image, working_sides
 
 Reading = tuple[np.ndarray, tuple[float, float]]  # score maps (2, h, w); pixels of the image per pixel of them (x, y)
@@ -25,6 +26,7 @@ class MapDetector:
     """
 
     name = ""
+    device_thresholds = Thresholds()  # for networks with a map of devices
 
     def __init__(self, text_threshold=0.7, link_threshold=0.4, low_text=0.4, min_area=10, base=BASE, finest=2 * BASE,
                  tile=1024, overlap=128, grow=0.0, least_grow=0.0, device="cpu"):
@@ -40,7 +42,7 @@ class MapDetector:
         raise TypeError("MapDetector is a base class: use load_detector")
 
     def maps(self, batch: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, 2, H / 2, W / 2) float32 scores in [0, 1]: region, affinity."""
+        """(N, C, H, W) -> (N, P, H / 2, W / 2) float32 scores in [0, 1]: region, affinity and, if P = 3, device."""
         raise TypeError("MapDetector is a base class: use load_detector")
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[TextBox]]:
@@ -66,7 +68,7 @@ class MapDetector:
         return self.prepare(pad_to(resized, STRIDE)), resized.shape[:2]
 
     def score_maps(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
-        """(2, h, w) region and affinity of one whole image at one size (default `base`), half its resolution."""
+        """(P, h, w) maps of one whole image at one size (default `base`), half its resolution; P as in `maps`."""
         values, (height, width) = self.prepared(checked_image(image, 0), side or self.base)
         return self.run(values, self.maps)[:, :(height + 1) // 2, :(width + 1) // 2]
 
@@ -83,12 +85,16 @@ class MapDetector:
         return in_tiles(values, one, self.tile, self.overlap) if max(values.shape[1:]) > self.tile else one(values)
 
     def _boxes(self, maps: np.ndarray, scale: tuple[float, float], shape: tuple[int, int]) -> list[TextBox]:
-        region, affinity = maps  # the padding too, as the official decoding does
+        region, affinity = maps[:2]  # the padding too, as the official decoding does
+        words, devices = find_words(region, affinity, self.thresholds), []
+        if len(maps) > 2:
+            words, devices = settle(words, find_devices(maps[2], self.device_thresholds), region, maps[2])
         boxes = []
-        for word in find_words(region, affinity, self.thresholds):
+        for word in words:
             x0, y0, x1, y1 = rectangle = self.rectangle(word, region.shape)
             grow = max(self.grow * min(x1 - x0, y1 - y0), self.least_grow / 2)
             boxes.append(to_image(rectangle + grow * np.array([-1, -1, 1, 1]), scale, *shape, word.score))
+        boxes += [to_image(device.rectangle, scale, *shape, device.score, "device") for device in devices]
         return [box for box in boxes if box]
 
     def rectangle(self, word: Word, shape: tuple[int, int]) -> np.ndarray:

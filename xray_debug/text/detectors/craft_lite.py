@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from xray_debug.data.images import to_gray8
-from xray_debug.text.craft import fold, load_lite, prepare
+from xray_debug.text.craft import Thresholds, fold, load_lite, prepare
 from xray_debug.text.detectors.base import MapDetector, Reading, scale_of
 from xray_debug.text.detectors.registry import DETECTORS, check_sha256
 from xray_debug.text.precision import bf16_is_faster
@@ -18,6 +18,14 @@ from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
 
 BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
 BUNDLED_SHA256 = "1526470885beefab9fa5beab6c3dcb805c12b6fdb9ccaf7e1dd925ca45106c09"
+# What a find needs, for two uses of it. clean: few false boxes, as each erases something; audit: misses little, as what
+# is missed is not tested. Both are what was chosen for the bundled weights, until others are measured.
+USES = {
+    "clean": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.3, "device_threshold": 0.5,
+              "low_device": 0.4},
+    "audit": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.3, "device_threshold": 0.5,
+              "low_device": 0.4},
+}  # fmt: skip
 LOOK_SIZE = 2 / 3  # of the largest working size: at half of it, print ten pixels high leaves no trace
 
 
@@ -27,15 +35,24 @@ class CraftLiteDetector(MapDetector):
 
     `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
     mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
-    where that region map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto: bf16 where a
-    short measurement shows that it is clearly faster.
+    where that region (or device) map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto:
+    bf16 where a short measurement shows that it is clearly faster. `use`: clean or audit, which sets the thresholds
+    that are not given themselves (USES). Devices are found by weights that have a map of them.
     """
 
     name = "craft-lite"
 
-    def __init__(self, weights=None, precision="auto", mirror=True, look=0.1, text_threshold=0.65, low_text=0.3,
-                 grow=0.1, least_grow=2.0, **options):
-        super().__init__(text_threshold, low_text=low_text, grow=grow, least_grow=least_grow, **options)
+    def __init__(self, weights=None, precision="auto", mirror=True, look=0.1, use="clean", text_threshold=None,
+                 link_threshold=None, low_text=None, device_threshold=None, low_device=None, grow=0.1, least_grow=2.0,
+                 **options):
+        if use not in USES:
+            raise ValueError(f"use must be {' or '.join(USES)}, got {use!r}")
+        given = {"text_threshold": text_threshold, "link_threshold": link_threshold, "low_text": low_text,
+                 "device_threshold": device_threshold, "low_device": low_device}  # fmt: skip
+        set_to = {name: USES[use][name] if value is None else value for name, value in given.items()}
+        peak, low = set_to.pop("device_threshold"), set_to.pop("low_device")
+        super().__init__(**set_to, grow=grow, least_grow=least_grow, **options)
+        self.device_thresholds = Thresholds(peak, 1.0, low, self.thresholds.min_area)
         if precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {precision!r}")
         if look is not None and not 0 <= look < 1:
@@ -63,7 +80,7 @@ class CraftLiteDetector(MapDetector):
         return (self.forward(batch) + self.mirrored(batch)) / 2 if self.mirror else self.forward(batch)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """The network alone, once: (N, 2, H, W) -> (N, 2, H / 2, W / 2) float32 in [0, 1]."""
+        """The network alone, once: (N, 2, H, W) -> (N, P, H / 2, W / 2) float32 in [0, 1]."""
         return torch.sigmoid(self.net(batch.to(self.dtype, memory_format=torch.channels_last)).float())
 
     def mirrored(self, batch: torch.Tensor) -> torch.Tensor:
@@ -80,7 +97,7 @@ class CraftLiteDetector(MapDetector):
             return
         image, sides = to_gray8(image), working_sides(*image.shape[:2], self.base, self.finest)
         values, seen_size = self.prepared(image, max(STRIDE, round(LOOK_SIZE * sides[-1])))
-        seen = self.run(values, self.forward)[0] > self.look
+        seen = self._over(self.run(values, self.forward), self.look, self.look)
         for side in sides if seen.any() else ():
             values, size = self.prepared(image, side)
             straight = self._read(values, self.forward, self._places(seen, seen_size, values, size))
@@ -95,16 +112,22 @@ class CraftLiteDetector(MapDetector):
     def _with_mirror(self, values: np.ndarray, size: tuple[int, int], straight: np.ndarray) -> np.ndarray:
         """The mean with the mirror image's maps around all that can reach the threshold in it, zero elsewhere."""
         least = max(0.0, 2 * self.thresholds.text - 1 - 1e-6)  # the mirror image's score is 1 at most
-        places = self._places(straight[0] > least, size, values, size)
+        likely = self.device_thresholds.text / 2  # a threshold of a half can be reached from anywhere: no bound at all
+        places = self._places(self._over(straight, least, likely), size, values, size)
         return self._read(values, self.mirrored, places, straight)
 
+    @staticmethod
+    def _over(maps: np.ndarray, text: float, device: float) -> np.ndarray:
+        """bool (h, w): where the region map exceeds `text`, or the map of devices, if there is one, `device`."""
+        return (maps[0] > text) | (maps[2] > device) if len(maps) > 2 else maps[0] > text
+
     def _read(self, values: np.ndarray, network, places, straight: np.ndarray | None = None) -> np.ndarray:
-        """(2, H / 2, W / 2): `network` over `places` (or its mean with `straight` there), zero elsewhere.
+        """(P, H / 2, W / 2): `network` over `places` (or its mean with `straight` there), zero elsewhere.
 
         The outermost TRIM pixels of a place see too little of what is around them and are left out.
         """
         height, width = values.shape[1:]
-        result = np.zeros((2, height // 2, width // 2), np.float32)
+        result = np.zeros((self.net.outputs, height // 2, width // 2), np.float32)
         for x0, y0, x1, y1 in places:
             maps = self.run(values[:, y0:y1, x0:x1], network)
             left, top = (TRIM // 2 if low else 0 for low in (x0, y0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from xray_debug.text.training.render import (
     DIGITS,
     LEAD,
     SANS,
+    SCRIPT,
     SERIF,
     SMALL,
     UNIT,
@@ -69,13 +70,15 @@ def _wording(rng: np.random.Generator) -> str:
     return word.capitalize() if _chance(rng, 0.5) else word
 
 
+THIN = "IIl1i|"  # one stroke: found least often, so drawn more often than other letters
+
 # ---------------------------------------------------------------------------------------------- kinds of markers
 
 
 def lead_marker(rng: np.random.Generator) -> Sticker:
     """A big letter, L or R mostly, with the initials of who placed it under, over or beside it."""
     font, weight = _pick(rng, LEAD if _chance(rng, 0.88) else SERIF), int(rng.integers(0, 4))
-    letter = _pick(rng, "LR") if _chance(rng, 0.75) else _pick(rng, "DSEIGPO" + CAPITALS)
+    letter = _pick(rng, "LR") if _chance(rng, 0.7) else _pick(rng, THIN if _chance(rng, 0.3) else "DSEIGPO" + CAPITALS)
     main = line_sticker(letter, font, UNIT, weight)
     if not _chance(rng, 0.7):
         return main
@@ -104,8 +107,16 @@ def printed(rng: np.random.Generator) -> Sticker:
     """One to three lines of print."""
     font, weight = _pick(rng, SANS if _chance(rng, 0.85) else SERIF), int(rng.integers(0, 3))
     spacing = rng.uniform(0, 0.3) if _chance(rng, 0.2) else 0.0
+    if _chance(rng, 0.08):
+        return line_sticker(_wording(rng), font, SMALL, weight, spacing, vertical=True)
     lines = [line_sticker(_wording(rng), font, SMALL, weight, spacing) for _ in range(_pick(rng, (1, 1, 1, 2, 3)))]
     return _stacked(rng, lines)
+
+
+def handwritten(rng: np.random.Generator) -> Sticker:
+    """A word or a few figures as if by hand."""
+    text = _wording(rng) if _chance(rng, 0.5) else _letters(rng, 1, 4, CAPITALS.lower() + DIGITS)
+    return line_sticker(text, _pick(rng, SCRIPT), UNIT, int(rng.integers(0, 3)), rng.uniform(-0.05, 0.1))
 
 
 def small_print(rng: np.random.Generator) -> Sticker:
@@ -127,10 +138,29 @@ def _stacked(rng: np.random.Generator, lines: list[Sticker]) -> Sticker:
 
 def figure_letter(rng: np.random.Generator) -> Sticker:
     """The A, B, (C) of a publication's figure, bare or on a square."""
-    letter = _pick(rng, CAPITALS[:10]) if _chance(rng, 0.7) else _pick(rng, CAPITALS[:8].lower())
+    letter = _pick(rng, CAPITALS[:10]) if _chance(rng, 0.7) else _pick(rng, CAPITALS[:8].lower() + "il1I")
     text = (letter, f"({letter})", letter + _pick(rng, "12."))[_pick(rng, (0, 0, 0, 1, 2))]
     inner = line_sticker(text, _pick(rng, SANS + SERIF[:4]), UNIT, int(rng.integers(0, 3)))
     return framed(inner, "box", round(UNIT * rng.uniform(0.1, 0.6)), 1, True) if _chance(rng, 0.6) else inner
+
+
+PAINTED = 0.8  # opacity from which a plate belongs to its letters
+WIDEST = 1.6  # how much larger than its letters a plate may be to be taken for part of them
+
+
+def over_plate(sticker: Sticker) -> Sticker:
+    """The sticker with its characters grown, side by side as before, over all of its plate; if the plate is close."""
+    rows, columns = (np.flatnonzero((sticker.plate > 0.5).any(axis=axis)) for axis in (1, 0))
+    boxes = np.array([character.bounds() for character in sticker.characters]).reshape(-1, 4)
+    if not len(boxes) or not len(rows):
+        return sticker
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    first, last = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
+    grow = (last - first) / np.maximum(high - low, 1e-6)
+    if (grow < 1).any() or (grow > WIDEST).any():
+        return sticker
+    matrix = np.concatenate([np.diag(grow), (first - grow * low)[:, None]], axis=1)
+    return replace(sticker, characters=tuple(character.moved(matrix) for character in sticker.characters))
 
 
 @dataclass(frozen=True)
@@ -144,9 +174,10 @@ class _Kind:
 
 
 KINDS = (
-    _Kind(lead_marker, 0.46, (13, 70), 0.55, 0.45, 0.05),
+    _Kind(lead_marker, 0.43, (13, 70), 0.55, 0.45, 0.05),
     _Kind(enclosed_marker, 0.14, (10, 50), 0.25, 0.15, 0.1),
-    _Kind(printed, 0.2, (7, 34), 0.08, 0.05, 0.45),
+    _Kind(printed, 0.2, (7, 34), 0.12, 0.05, 0.45),
+    _Kind(handwritten, 0.03, (12, 50), 0.2, 0.1, 0.1),
     _Kind(small_print, 0.08, (6, 15), 0.02, 0.02, 0.45),
     _Kind(figure_letter, 0.12, (12, 60), 0.03, 0.02, 0.2),
 )
@@ -188,7 +219,7 @@ def add_marker(image: np.ndarray, rng: np.random.Generator, taken: np.ndarray) -
     size = np.array(image.shape[::-1])
     for _ in range(6):
         centre = rng.uniform(0.02, 0.98, 2) * size
-        if _chance(rng, 0.08):  # at an edge, cut by it
+        if _chance(rng, 0.12):  # at an edge, cut by it
             side = rng.integers(2)
             centre[side] = _pick(rng, (0, size[side])) + rng.normal() * height * 0.3
         matrix = placing(sticker, tuple(centre), height / capital, _angle(rng, kind.turned),
@@ -201,7 +232,10 @@ def add_marker(image: np.ndarray, rng: np.random.Generator, taken: np.ndarray) -
     taken |= area
     y, x = np.clip(centre[::-1].astype(int), 0, size[::-1] - 1)
     ground = float(image[max(0, y - 12):y + 12, max(0, x - 12):x + 12].mean())
-    return draw_sticker(image, sticker, matrix, **_colours(rng, sticker, ground, lead, kind.make is figure_letter))
+    colours = _colours(rng, sticker, ground, lead, kind.make is figure_letter)
+    if colours["plate"][1] > PAINTED:  # what must go is the whole plate
+        sticker = over_plate(sticker)
+    return draw_sticker(image, sticker, matrix, **colours)
 
 
 def _colours(rng: np.random.Generator, sticker: Sticker, ground: float, lead: bool, figure: bool) -> dict:

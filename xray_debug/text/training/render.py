@@ -24,6 +24,7 @@ SMALL = UNIT // 2
 SANS = ("DejaVuSans-Bold", "DejaVuSans", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSansMono-Bold",
         "DejaVuSansMono", "cmss10", "pillow", "hershey-simplex", "hershey-duplex", "hershey-plain")
 SERIF = ("DejaVuSerif-Bold", "DejaVuSerif", "STIXGeneralBol", "STIXGeneral", "cmb10", "cmr10", "hershey-complex")
+SCRIPT = ("hershey-script", "hershey-script-complex", "cmmi10")
 LEAD = ("DejaVuSans-Bold", "DejaVuSans-Bold", "DejaVuSans", "DejaVuSansMono-Bold", "pillow", "cmss10",
         "hershey-simplex", "hershey-duplex", "DejaVuSans-BoldOblique")
 WORDS = ("PORTABLE", "AP", "PA", "ERECT", "SUPINE", "UPRIGHT", "SEMI-ERECT", "SITTING", "MOBILE", "BEDSIDE", "CHEST",
@@ -34,7 +35,9 @@ WORDS = ("PORTABLE", "AP", "PA", "ERECT", "SUPINE", "UPRIGHT", "SEMI-ERECT", "SI
 UNITS = ("kV", "kVp", "mAs", "mA", "ms", "dGy", "cm2", "mGy", "EI", "DI", "SID", "W", "L", "WW:", "WL:", "C", "S", "Z")
 CAPITALS, DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 _HERSHEY = {"hershey-simplex": cv2.FONT_HERSHEY_SIMPLEX, "hershey-duplex": cv2.FONT_HERSHEY_DUPLEX,
-            "hershey-plain": cv2.FONT_HERSHEY_PLAIN, "hershey-complex": cv2.FONT_HERSHEY_COMPLEX}
+            "hershey-plain": cv2.FONT_HERSHEY_PLAIN, "hershey-complex": cv2.FONT_HERSHEY_COMPLEX,
+            "hershey-script": cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
+            "hershey-script-complex": cv2.FONT_HERSHEY_SCRIPT_COMPLEX}  # fmt: skip
 
 
 @dataclass(frozen=True)

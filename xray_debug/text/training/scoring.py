@@ -19,11 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from xray_debug.data.boxes import as_boxes, rasterise_boxes
+from xray_debug.data.boxes import TextBox, as_boxes, rasterise_boxes
 
-COVERED, TOUCHED, TRUE, MARGIN = 0.8, 0.3, 0.2, 6
+COVERED, TOUCHED, HALF, TRUE, MARGIN = 0.8, 0.3, 0.5, 0.2, 6
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,46 @@ def score_detections(
         cleaned=_mean(cleaned), false_per_image=len(false) / max(len(truth), 1), erased=_mean(erased),
         groups={label: tuple(value) for label, value in sorted(groups.items())}, missed=missed, false=false,
     )
+
+
+@dataclass(frozen=True)
+class DeviceScore:
+    """Of `devices`: how many were found as devices and how many taken for text; `groups`: {kind: (found, text, all)}.
+
+    Both by half of a device's area, which lies under the boxes of that kind together; faint ones count too, and once
+    more under "faint". `false_per_image`: device boxes with under TRUE of their area near a device, a line or `ignore`.
+    """
+
+    devices: int
+    found: int
+    as_text: int
+    false_per_image: float
+    groups: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def score_devices(
+    truth: Mapping[str, dict], found: Mapping[str, Sequence[TextBox]], shapes: Mapping[str, tuple[int, int]],
+) -> DeviceScore:
+    """`truth`: {image: {"devices": [{"box", "kind", "faint"?}], "lines": [polylines], "ignore"?: boxes}}."""
+    groups: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    false, total = 0, [0, 0, 0]
+    for name, entry in truth.items():
+        boxes = {kind: [box.box for box in found.get(name, ()) if box.kind == kind] for kind in ("device", "text")}
+        covers = [rasterise_boxes(boxes[kind], *shapes[name]) for kind in ("device", "text")]
+        for device in entry["devices"]:
+            seen = [int(_share(cover, device["box"]) >= HALF) for cover in covers] + [1]
+            for counts in (total, groups[device["kind"]], *([groups["faint"]] if device.get("faint") else [])):
+                counts[:] = [a + b for a, b in zip(counts, seen, strict=True)]
+        near = as_boxes([device["box"] for device in entry["devices"]] + list(entry.get("ignore", ())))
+        allowed = rasterise_boxes(near + np.array([-MARGIN, -MARGIN, MARGIN, MARGIN]), *shapes[name]).astype(np.uint8)
+        lines = [np.array(line, np.int32) for line in entry.get("lines", ())]
+        cv2.polylines(allowed, lines, False, 1, 4 * MARGIN)  # drawn by hand, and a piece's box is wider than its line
+        false += sum(_share(allowed, box) < TRUE for box in boxes["device"])
+    return DeviceScore(total[2], total[0], total[1], false / max(len(truth), 1),
+                       {kind: tuple(counts) for kind, counts in sorted(groups.items())})
 
 
 def _mean(values: list) -> float:

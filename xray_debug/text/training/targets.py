@@ -1,12 +1,15 @@
-"""From character boxes to the score maps that CRAFT learns: a Gaussian per character, one between neighbours."""
+"""From boxes to the score maps that are learnt: CRAFT's Gaussians of characters and their neighbours, and devices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 EDGE = 1.6  # standard deviations from a character's centre to its edge: 0.4 is crossed at 85 % of the way
+THIN_LINE = 3.0  # pixels, half the width that a line is taken to have at least
 THIN = 0.3  # a thin character (I, 1) is taken to be at least this wide, as a share of its height
 
 
@@ -93,3 +96,42 @@ def draw_targets(characters: list[Character], height: int, width: int) -> np.nda
         if a.word == b.word:
             add_gaussian(maps[1], (a.centre + b.centre) / 2, (b.centre - a.centre) / 2, (a.down + b.down) / 3)
     return maps
+
+
+def add_plateau(heat: np.ndarray, centre: np.ndarray, right: np.ndarray, down: np.ndarray) -> None:
+    """Lays 2^-(a^4 + b^4) over `heat` by maximum, a and b the distances in half sides; in place. A half at the edge.
+
+    Flat inside, for a device is one all over, and a letter-like part of it must not outshine the whole.
+    """
+    basis = np.stack([right, down], axis=1)
+    if abs(np.linalg.det(basis)) < 1e-6:
+        return
+    reach = 1.7 * (np.abs(right) + np.abs(down))  # 2^-(1.7^4) = 0.003
+    x0, y0 = np.maximum(0, np.floor(centre - reach)).astype(int)
+    x1, y1 = np.minimum(heat.shape[::-1], np.ceil(centre + reach)).astype(int)
+    if x1 <= x0 or y1 <= y0:
+        return
+    inverse = np.linalg.inv(basis)
+    x, y = np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None]
+    fourth = (inverse[0, 0] * x + inverse[0, 1] * y) ** 4 + (inverse[1, 0] * x + inverse[1, 1] * y) ** 4
+    window = heat[y0:y1, x0:x1]
+    np.maximum(window, np.exp2(-fourth), out=window)
+
+
+def draw_devices(bodies: Sequence[Character], lines: Sequence[tuple[np.ndarray, float]], height: int, width: int
+                 ) -> np.ndarray:
+    """(height / 2, width / 2) float32 in [0, 1]: the map of an image's devices.
+
+    `bodies`: compact ones, as turned boxes; `lines`: points (P, 2) x, y with half the width, in pixels of the image.
+    Both are flat inside and a half at their edge; a thin line is taken to be 2 THIN_LINE wide.
+    """
+    heat = np.zeros((height // 2, width // 2), np.float32)
+    for body in bodies:
+        add_plateau(heat, body.centre / 2, body.right / 2, body.down / 2)
+    for points, half in lines:
+        ground = np.ones(heat.shape, np.uint8)
+        cv2.polylines(ground, [((points / 2 - 0.5) * 8).round().astype(np.int32)], False, 0, 1, cv2.LINE_8, 3)
+        if not ground.all():
+            far = cv2.distanceTransform(ground, cv2.DIST_L2, 3) / (max(half + 1, THIN_LINE) / 2)
+            np.maximum(heat, np.exp2(-np.minimum(far, 4) ** 4), out=heat)
+    return heat

@@ -4,6 +4,8 @@ Markers are drawn over the radiographs of DIR (searched with its subfolders). Re
 background: it is masked where rapidocr suspects any (--text-boxes keeps what it found), or, with --teacher WEIGHTS,
 learnt from that earlier network's own reading (CRAFT's weak supervision), corrected by --review where given.
 
+Devices are drawn too, into a third map; --devices FILE says what of them the films of DIR hold.
+
 Every sample follows from (seed, its number), so that a run that is killed and started again goes on as it would have.
 With --minutes in place of --steps the learning rate follows the clock, and no two runs are exactly alike.
 """
@@ -16,7 +18,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from xray_debug.data.files import atomic_write
 from xray_debug.stats.seeds import rng_of
-from xray_debug.text.craft import CraftLite, load_lite, prepare, save_lite
+from xray_debug.text.craft import OUTPUTS, CraftLite, load_lite, prepare, save_lite, with_devices
 from xray_debug.text.detectors.craft_lite import measured_precision
 from xray_debug.text.training.backgrounds import load_backgrounds
 from xray_debug.text.training.samples import Background, make_sample
@@ -33,7 +34,8 @@ from xray_debug.text.training.samples import Background, make_sample
 @dataclass(frozen=True)
 class TrainOptions:
     """`minutes` and `steps`: whichever is given sets the schedule; `unlabelled_peak`: a prediction above it, over a
-    background nobody has labelled, counts from step `trust_from` on as overlooked text, and is not unlearnt."""
+    background nobody has labelled, counts from step `trust_from` on as overlooked text, and is not unlearnt;
+    `unlabelled_device`: the same of devices, from the same step on."""
 
     steps: int | None = 6000
     minutes: float | None = None
@@ -43,14 +45,16 @@ class TrainOptions:
     warmup: int = 300
     average: float = 0.998
     unlabelled_peak: float = 0.15
+    unlabelled_device: float = 0.3
     trust_from: int = 600
     seed: int = 0
 
 
 class Samples(Dataset):
-    """Endless samples, the i-th always the same. Items: input (2, S, S), maps (2, s, s), weights (2, s, s) uint8.
+    """Endless samples, the i-th always the same. Items: input (2, S, S), maps (3, s, s), weights (2, s, s) uint8.
 
-    Weights are 0 where nothing may be learnt, 1 on background nobody has labelled, 2 where the target is sure.
+    Weights, of text and of devices, are 0 where nothing may be learnt, 1 on background nobody has labelled, 2 where the
+    target is sure.
     """
 
     def __init__(self, backgrounds: list[Background], count: int, crop: int, seed: int, first: int = 0):
@@ -63,23 +67,24 @@ class Samples(Dataset):
         rng = rng_of(self.seed, "sample", self.first + index)
         background = self.backgrounds[rng.integers(len(self.backgrounds))]
         sample = make_sample(background, rng, self.crop)
-        sure = sample.drawn | (sample.maps[0] > 0.05) | (background.known is not None)
-        return prepare(sample.image), sample.maps, (sample.valid * (1 + sure)).astype(np.uint8)
+        return prepare(sample.image), sample.maps, sample.weights
 
 
-def loss_of(logits: torch.Tensor, maps: torch.Tensor, weights: torch.Tensor, overlooked: float) -> torch.Tensor:
-    """Cross entropy against the soft maps, with hard negatives: all of the text, and the three times as many pixels
-    of background that are most wrong. logits, maps (N, 2, h, w); weights (N, h, w) as in `Samples`.
+def loss_of(logits: torch.Tensor, maps: torch.Tensor, weights: torch.Tensor, overlooked: tuple[float, float]
+            ) -> torch.Tensor:
+    """Cross entropy against the soft maps, with hard negatives: all of what is sought, and the three times as many
+    pixels of background that are most wrong. logits, maps (N, 3, h, w); weights (N, 2, h, w) as in `Samples`.
 
-    Predictions above `overlooked` on background that nobody labelled are left out: such text may be real.
+    Predictions above `overlooked` (of text, of devices) on background that nobody labelled are left out: they may be
+    right.
     """
     losses = F.binary_cross_entropy_with_logits(logits, maps, reduction="none")
-    doubt = (weights == 1) & (logits.detach()[:, 0].sigmoid() > overlooked)
-    learn = ((weights > 0) & ~doubt)[:, None].expand_as(losses)
-    text = maps > 0.1
+    found = logits.detach()[:, (0, 2)].sigmoid()
+    doubt = (weights == 1) & (found > found.new_tensor(overlooked)[:, None, None])
+    learn, sought = (weights > 0) & ~doubt, maps > 0.1
     total = 0 * logits.sum()  # a gradient also where nothing may be learnt
-    for plane in range(2):
-        value, positive, usable = losses[:, plane], text[:, plane], learn[:, plane]
+    for plane, of in enumerate((0, 0, 1)):  # region and affinity are text
+        value, positive, usable = losses[:, plane], sought[:, plane], learn[:, of]
         wanted, rest = value[positive & usable], value[~positive & usable]
         hard = min(len(rest), max(3 * len(wanted), 500 * len(logits)))
         total = total + (wanted.mean() if len(wanted) else 0) + (rest.topk(hard).values.mean() if hard else 0)
@@ -125,7 +130,7 @@ class State:
 
 def start(options: TrainOptions, initial: str | Path | None) -> State:
     torch.manual_seed(options.seed)
-    nets = [load_lite(initial) if initial else CraftLite() for _ in range(2)]
+    nets = [with_devices(load_lite(initial)) if initial else CraftLite(outputs=len(OUTPUTS)) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     net, mean = (net.to(memory_format=torch.channels_last) for net in nets)
     return State(net.train(), mean.eval(), torch.optim.AdamW(net.parameters(), options.rate, weight_decay=1e-4))
@@ -175,7 +180,8 @@ def _step(state: State, batch, options: TrainOptions, low: bool) -> torch.Tensor
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         logits = state.net(images)
     # at first the network knows too little of text to tell what was overlooked
-    overlooked = options.unlabelled_peak if state.step >= options.trust_from else 1.0
+    trusted = state.step >= options.trust_from
+    overlooked = (options.unlabelled_peak, options.unlabelled_device) if trusted else (1.0, 1.0)
     loss = loss_of(logits.float(), maps, weights, overlooked)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -200,7 +206,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--text-boxes", type=Path, help="JSON of rapidocr's boxes in the backgrounds; made if missing")
     parser.add_argument("--teacher", type=Path, help="weights of an earlier run, to label the backgrounds with")
     parser.add_argument("--review", type=Path, help="JSON of a person's corrections to the teacher's labels")
+    parser.add_argument("--devices", type=Path, help="JSON of devices that a person saw in the backgrounds")
     parser.add_argument("--phantoms", type=int, default=0, help="add so many synthetic radiographs")
+    parser.add_argument("--slices", type=int, default=0, help="add so many synthetic slices of a CT")
     parser.add_argument("--max-backgrounds", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -215,7 +223,8 @@ def main() -> None:
         task = progress.add_task("backgrounds")
         backgrounds = load_backgrounds(
             options.backgrounds, options.max_backgrounds, options.seed, boxes_file=options.text_boxes,
-            teacher=options.teacher, review=options.review, phantoms=options.phantoms,
+            teacher=options.teacher, review=options.review, phantoms=options.phantoms, slices=options.slices,
+            devices=options.devices,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
         task = progress.add_task("training")

@@ -1,0 +1,62 @@
+"""Devices in a network's third map: electrodes, pacemakers, ports, clips, jewellery, and lines that are sharply drawn.
+
+A compact device is one box. A line would be one box around all that it crosses; it is cut into short pieces instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xray_debug.text.craft import Thresholds, Word, find_words
+
+PIECE = 24  # pixels of the map, side of the pieces that a long and thin find is cut into
+FULL = 0.4  # share of its upright box that a compact device fills at least
+
+
+def find_devices(heat: np.ndarray, thresholds: Thresholds) -> list[Word]:
+    """The finds of a device map, float32 (h, w) in [0, 1]: components above `low` with a peak of `text`, as of words.
+
+    One longer than PIECE that fills less than FULL of its upright box comes in pieces, each with its own peak as score.
+    """
+    found = []
+    for device in find_words(heat, np.zeros_like(heat), thresholds):
+        found += _pieces(device, heat) if _is_long(device) else [device]
+    return [piece for piece in found if piece.score >= thresholds.text]
+
+
+def _is_long(device: Word) -> bool:
+    x0, y0, x1, y1 = device.rectangle
+    return max(x1 - x0, y1 - y0) > PIECE and len(device.points) < FULL * (x1 - x0) * (y1 - y0)
+
+
+def _pieces(device: Word, heat: np.ndarray) -> list[Word]:
+    cells = (device.points - device.points.min(axis=0)) // PIECE
+    _, where = np.unique(cells, axis=0, return_inverse=True)
+    parts = [device.points[where.ravel() == i] for i in range(where.max() + 1)]
+    return [Word(part, float(heat[part[:, 1], part[:, 0]].max())) for part in parts]
+
+
+def settle(words: list[Word], devices: list[Word], region: np.ndarray, heat: np.ndarray
+           ) -> tuple[list[Word], list[Word]]:
+    """Words and devices of one reading, each place of the kind with the higher score.
+
+    A word is a device where the device map, averaged over it (by its own map: the middle counts most), exceeds its
+    score; a device is text where surer words, of those that are left, take more than half of it. So the snap in an
+    electrode's middle is no letter, while a letter on a large device stays, and so does one that a line crosses.
+    """
+    words = [word for word in words if _mean(heat, word.points, region) <= word.score]
+    return words, [device for device in devices if _share(device, words, heat.shape) <= 0.5]
+
+
+def _mean(values: np.ndarray, points: np.ndarray, weights: np.ndarray) -> float:
+    at = points[:, 1], points[:, 0]
+    return float((values[at] * weights[at]).sum() / max(weights[at].sum(), 1e-6))
+
+
+def _share(device: Word, words: list[Word], shape: tuple[int, int]) -> float:
+    """Of the device's pixels, how many surer words hold."""
+    taken = np.zeros(shape, bool)
+    for word in words:
+        if word.score > device.score:
+            taken[word.points[:, 1], word.points[:, 0]] = True
+    return float(taken[device.points[:, 1], device.points[:, 0]].mean())
