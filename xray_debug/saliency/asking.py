@@ -21,11 +21,9 @@ from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.network import Network, at_least_single, borrowed, placement, prepared, target_scores
-from xray_debug.saliency.result import Explanation, as_saliency
+from xray_debug.saliency.result import Explanation, alike, as_saliency
 
 Output = str | int | Callable | None
-# a change of probability between image and baseline below which, and below half of which, there is nothing to explain
-ALIKE = 0.05
 BYTES = 20.0  # inputs beyond it are grey levels, not normalised values
 FAR = 1.5  # standard deviations by which the first batch normalisation's input may lie off what it was trained on
 
@@ -169,10 +167,9 @@ def _looked_at(model: nn.Module, images: torch.Tensor, targets, baselines, chunk
         known = logits.argmax(1) if targets is None else known
         score = target_scores(logits, known)
         without = network.scores(lambda rows: blank[rows], known)
-    change, larger = (score - without).abs(), torch.maximum(score, without)
-    alike = ((change < ALIKE) & (change < larger / 2)).nonzero().flatten().tolist()
-    if alike:
-        named = ", ".join(f"{row} ({float(score[row]):.2f} and {float(without[row]):.2f})" for row in alike[:5])
+    same = alike(score, without).nonzero().flatten().tolist()
+    if same:
+        named = ", ".join(f"{row} ({float(score[row]):.2f} and {float(without[row]):.2f})" for row in same[:5])
         _warn(f"the model gives these images and their baselines about the same probability: {named}; there is "
               "nothing to explain, but by another target or another baseline")  # fmt: skip
     largest, far = float(images.abs().amax()), distance()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HARDLY = 0.1  # a mask whose saliency peaks below this did not move
+# a change of probability between image and baseline below which, and below half of which, there is nothing to explain
+ALIKE = 0.05
 
 
 class StillMask(UserWarning):
@@ -116,3 +118,9 @@ def as_saliency(saliency: torch.Tensor | np.ndarray | Explanation) -> torch.Tens
     if not isinstance(saliency, torch.Tensor):
         raise TypeError(f"saliency: expected a tensor (N, 1, m, m), got {type(saliency).__name__}")
     return saliency
+
+
+def alike(score: torch.Tensor, without: torch.Tensor) -> torch.Tensor:
+    """Whether the class is about as probable for the baseline as for the image, (N,) bool: nothing to explain."""
+    change = (score - without).abs()
+    return (change < ALIKE) & (change < torch.maximum(score, without) / 2)
