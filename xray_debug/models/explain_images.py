@@ -94,16 +94,12 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
             seconds = time.perf_counter() - started
             lines.append(_said(image, way, row, seconds, len(images) * len(ways) > 1))
     found = [[explained(way, row) for way, row in zip(ways, own, strict=True)] for own in zip(*rows, strict=True)]
-<<<<<<< HEAD
-    said = [f"{row['target']} {row['probability']:.3f}" for row in rows[0]]
+    said = [said_of(row) for row in rows[0]]
     if data is not None:
         known = [round(float(value), 6) for value in probabilities(worker.model, views[0][None])[0]]
         write_explanation(data, images[0].name, read_film(images[0]), worker.model.view, rows[0][0],
                           seconds=round(seconds, 1), preset=ways[0].preset, classes=worker.model.classes,
                           probabilities=known)  # fmt: skip
-=======
-    said = [said_of(row) for row in rows[0]]
->>>>>>> trial13
     if len(lines) == 1:
         explain_figure(views[0], found[0][0], f"{images[0].name}: {said[0]} ({ways[0].name})", picture)
     else:
