@@ -15,6 +15,9 @@ from streamlit.testing.v1 import AppTest
 
 from xray_debug.data.images import read_image
 from xray_debug.review.decisions import ReviewDB
+from xray_debug.review.pages.answers import Answers
+from xray_debug.review.queue import OF_DECISIONS
+from xray_debug.review.view import load_run
 from xray_debug.run.parts import write_part
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -334,6 +337,45 @@ def test_all_at_once_is_refused_where_somebody_decided_meanwhile(start, tmp_path
     ReviewDB(run.review_file).decide("a.png", "reject", None, "bob")
     press(app, "Approve 3 cases")
     assert len(stored(run)) == 1 and "Not saved" in app.warning[0].value
+
+
+def test_no_decision_of_another_session_is_missed_in_whatever_order_sessions_look(tmp_path):
+    """Sessions share what they know of the decisions; each decides, and looks when it comes to it."""
+    run = write_run(tmp_path / "run")
+    review, view = ReviewDB(run.review_file), load_run(run)
+    shared = Answers(view, review)
+    rng = np.random.default_rng(0)
+    for step in range(120):
+        name = view.queue.names[rng.integers(4)]
+        match rng.integers(4):
+            case 0:
+                review.undo(["ada", "bob"][step % 2])
+            case 1:
+                review.decide_many([{"image_id": n, "decision": "reject"} for n in ("a.png", "c.png")], "bob")
+            case _:
+                review.decide(name, ["approve", "exclude"][rng.integers(2)], reviewer=["ada", "bob"][rng.integers(2)])
+        if rng.integers(3):
+            found, fresh = shared.now(), Answers(view, review).now()
+            assert found.last == fresh.last == review.last()
+            assert found.rows == fresh.rows and all(
+                getattr(found, column).tolist() == getattr(fresh, column).tolist() for column in OF_DECISIONS)
+
+
+def test_a_decision_that_came_while_others_were_read_is_seen_at_the_next_look(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run")
+    review, view = ReviewDB(run.review_file), load_run(run)
+    shared, read = Answers(view, review), review.of
+    shared.now()
+    review.decide("a.png", "reject", reviewer="ada")
+
+    def of(image_id):
+        monkeypatch.setattr(review, "of", read)
+        ReviewDB(run.review_file).decide("c.png", "exclude", reviewer="bob")
+        return read(image_id)
+
+    monkeypatch.setattr(review, "of", of)
+    assert set(shared.now().rows) == {"a.png"}
+    assert set(shared.now().rows) == {"a.png", "c.png"}
 
 
 # ------------------------------------------------------------------------------------------------- what goes wrong

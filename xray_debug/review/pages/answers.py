@@ -17,9 +17,11 @@ from xray_debug.review.queue import Decided, next_open, select
 from xray_debug.review.view import RunView
 from xray_debug.review.words import DECISIONS
 
+MANY = 200  # images with new events, from which all are read again
+
 
 class Answers:
-    """The decisions of a run as its queue sees them, for all sessions; read again only when an event was added."""
+    """The decisions of a run as its queue sees them, for all sessions; of new events their images alone are read."""
 
     def __init__(self, run: RunView, review: ReviewDB):
         self.run, self.review, self._lock = run, review, threading.Lock()
@@ -27,18 +29,21 @@ class Answers:
 
     def now(self) -> Decided:
         """ReviewError where the file cannot be read."""
-        count = self.review.count()
+        last = self.review.last()
         with self._lock:
-            if count != self._decided.events:
-                self._decided = Decided(self.run.queue, count, self.review.latest(), self.review.disagreements())
+            if last != self._decided.last:
+                self._follow()
             return self._decided
 
-    def changed(self, image_id: str) -> None:
-        """After an event on one image: where it is the only new one, no other is read again."""
-        with self._lock:
-            if self.review.count() == self._decided.events + 1:
-                self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
-                self._decided.events += 1
+    def _follow(self) -> None:
+        known, last = self._decided.last, self.review.last()  # before the rest, which may then hold more, never less
+        changed = self.review.since(known) if 0 <= known <= last else None  # None: nothing is known, or another file
+        if changed is None or len(changed) > MANY:
+            self._decided = Decided(self.run.queue, last, self.review.latest(), self.review.disagreements())
+            return
+        for image_id in changed:
+            self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
+        self._decided.last = last
 
 
 @st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={RunView: id, ReviewDB: id})
@@ -83,7 +88,6 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
     except ReviewError as error:
         tell("error", "Not saved.", shown(error))
         return
-    answers_of(run, review).changed(image_id)
     editor.drafts().pop(image_id, None)
     st.session_state["note"] = ""
     turn_to_open(context, image_id)
