@@ -198,6 +198,8 @@ def test_a_finger_draws_and_two_fingers_zoom(open_case):
     send("touchStart", (100, 100))
     send("touchStart", (100, 100), (150, 150))
     send("touchMove", (100, 100), (180, 180))
+    send("touchMove", (100, 100))  # the second finger is lifted, the first goes on
+    send("touchMove", (130, 120))
     send("touchEnd")
     case.settled()
     assert case.view[0] > 1.2 * scale and len(case.boxes) == count + 1

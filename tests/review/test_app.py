@@ -139,6 +139,37 @@ def test_a_decision_on_an_outdated_view_is_not_taken(start, tmp_path):
     assert stored(run)[0][1:4:2] == ["approve", "ada"]
 
 
+def test_boxes_that_somebody_elses_decision_overtook_are_said_to_be_gone(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder, reviewer="ada", case="a.png")
+    drawn = {"a.png": {"version": 0, "number": 1, "boxes": [[1, 2, 30, 40]]}}
+    app.session_state["drafts"] = dict(drawn)
+    ReviewDB(run.review_file).decide("a.png", "reject", None, "bob")
+    app.run()  # whatever makes the page draw itself: here nothing was pressed
+    assert [element.value for element in app.warning] == [
+        "Your boxes are not shown: somebody has decided this case since you drew them."]  # fmt: skip
+    assert "bob: rejected" in texts(app)
+    app.run()
+    assert not app.warning
+    ReviewDB(run.review_file).decide("a.png", "approve", None, "ada")  # in another window of hers
+    app.session_state["drafts"] = dict(drawn)
+    app.run()
+    assert not app.warning and not app.exception
+
+
+def test_a_review_file_that_was_taken_away_is_made_again(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder)
+    for _ in range(2):
+        press(app, "Reject")
+        assert len(stored(run)) == 1
+        for file in run.folder.glob("review.sqlite*"):
+            file.unlink()
+        app.query_params["case"] = "a.png"
+        app.run()
+        assert not app.exception and not app.error and stored(run) == [] and "not decided" in texts(app)
+
+
 def test_a_second_press_meant_for_the_last_case_decides_nothing(start, tmp_path):
     run = write_run(tmp_path / "run")
     app = start("--run", run.folder)

@@ -1,6 +1,6 @@
 // The film with its boxes. Boxes are [x0, y0, x1, y1] in whole pixels of the original film, x1 and y1 exclusive.
-// The server sends one packet a case: a header, the film, the heat over it and what cleaning would change (pack.py's
-// form). What a person changes goes back as the state "edit". Zoom, grey values and heat stay in the browser.
+// The server sends one packet a case: a header, the film, the heat over it and what cleaning would change (`packet` of
+// pages/editor.py). What a person changes goes back as the state "edit". Zoom, grey values and heat stay in the browser.
 
 const COLOURS = { text: "#ff40c8", chosen: "#ffe14d", other: "#35d0ff" };
 const HANDLE = 7; // CSS pixels around an edge that take hold of it
@@ -93,7 +93,6 @@ class Editor {
     slider.disabled = !has;
     this.root.querySelector("[data-text=heat]").textContent = has ? "Heat (H)" : head.map || "No map";
     this.canvas.setAttribute("aria-label", `Film ${head.case} with ${this.boxes.length} boxes`);
-    this.reset = head.reset;
     this.draw();
     this.root.dataset.ready = key;
   }
@@ -320,7 +319,8 @@ class Editor {
   }
 
   pinch(id, place) {
-    const [[other]] = [...this.pointers.entries()].filter(([key]) => key !== id).map(([, value]) => [value]);
+    const other = [...this.pointers.entries()].find(([key]) => key !== id)?.[1];
+    if (!other) { this.pointers.set(id, place); return; } // one finger was lifted, and this one still moves
     const last = this.pointers.get(id);
     const away = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) || 1;
     const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];

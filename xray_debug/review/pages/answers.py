@@ -10,7 +10,7 @@ import threading
 import streamlit as st
 
 from xray_debug.data.shown import shown
-from xray_debug.review.decisions import Conflict, ReviewDB, ReviewError
+from xray_debug.review.decisions import Conflict, Event, ReviewDB, ReviewError
 from xray_debug.review.pages import address, editor
 from xray_debug.review.pages.shell import Context
 from xray_debug.review.queue import Decided, next_open, select
@@ -83,7 +83,8 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
         review.decide(image_id, decision, boxes if decision == "edit" else None, context.reviewer,
                       st.session_state.get("note", ""), seen=seen, size=size)  # fmt: skip
     except Conflict as conflict:
-        tell("warning", "Not saved: somebody has decided this case since it was shown to you.", _other(conflict))
+        tell("warning", "Not saved: somebody has decided this case since it was shown to you.",
+             in_words(conflict.other))  # fmt: skip
         return
     except ReviewError as error:
         tell("error", "Not saved.", shown(error))
@@ -97,8 +98,8 @@ def _same(one, other) -> bool:
     return sorted(map(tuple, one)) == sorted(map(tuple, other))
 
 
-def _other(conflict: Conflict) -> str:
-    other = conflict.other
+def in_words(other: Event) -> str:
+    """Another's event, and what may be done about it."""
     who = shown(other.reviewer or "somebody")
     note = f' ("{shown(other.note)}")' if other.note else ""
     return (f"{who}: {DECISIONS.get(other.decision, other.decision)}{note}, {other.decided_at[:16].replace('T', ' ')}. "

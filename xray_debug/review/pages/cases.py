@@ -49,6 +49,7 @@ def page(context: Context) -> None:
         st.text(shown(error))
         return
     row = decided.rows.get(image_id)
+    _overtaken(context, image_id, version)
     with st.container(key="screen"):
         with st.container(key="film"):
             size = editor.show(run, image_id, answers.stored_boxes(run, row, image_id), version)
@@ -78,6 +79,18 @@ def _turned_to(image_id: str) -> None:
         address.go(image_id)
     if st.session_state.get("at") != image_id:
         st.session_state["at"], st.session_state["note"] = image_id, ""
+
+
+def _overtaken(context: Context, image_id: str, version: int) -> None:
+    """Says so where boxes that were not saved are no longer shown, because of somebody else's event."""
+    draft = editor.drafts().get(image_id)
+    if draft is None or draft["version"] == version:
+        return
+    del editor.drafts()[image_id]
+    last = context.review.events(image_id)[-1:]
+    if last and last[0].reviewer != context.reviewer and "told" not in st.session_state:
+        answers.tell("warning", "Your boxes are not shown: somebody has decided this case since you drew them.",
+                     answers.in_words(last[0]))  # fmt: skip
 
 
 def _place(context: Context, decided: Decided, chosen: np.ndarray, image_id: str) -> None:

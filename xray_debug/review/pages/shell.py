@@ -86,6 +86,8 @@ def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] 
     try:
         run = run_of(folder, store.state())
         file = store.review_file
+        if not file.exists():  # new, or taken away: it is made again, whatever is known of an earlier one
+            review_of.clear()
         review = review_of(str(file), file.stat().st_ino if file.exists() else 0)
     except (ViewError, ReviewError) as error:
         return Context(folder, store, None, None, reviewer, str(error), stages, bool(fixed))
