@@ -157,6 +157,19 @@ def test_boxes_that_somebody_elses_decision_overtook_are_said_to_be_gone(start, 
     assert not app.warning and not app.exception
 
 
+def test_unsaved_boxes_of_one_run_are_not_those_of_another(start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, other = (write_run(tmp_path / "runs" / name) for name in ("one", "other"))
+    for store in (one, other):
+        store.pipeline_file.write_text("name: x\n", encoding="utf-8")
+    app = start(run="one", case="a.png")
+    app.session_state["drafts"] = {"a.png": {"version": 0, "number": 1, "boxes": [[1, 2, 30, 40]]}}
+    app.text_input(key="note").input("of one").run()
+    app.query_params["run"] = "other"
+    press(app.run(), "Approve")
+    assert stored(one) == [] and stored(other) == [["a.png", "approve", None, "", ""]]
+
+
 def test_a_review_file_that_was_taken_away_is_made_again(start, tmp_path):
     run = write_run(tmp_path / "run")
     app = start("--run", run.folder)

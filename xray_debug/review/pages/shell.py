@@ -80,6 +80,7 @@ def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] 
     """
     fixed = options(arguments).run
     folder = fixed or run_named(st.query_params.get("run", ""))
+    _forget_other_runs(folder)
     if not folder:
         return Context("", None, None, None, reviewer, stages=stages)
     store = store_of(folder)
@@ -92,6 +93,14 @@ def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] 
     except (ViewError, ReviewError) as error:
         return Context(folder, store, None, None, reviewer, str(error), stages, bool(fixed))
     return Context(folder, store, run, review, reviewer, "", stages, bool(fixed))
+
+
+def _forget_other_runs(folder: str) -> None:
+    """Unsaved boxes and the note are of one run: another may have images of the same names."""
+    if st.session_state.setdefault("folder", folder) != folder:
+        st.session_state["folder"] = folder
+        for name in ("drafts", "at"):
+            st.session_state.pop(name, None)
 
 
 def reviewer_of(header: str) -> tuple[str, bool]:
