@@ -14,7 +14,7 @@ from review_fixture import NASTY, write_run
 from streamlit.testing.v1 import AppTest
 
 from xray_debug.data.images import read_image
-from xray_debug.review.decisions import ReviewDB
+from xray_debug.review.decisions import Locked, ReviewDB
 from xray_debug.review.pages.answers import Answers
 from xray_debug.review.queue import OF_DECISIONS
 from xray_debug.review.view import load_run
@@ -436,6 +436,19 @@ def test_a_locked_review_file_says_so(start, tmp_path):
         holder.close()
     assert [element.value for element in app.error][:1] == ["Not saved."] and "review.sqlite" in texts(app)
     assert stored(run) == []
+
+
+def test_a_search_while_the_decisions_cannot_be_read_says_so(start, tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder)
+
+    def locked(review):
+        raise Locked(f"{review.path}: the review file is locked by another program")
+
+    monkeypatch.setattr(ReviewDB, "last", locked)
+    app.text_input(key="search").input("a.p").run()
+    assert not app.exception and [element.value for element in app.error] == ["The decisions cannot be read."]
+    assert "the review file is locked" in texts(app)
 
 
 def test_a_damaged_review_file_says_so(start, tmp_path):

@@ -117,8 +117,8 @@ def _without_excluded(run: RunFiles) -> None:
         run.changes = run.changes[~run.changes["image_id"].isin(list(run.excluded))].reset_index(drop=True)
     why = "they are in no cleaned dataset, and in no row of the scores; the audit has seen them"
     if learned := _learned(run):
-        why += (f"; the models of the original images were trained with {learned} of them, those of cleaned and control "
-                "images without, so that their difference holds this, too")  # fmt: skip
+        why += (f"; the models of the original images were trained with {learned} of them, those of cleaned and "
+                "control images without, so that their difference holds this, too")  # fmt: skip
     run.leave_out(f"{len(run.excluded)} images that reviewers have excluded, {test} of them test images", why)
 
 

@@ -76,7 +76,10 @@ class Editor {
     const [film, heat, patch] = await Promise.all([
       fresh || !this.film ? decode(part(head.film)) : this.film,
       fresh || !this.heat ? decode(part(head.heat)) : this.heat, decode(part(head.patch))]);
-    if (turn !== this.turn) return; // a later packet has overtaken this one
+    const made = [film, heat, patch], had = [this.film, this.heat, this.patch];
+    const release = (old, kept) => old.forEach((one) => one && !kept.includes(one) && one.close()); // tens of MB each
+    if (turn !== this.turn) { release(made, had); return; } // a later packet has overtaken this one
+    release(had, made);
     Object.assign(this, { film, heat, patch, patchAt: head.at, answered: head.edit });
     if (fresh) {
       const other = head.case !== this.case;

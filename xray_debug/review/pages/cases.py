@@ -44,12 +44,12 @@ def page(context: Context) -> None:
     _turned_to(image_id)
     try:
         version = context.review.version(image_id)
+        _overtaken(context, image_id, version)
     except ReviewError as error:
         st.error("The decisions cannot be read.")
         st.text(shown(error))
         return
     row = decided.rows.get(image_id)
-    _overtaken(context, image_id, version)
     with st.container(key="screen"):
         with st.container(key="film"):
             size = editor.show(run, image_id, answers.stored_boxes(run, row, image_id), version)
@@ -122,7 +122,10 @@ def _where(queue: Queue, decided: Decided, chosen: np.ndarray, here: int) -> str
 def _search(context: Context) -> None:
     address.ask("search", [st.session_state["search"].strip()])
     queue = context.run.queue
-    chosen = select(queue, answers.answers_of(context.run, context.review).now(), address.asked(queue))
+    try:
+        chosen = select(queue, answers.answers_of(context.run, context.review).now(), address.asked(queue))
+    except ReviewError:  # which the page is about to say
+        return
     if len(chosen) and queue.position.get(st.query_params.get("case", ""), -1) not in chosen:
         address.go(queue.names[chosen[0]])
 
