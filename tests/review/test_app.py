@@ -14,7 +14,10 @@ from review_fixture import NASTY, write_run
 from streamlit.testing.v1 import AppTest
 
 from xray_debug.data.images import read_image
-from xray_debug.review.decisions import ReviewDB
+from xray_debug.review.decisions import Locked, ReviewDB
+from xray_debug.review.pages.answers import Answers
+from xray_debug.review.queue import OF_DECISIONS
+from xray_debug.review.view import load_run
 from xray_debug.run.parts import write_part
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -134,6 +137,50 @@ def test_a_decision_on_an_outdated_view_is_not_taken(start, tmp_path):
     assert r'bob **b**: rejected ("moved\x1b[2J <b>")' in texts(app) and case(app) == "a.png"
     press(app, "Approve")
     assert stored(run)[0][1:4:2] == ["approve", "ada"]
+
+
+def test_boxes_that_somebody_elses_decision_overtook_are_said_to_be_gone(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder, reviewer="ada", case="a.png")
+    drawn = {"a.png": {"version": 0, "number": 1, "boxes": [[1, 2, 30, 40]]}}
+    app.session_state["drafts"] = dict(drawn)
+    ReviewDB(run.review_file).decide("a.png", "reject", None, "bob")
+    app.run()  # whatever makes the page draw itself: here nothing was pressed
+    assert [element.value for element in app.warning] == [
+        "Your boxes are not shown: somebody has decided this case since you drew them."]  # fmt: skip
+    assert "bob: rejected" in texts(app)
+    app.run()
+    assert not app.warning
+    ReviewDB(run.review_file).decide("a.png", "approve", None, "ada")  # in another window of hers
+    app.session_state["drafts"] = dict(drawn)
+    app.run()
+    assert not app.warning and not app.exception
+
+
+def test_unsaved_boxes_of_one_run_are_not_those_of_another(start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, other = (write_run(tmp_path / "runs" / name) for name in ("one", "other"))
+    for store in (one, other):
+        store.pipeline_file.write_text("name: x\n", encoding="utf-8")
+    app = start(run="one", case="a.png")
+    app.session_state["drafts"] = {"a.png": {"version": 0, "number": 1, "boxes": [[1, 2, 30, 40]]}}
+    app.text_input(key="note").input("of one").run()
+    app.query_params["run"] = "other"
+    press(app.run(), "Approve")
+    assert stored(one) == [] and stored(other) == [["a.png", "approve", None, "", ""]]
+
+
+def test_a_review_file_that_was_taken_away_is_made_again(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder)
+    for _ in range(2):
+        press(app, "Reject")
+        assert len(stored(run)) == 1
+        for file in run.folder.glob("review.sqlite*"):
+            file.unlink()
+        app.query_params["case"] = "a.png"
+        app.run()
+        assert not app.exception and not app.error and stored(run) == [] and "not decided" in texts(app)
 
 
 def test_a_second_press_meant_for_the_last_case_decides_nothing(start, tmp_path):
@@ -336,6 +383,45 @@ def test_all_at_once_is_refused_where_somebody_decided_meanwhile(start, tmp_path
     assert len(stored(run)) == 1 and "Not saved" in app.warning[0].value
 
 
+def test_no_decision_of_another_session_is_missed_in_whatever_order_sessions_look(tmp_path):
+    """Sessions share what they know of the decisions; each decides, and looks when it comes to it."""
+    run = write_run(tmp_path / "run")
+    review, view = ReviewDB(run.review_file), load_run(run)
+    shared = Answers(view, review)
+    rng = np.random.default_rng(0)
+    for step in range(120):
+        name = view.queue.names[rng.integers(4)]
+        match rng.integers(4):
+            case 0:
+                review.undo(["ada", "bob"][step % 2])
+            case 1:
+                review.decide_many([{"image_id": n, "decision": "reject"} for n in ("a.png", "c.png")], "bob")
+            case _:
+                review.decide(name, ["approve", "exclude"][rng.integers(2)], reviewer=["ada", "bob"][rng.integers(2)])
+        if rng.integers(3):
+            found, fresh = shared.now(), Answers(view, review).now()
+            assert found.last == fresh.last == review.last()
+            assert found.rows == fresh.rows and all(
+                getattr(found, column).tolist() == getattr(fresh, column).tolist() for column in OF_DECISIONS)
+
+
+def test_a_decision_that_came_while_others_were_read_is_seen_at_the_next_look(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run")
+    review, view = ReviewDB(run.review_file), load_run(run)
+    shared, read = Answers(view, review), review.of
+    shared.now()
+    review.decide("a.png", "reject", reviewer="ada")
+
+    def of(image_id):
+        monkeypatch.setattr(review, "of", read)
+        ReviewDB(run.review_file).decide("c.png", "exclude", reviewer="bob")
+        return read(image_id)
+
+    monkeypatch.setattr(review, "of", of)
+    assert set(shared.now().rows) == {"a.png"}
+    assert set(shared.now().rows) == {"a.png", "c.png"}
+
+
 # ------------------------------------------------------------------------------------------------- what goes wrong
 
 
@@ -350,6 +436,19 @@ def test_a_locked_review_file_says_so(start, tmp_path):
         holder.close()
     assert [element.value for element in app.error][:1] == ["Not saved."] and "review.sqlite" in texts(app)
     assert stored(run) == []
+
+
+def test_a_search_while_the_decisions_cannot_be_read_says_so(start, tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder)
+
+    def locked(review):
+        raise Locked(f"{review.path}: the review file is locked by another program")
+
+    monkeypatch.setattr(ReviewDB, "last", locked)
+    app.text_input(key="search").input("a.p").run()
+    assert not app.exception and [element.value for element in app.error] == ["The decisions cannot be read."]
+    assert "the review file is locked" in texts(app)
 
 
 def test_a_damaged_review_file_says_so(start, tmp_path):

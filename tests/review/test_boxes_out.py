@@ -50,6 +50,14 @@ def test_coco_is_what_its_readers_document(store, tmp_path):
     assert [image["file_name"] for image in images.values()] == ["a.png", "c.png", "damaged.png"]
 
 
+def test_all_kinds_that_cleaning_erases_are_written_as_what_they_are(store, tmp_path):
+    (store.pipeline_file).write_text("clean:\n  kinds: [text, device]\n", encoding="utf-8")
+    write_coco(store, tmp_path / "x.json")
+    found = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    names = {row["id"]: row["name"] for row in found["categories"]}
+    assert [names[row["category_id"]] for row in found["annotations"]] == ["region", "region", "text", "device"]
+
+
 def test_the_table_holds_what_fiftyone_makes_detections_of(store, tmp_path):
     assert write_boxes_table(store, tmp_path / "x.parquet") == 4
     table = pd.read_parquet(tmp_path / "x.parquet").set_index("image_id")

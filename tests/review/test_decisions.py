@@ -248,6 +248,19 @@ def test_undo_and_redo_are_those_of_an_editor(tmp_path_factory, steps):
     assert {event.id for event in review.events() if event.withdrawn} == set(counts) - set(standing)
 
 
+def test_a_bulk_on_an_outdated_view_is_not_stored(review):
+    review.decide("a.png", "approve", reviewer="ada")
+    seen = review.last()
+    review.decide("c.png", "reject", reviewer="bob")  # none of those below
+    with pytest.raises(Conflict) as conflict:
+        review.decide_many([{"image_id": "a.png", "decision": "reject"}], "ada", seen=seen)
+    assert conflict.value.other.image_id == "c.png" and review.count() == 2
+    assert review.since(seen) == ["c.png"] and review.since(2) == []
+    with pytest.raises(ReviewError, match="which .* lacks"):
+        review.decide_many([{"image_id": "a.png", "decision": "reject"}], "ada", seen=9)
+    assert review.decide_many([{"image_id": "a.png", "decision": "reject"}], "ada", seen=2) == 1
+
+
 def test_a_bulk_is_stored_whole_and_withdrawn_at_one_stroke(review):
     review.decide("b.png", "reject", reviewer="ada")
     rows = [{"image_id": f"{name}.png", "decision": "approve", "seen": seen}

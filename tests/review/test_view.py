@@ -39,6 +39,13 @@ def test_what_is_shown_is_what_the_stages_wrote(tmp_path):
     assert load_run(store).view == ModelView(64, crop_top=0.1) and load_run(store).clean.radius == 3
 
 
+def test_the_boxes_of_a_case_are_of_the_kinds_that_cleaning_erases(tmp_path):
+    store = write_run(tmp_path / "run")
+    store.pipeline_file.write_text("clean:\n  kinds: [device]\n", encoding="utf-8")
+    view = load_run(store)
+    assert view.boxes_of("damaged.png").tolist() == [[0, 0, 9, 9]] and not len(view.boxes_of("a.png"))
+
+
 def test_boxes_of_many_images_are_each_images_own(tmp_path):
     store = write_run(tmp_path / "run")
     rng = np.random.default_rng(1)

@@ -308,6 +308,44 @@ def test_folders_are_bounded_and_go_with_the_app(app, tmp_path, monkeypatch):
     assert not list((tmp_path / "temporary").iterdir()) and MOST_RUNNING < MOST
 
 
+def test_one_that_cannot_be_begun_leaves_no_film_behind(app, tmp_path, monkeypatch):
+    from xray_debug.data.explanation import ExplanationError
+    from xray_debug.review.explanations import Explanations, Wish
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    known = Explanations()
+    monkeypatch.setattr("xray_debug.review.jobs.subprocess.Popen", full)
+    with pytest.raises(jobs.JobError):
+        known.begin(Wish("film.png", "model"), b"film")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ExplanationError, match="film.png: cannot be kept: No space left"):
+        known.begin(Wish("film.png", "model"), b"film")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="temporary files are each user's own there")
+def test_what_another_user_left_is_not_believed(app, tmp_path, monkeypatch):
+    """Its note could name any process of ours as the one to be ended."""
+    from xray_debug.review.explanations import OWNER, remove_left_behind
+
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        folder = tmp_path / "temporary" / f"{PREFIX}theirs"
+        (folder / "job").mkdir(parents=True)
+        write_json(folder / OWNER, {"pid": 2**22 + 1, "born": 1.0})
+        write_json(folder / "job" / jobs.JOB,
+                   {"pid": victim.pid, "born": jobs.psutil.Process(victim.pid).create_time()})
+        own = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: own + 1)
+        remove_left_behind()
+        assert folder.is_dir() and victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
 def test_what_a_killed_app_left_is_removed_and_what_another_uses_stays(app, tmp_path):
     from xray_debug.review.explanations import OWNER, remove_left_behind
 

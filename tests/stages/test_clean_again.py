@@ -1,6 +1,7 @@
 """clean after decisions have changed: the changed images are made anew, and the whole is what a fresh clean gives."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -291,6 +292,19 @@ def test_a_disk_without_second_names_for_files_gets_copies(run, tmp_path, monkey
     assert counted.calls == 2  # the two edits
     monkeypatch.undo()
     assert run.contents() == run.fresh(tmp_path / "fresh").contents()
+
+
+@pytest.mark.parametrize("kind", ["link", "second name"])
+def test_a_file_that_is_also_somebody_elses_is_copied_and_not_shared(run, tmp_path, kind):
+    """Of the same bytes, put there by a user: what he does to it later is not done to the dataset."""
+    lying, own = run.store.path("cleaned") / "train" / run.names[7], tmp_path / "own.png"
+    content = lying.read_bytes()
+    lying.replace(own)
+    os.symlink(own, lying) if kind == "link" else os.link(own, lying)
+    run.review.decide(run.names[0], "reject")
+    run.do("clean")
+    own.write_bytes(b"another")
+    assert not lying.is_symlink() and lying.read_bytes() == content
 
 
 class Counted:

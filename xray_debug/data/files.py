@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,14 +161,19 @@ def copy_file(source: str | Path, target: str | Path) -> None:
 def take_over(source: str | Path, target: str | Path, digest: str) -> bool:
     """`target` becomes another name of the file `source` of the same disk, which is not written again; whether it does.
 
-    For a file of our own that is about to lose its name. It is copied where the file system gives no second names. No,
-    and no file, where `source` is missing or its sha256 is not `digest`.
+    For a file of our own that is about to lose its name. It is copied where the file system gives no second names, and
+    where the file has another name already, or is a link: somebody else's, who may write to it. No, and no file, where
+    `source` is missing or its sha256 is not `digest`.
     """
     target = Path(target)
     target.unlink(missing_ok=True)
     try:
+        found = os.lstat(source)
         try:
-            os.link(source, target)
+            if found.st_nlink > 1 or stat.S_ISLNK(found.st_mode):
+                copy_file(source, target)
+            else:
+                os.link(source, target)
         except FileNotFoundError:
             return False
         except OSError:  # FAT, some network drives

@@ -115,8 +115,19 @@ def _without_excluded(run: RunFiles) -> None:
         run.predictions = run.predictions[~gone].reset_index(drop=True)
     if run.changes is not None:
         run.changes = run.changes[~run.changes["image_id"].isin(list(run.excluded))].reset_index(drop=True)
-    run.leave_out(f"{len(run.excluded)} images that reviewers have excluded, {test} of them test images",
-                  "they are in no cleaned dataset, and in no row of the scores; the audit has seen them")
+    why = "they are in no cleaned dataset, and in no row of the scores; the audit has seen them"
+    if learned := _learned(run):
+        why += (f"; the models of the original images were trained with {learned} of them, those of cleaned and "
+                "control images without, so that their difference holds this, too")  # fmt: skip
+    run.leave_out(f"{len(run.excluded)} images that reviewers have excluded, {test} of them test images", why)
+
+
+def _learned(run: RunFiles) -> int:
+    """How many excluded images a model that was trained here has learned from."""
+    if run.usable is None or run.config.model is not None or not run.store.has("retrained predictions"):
+        return 0
+    gone = run.usable["image_id"].isin(list(run.excluded))
+    return int((gone & run.usable["split"].isin(["train", "val"])).sum())
 
 
 def _known(store: Store, name: str) -> Any:

@@ -90,14 +90,16 @@ class ReviewDB:
         row = {"image_id": image_id, "decision": decision, "boxes": boxes, "seen": seen, "size": size}
         return self._store([row], reviewer, note)[0]
 
-    def decide_many(self, rows: Iterable[Mapping[str, Any]], reviewer: str = "", note: str = "") -> int:
+    def decide_many(self, rows: Iterable[Mapping[str, Any]], reviewer: str = "", note: str = "",
+                    seen: int | None = None) -> int:  # fmt: skip
         """Stores decisions on many images, all or none, and returns how many; one `undo` withdraws them all.
 
-        `rows`: mappings with `image_id`, `decision` and, as in `decide`, `boxes`, `seen`, `size`.
+        `rows`: mappings with `image_id`, `decision` and, as in `decide`, `boxes`, `seen`, `size`. `seen`: the number of
+        the last event of all that the reviewer was shown; Conflict where another came, on whatever image.
         """
-        return len(self._store(list(rows), reviewer, note))
+        return len(self._store(list(rows), reviewer, note, seen))
 
-    def _store(self, rows: list[Mapping[str, Any]], reviewer: str, note: str) -> list[int]:
+    def _store(self, rows: list[Mapping[str, Any]], reviewer: str, note: str, last: int | None = None) -> list[int]:
         checked = [(row["image_id"], row["decision"],
                     checked_decision(row["image_id"], row["decision"], row.get("boxes"), row.get("size")),
                     _version(row["image_id"], row.get("seen"))) for row in rows]  # fmt: skip
@@ -105,20 +107,23 @@ class ReviewDB:
             _check_text(text)
         now, numbers = _now(), []
         with schema.transaction(self.path) as connection:
-            first = None if len(checked) < 2 else _count(connection) + 1
+            first = None if len(checked) < 2 else _last(connection) + 1
+            if last is not None:
+                self._check_seen(connection, last)
             for image_id, _, _, seen in checked:
                 if seen is not None:
-                    self._check_seen(connection, image_id, seen)
+                    self._check_seen(connection, seen, image_id)
             for image_id, decision, boxes, seen in checked:
                 numbers.append(add(connection, image_id, decision, boxes, reviewer, note, now, seen, bulk=first))
         return numbers
 
-    def _check_seen(self, connection: sqlite3.Connection, image_id: str, seen: int) -> None:
-        """Conflict where the image has had an event after number `seen`."""
-        query = f"{_EVENTS} WHERE image_id = ? ORDER BY id DESC LIMIT 1"
-        last = connection.execute(query, (image_id,)).fetchone()
+    def _check_seen(self, connection: sqlite3.Connection, seen: int, image_id: str | None = None) -> None:
+        """Conflict where an event, on this image or on any, came after number `seen`."""
+        of, values = ("", ()) if image_id is None else ("WHERE image_id = ?", (image_id,))
+        last = connection.execute(f"{_EVENTS} {of} ORDER BY id DESC LIMIT 1", values).fetchone()
         if (last["id"] if last else 0) < seen:
-            raise ReviewError(f"decision on {image_id}: the page has seen event {seen}, which {self.path} lacks")
+            raise ReviewError(f"decision on {image_id or 'several images'}: the page has seen event {seen}, which "
+                              f"{self.path} lacks")  # fmt: skip
         if last is not None and last["id"] > seen:
             raise Conflict(event_of(last, self.path))
 
@@ -153,7 +158,7 @@ class ReviewDB:
             return self._turn(connection, "reinstate", [row["of"] for row in those], reviewer)
 
     def _turn(self, connection: sqlite3.Connection, turn: str, numbers: list[int], reviewer: str) -> Event:
-        now, first = _now(), None if len(numbers) < 2 else _count(connection) + 1
+        now, first = _now(), None if len(numbers) < 2 else _last(connection) + 1
         for number in numbers:
             (image_id,) = connection.execute("SELECT image_id FROM events WHERE id = ?", (number,)).fetchone()
             add(connection, image_id, turn, None, reviewer, "", now, of=number, bulk=first)
@@ -180,8 +185,18 @@ class ReviewDB:
         return self._number("SELECT max(id) FROM events WHERE image_id = ?", (image_id,))
 
     def count(self) -> int:
-        """How many events there are: another number than before says that something has changed."""
+        """How many events there are."""
         return self._number("SELECT count(*) FROM events")
+
+    def last(self) -> int:
+        """The number of the last event of all, 0 where there is none: another than before says that one was added."""
+        return self._number("SELECT max(id) FROM events")
+
+    def since(self, number: int) -> list[str]:
+        """The images of the events after that number, each once."""
+        with schema.transaction(self.path, "DEFERRED") as connection:
+            query = "SELECT DISTINCT image_id FROM events WHERE id > ?"
+            return [row["image_id"] for row in connection.execute(query, (number,)).fetchall()]
 
     def history(self, image_id: str | None = None) -> pd.DataFrame:
         """Every event, oldest first, withdrawn ones and undo and redo too; of one image or of all. Columns: COLUMNS."""
@@ -271,8 +286,8 @@ def _check_text(text) -> None:
         raise ReviewError(f"{text!r}: expected text that can be written as UTF-8") from error
 
 
-def _count(connection: sqlite3.Connection) -> int:
-    """The number of the last event."""
+def _last(connection: sqlite3.Connection) -> int:
+    """The number of the last event, 0 where there is none."""
     return int(connection.execute("SELECT max(id) FROM events").fetchone()[0] or 0)
 
 

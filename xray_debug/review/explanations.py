@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -99,13 +100,17 @@ class Explanations:
             raise ExplanationError(f"{shown(wish.name)}: {megabytes:.0f} MB, expected {LARGEST_UPLOAD} at most")
         with self._lock:
             self._make_room()
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-            me = psutil.Process()
-            write_json(folder / OWNER, {"pid": me.pid, "born": me.create_time()})
-            film = folder / safe_name(wish.name)
-            film.write_bytes(content)
-            one, key = Explanation(folder, wish, film), secrets.token_urlsafe(12)
-            one.job.start(wish.arguments(film, folder), where=None)
+            try:
+                folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            except OSError as error:
+                raise ExplanationError(f"{tempfile.gettempdir()}: no folder can be made there: {error}") from error
+            try:
+                one, key = _started(folder, wish, content), secrets.token_urlsafe(12)
+            except BaseException as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                if isinstance(error, OSError):
+                    raise ExplanationError(f"{shown(wish.name)}: cannot be kept: {error.strerror or error}") from error
+                raise
             self._known[key] = one
         return key
 
@@ -132,6 +137,16 @@ class Explanations:
             self.remove(key)
 
 
+def _started(folder: Path, wish: Wish, content: bytes) -> Explanation:
+    me = psutil.Process()
+    write_json(folder / OWNER, {"pid": me.pid, "born": me.create_time()})
+    film = folder / safe_name(wish.name)
+    film.write_bytes(content)
+    one = Explanation(folder, wish, film)
+    one.job.start(wish.arguments(film, folder), where=None)
+    return one
+
+
 def _remove(one: Explanation) -> None:
     one.job.stop(patience=2)
     shutil.rmtree(one.folder, ignore_errors=True)
@@ -141,6 +156,8 @@ def remove_left_behind() -> None:
     """What an app that was killed has left: folders of this user whose app is no more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
+            if hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid():
+                continue  # another's, who may have written the number of any process into it
             owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
             alive = psutil.pid_exists(owner["pid"]) and abs(
                 psutil.Process(owner["pid"]).create_time() - owner["born"]) < 2  # fmt: skip

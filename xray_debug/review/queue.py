@@ -81,12 +81,12 @@ class Queue:
 class Decided:
     """What was decided, by position of a queue; kept up to date image by image.
 
-    events: how many the file held; rows: image_id -> the decision that counts, as ReviewDB.latest gives it;
-    decided, by, disagreement: text (N,), as in FIELDS.
+    last: number of the last event that is in it; rows: image_id -> the decision that counts, as ReviewDB.latest gives
+    it; decided, by, disagreement: text (N,), as in FIELDS.
     """
 
-    def __init__(self, queue: Queue, events: int, rows: Sequence[Mapping] = (), disagreements: Iterable[str] = ()):
-        self.queue, self.events, self.rows = queue, events, {}
+    def __init__(self, queue: Queue, last: int, rows: Sequence[Mapping] = (), disagreements: Iterable[str] = ()):
+        self.queue, self.last, self.rows = queue, last, {}
         count = len(queue)
         self.decided = np.full(count, NOT_DECIDED, object)
         self.by = np.full(count, NOBODY, object)

@@ -5,7 +5,7 @@ Read through the store; but for the manifest and the dataset's folder everything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from xray_debug.review.queue import Queue, make_queue
 from xray_debug.run.further import case_map
 from xray_debug.run.store import BOX, Store, StoreError
 
-ERASED = "text"  # the kind of region that cleaning erases
 FACTS = ("label", "predicted", "source", "split", "test_set", "patient_id")
 
 
@@ -35,8 +34,8 @@ class Found:
     kinds: np.ndarray
     scores: np.ndarray
 
-    def of_kind(self, kind: str = ERASED) -> np.ndarray:
-        return self.boxes[self.kinds == kind]
+    def of_kinds(self, kinds: Collection[str]) -> np.ndarray:
+        return self.boxes[np.isin(self.kinds, list(kinds))]
 
 
 NOTHING_FOUND = Found(as_boxes([]), np.zeros(0, object), np.zeros(0))
@@ -59,7 +58,7 @@ class RunView:
 
     def boxes_of(self, image_id: str) -> np.ndarray:
         """(N, 4) int64: what cleaning erases unless a reviewer decides otherwise."""
-        return self.regions(image_id).of_kind()
+        return self.regions(image_id).of_kinds(self.clean.kinds)
 
     def film(self, image_id: str) -> Film:
         """The original; ViewError or ImageError in one sentence."""

@@ -1,6 +1,6 @@
 // The film with its boxes. Boxes are [x0, y0, x1, y1] in whole pixels of the original film, x1 and y1 exclusive.
-// The server sends one packet a case: a header, the film, the heat over it and what cleaning would change (pack.py's
-// form). What a person changes goes back as the state "edit". Zoom, grey values and heat stay in the browser.
+// The server sends one packet a case: a header, the film, the heat over it and what cleaning would change (`packet` of
+// pages/editor.py). What a person changes goes back as the state "edit". Zoom, grey values and heat stay in the browser.
 
 const COLOURS = { text: "#ff40c8", chosen: "#ffe14d", other: "#35d0ff" };
 const HANDLE = 7; // CSS pixels around an edge that take hold of it
@@ -76,7 +76,10 @@ class Editor {
     const [film, heat, patch] = await Promise.all([
       fresh || !this.film ? decode(part(head.film)) : this.film,
       fresh || !this.heat ? decode(part(head.heat)) : this.heat, decode(part(head.patch))]);
-    if (turn !== this.turn) return; // a later packet has overtaken this one
+    const made = [film, heat, patch], had = [this.film, this.heat, this.patch];
+    const release = (old, kept) => old.forEach((one) => one && !kept.includes(one) && one.close()); // tens of MB each
+    if (turn !== this.turn) { release(made, had); return; } // a later packet has overtaken this one
+    release(had, made);
     Object.assign(this, { film, heat, patch, patchAt: head.at, answered: head.edit });
     if (fresh) {
       const other = head.case !== this.case;
@@ -93,7 +96,6 @@ class Editor {
     slider.disabled = !has;
     this.root.querySelector("[data-text=heat]").textContent = has ? "Heat (H)" : head.map || "No map";
     this.canvas.setAttribute("aria-label", `Film ${head.case} with ${this.boxes.length} boxes`);
-    this.reset = head.reset;
     this.draw();
     this.root.dataset.ready = key;
   }
@@ -320,7 +322,8 @@ class Editor {
   }
 
   pinch(id, place) {
-    const [[other]] = [...this.pointers.entries()].filter(([key]) => key !== id).map(([, value]) => [value]);
+    const other = [...this.pointers.entries()].find(([key]) => key !== id)?.[1];
+    if (!other) { this.pointers.set(id, place); return; } // one finger was lifted, and this one still moves
     const last = this.pointers.get(id);
     const away = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) || 1;
     const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];

@@ -10,16 +10,18 @@ import threading
 import streamlit as st
 
 from xray_debug.data.shown import shown
-from xray_debug.review.decisions import Conflict, ReviewDB, ReviewError
+from xray_debug.review.decisions import Conflict, Event, ReviewDB, ReviewError
 from xray_debug.review.pages import address, editor
 from xray_debug.review.pages.shell import Context
 from xray_debug.review.queue import Decided, next_open, select
 from xray_debug.review.view import RunView
 from xray_debug.review.words import DECISIONS
 
+MANY = 200  # images with new events, from which all are read again
+
 
 class Answers:
-    """The decisions of a run as its queue sees them, for all sessions; read again only when an event was added."""
+    """The decisions of a run as its queue sees them, for all sessions; of new events their images alone are read."""
 
     def __init__(self, run: RunView, review: ReviewDB):
         self.run, self.review, self._lock = run, review, threading.Lock()
@@ -27,18 +29,21 @@ class Answers:
 
     def now(self) -> Decided:
         """ReviewError where the file cannot be read."""
-        count = self.review.count()
+        last = self.review.last()
         with self._lock:
-            if count != self._decided.events:
-                self._decided = Decided(self.run.queue, count, self.review.latest(), self.review.disagreements())
+            if last != self._decided.last:
+                self._follow()
             return self._decided
 
-    def changed(self, image_id: str) -> None:
-        """After an event on one image: where it is the only new one, no other is read again."""
-        with self._lock:
-            if self.review.count() == self._decided.events + 1:
-                self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
-                self._decided.events += 1
+    def _follow(self) -> None:
+        known, last = self._decided.last, self.review.last()  # before the rest, which may then hold more, never less
+        changed = self.review.since(known) if 0 <= known <= last else None  # None: nothing is known, or another file
+        if changed is None or len(changed) > MANY:
+            self._decided = Decided(self.run.queue, last, self.review.latest(), self.review.disagreements())
+            return
+        for image_id in changed:
+            self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
+        self._decided.last = last
 
 
 @st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={RunView: id, ReviewDB: id})
@@ -78,12 +83,12 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
         review.decide(image_id, decision, boxes if decision == "edit" else None, context.reviewer,
                       st.session_state.get("note", ""), seen=seen, size=size)  # fmt: skip
     except Conflict as conflict:
-        tell("warning", "Not saved: somebody has decided this case since it was shown to you.", _other(conflict))
+        tell("warning", "Not saved: somebody has decided this case since it was shown to you.",
+             in_words(conflict.other))  # fmt: skip
         return
     except ReviewError as error:
         tell("error", "Not saved.", shown(error))
         return
-    answers_of(run, review).changed(image_id)
     editor.drafts().pop(image_id, None)
     st.session_state["note"] = ""
     turn_to_open(context, image_id)
@@ -93,8 +98,8 @@ def _same(one, other) -> bool:
     return sorted(map(tuple, one)) == sorted(map(tuple, other))
 
 
-def _other(conflict: Conflict) -> str:
-    other = conflict.other
+def in_words(other: Event) -> str:
+    """Another's event, and what may be done about it."""
     who = shown(other.reviewer or "somebody")
     note = f' ("{shown(other.note)}")' if other.note else ""
     return (f"{who}: {DECISIONS.get(other.decision, other.decision)}{note}, {other.decided_at[:16].replace('T', ' ')}. "

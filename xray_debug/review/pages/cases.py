@@ -44,6 +44,7 @@ def page(context: Context) -> None:
     _turned_to(image_id)
     try:
         version = context.review.version(image_id)
+        _overtaken(context, image_id, version)
     except ReviewError as error:
         st.error("The decisions cannot be read.")
         st.text(shown(error))
@@ -80,6 +81,18 @@ def _turned_to(image_id: str) -> None:
         st.session_state["at"], st.session_state["note"] = image_id, ""
 
 
+def _overtaken(context: Context, image_id: str, version: int) -> None:
+    """Says so where boxes that were not saved are no longer shown, because of somebody else's event."""
+    draft = editor.drafts().get(image_id)
+    if draft is None or draft["version"] == version:
+        return
+    del editor.drafts()[image_id]
+    last = context.review.events(image_id)[-1:]
+    if last and last[0].reviewer != context.reviewer and "told" not in st.session_state:
+        answers.tell("warning", "Your boxes are not shown: somebody has decided this case since you drew them.",
+                     answers.in_words(last[0]))  # fmt: skip
+
+
 def _place(context: Context, decided: Decided, chosen: np.ndarray, image_id: str) -> None:
     """Where in the queue this is, and the ways on."""
     queue = context.run.queue
@@ -109,7 +122,10 @@ def _where(queue: Queue, decided: Decided, chosen: np.ndarray, here: int) -> str
 def _search(context: Context) -> None:
     address.ask("search", [st.session_state["search"].strip()])
     queue = context.run.queue
-    chosen = select(queue, answers.answers_of(context.run, context.review).now(), address.asked(queue))
+    try:
+        chosen = select(queue, answers.answers_of(context.run, context.review).now(), address.asked(queue))
+    except ReviewError:  # which the page is about to say
+        return
     if len(chosen) and queue.position.get(st.query_params.get("case", ""), -1) not in chosen:
         address.go(queue.names[chosen[0]])
 

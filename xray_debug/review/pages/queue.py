@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from xray_debug.data.shown import shown
-from xray_debug.review.decisions import ReviewError
+from xray_debug.review.decisions import Conflict, ReviewError
 from xray_debug.review.pages import address, answers, editor
 from xray_debug.review.pages.shell import Context, open_page
 from xray_debug.review.queue import FIELDS, NOT_DECIDED, Decided, counts, select
@@ -25,6 +25,7 @@ def page(context: Context) -> None:
     """Draws the page."""
     try:
         decided = answers.answers_of(context.run, context.review).now()
+        last = decided.last  # it goes on to change: what is drawn below is this or later
     except ReviewError as error:
         st.error("The decisions cannot be read.")
         st.text(shown(error))
@@ -36,7 +37,7 @@ def page(context: Context) -> None:
         with st.container(key="found", gap="small"):
             _told()
             _thumbnails(context, decided, chosen)
-            _bulk(context, decided, chosen)
+            _bulk(context, decided, chosen, last)
 
 
 def _told() -> None:
@@ -132,7 +133,7 @@ def _thumbnail(context: Context, decided: Decided, at: int, number: int) -> None
 # ------------------------------------------------------------------------------------------------- all at once
 
 
-def _bulk(context: Context, decided: Decided, chosen: np.ndarray) -> None:
+def _bulk(context: Context, decided: Decided, chosen: np.ndarray, last: int) -> None:
     """One decision for all cases of the filter, after a look at what it touches."""
     with st.expander("Decide all cases of this filter at once"):
         word = st.radio("Decision", list(BULK), format_func=BULK.get, key="bulk", horizontal=True)
@@ -150,7 +151,7 @@ def _bulk(context: Context, decided: Decided, chosen: np.ndarray) -> None:
         st.dataframe(pd.DataFrame(facts, columns=["Of these", "how many"]), hide_index=True)
         st.text("The first: " + ", ".join(shown(queue.names[place]) for place in touched[:8]))
         st.button(f"{BULK[word]} {len(touched)} cases", key="bulk-go", type="primary", on_click=_decide_all,
-                  args=(context, word, touched, decided.events))  # fmt: skip
+                  args=(context, word, touched, last))  # fmt: skip
 
 
 def _told_counts(values) -> str:
@@ -158,13 +159,13 @@ def _told_counts(values) -> str:
     return ", ".join(f"{shown(value)} {count}" for value, count in found[found > 0].items())
 
 
-def _decide_all(context: Context, word: str, touched: np.ndarray, events: int) -> None:
-    if context.review.count() != events:
-        answers.tell("warning", "Not saved: somebody has decided a case since this page was drawn. Look again.")
-        return
+def _decide_all(context: Context, word: str, touched: np.ndarray, last: int) -> None:
     rows = [{"image_id": name, "decision": word} for name in context.run.queue.names[touched]]
     try:
-        count = context.review.decide_many(rows, context.reviewer, "decided together with others of a filter")
+        count = context.review.decide_many(rows, context.reviewer, "decided together with others of a filter", last)
+    except Conflict:
+        answers.tell("warning", "Not saved: somebody has decided a case since this page was drawn. Look again.")
+        return
     except ReviewError as error:
         answers.tell("error", "Not saved.", shown(error))
         return

@@ -80,16 +80,27 @@ def opened(arguments: Sequence[str], reviewer: str, stages: Sequence[StageInfo] 
     """
     fixed = options(arguments).run
     folder = fixed or run_named(st.query_params.get("run", ""))
+    _forget_other_runs(folder)
     if not folder:
         return Context("", None, None, None, reviewer, stages=stages)
     store = store_of(folder)
     try:
         run = run_of(folder, store.state())
         file = store.review_file
+        if not file.exists():  # new, or taken away: it is made again, whatever is known of an earlier one
+            review_of.clear()
         review = review_of(str(file), file.stat().st_ino if file.exists() else 0)
     except (ViewError, ReviewError) as error:
         return Context(folder, store, None, None, reviewer, str(error), stages, bool(fixed))
     return Context(folder, store, run, review, reviewer, "", stages, bool(fixed))
+
+
+def _forget_other_runs(folder: str) -> None:
+    """Unsaved boxes and the note are of one run: another may have images of the same names."""
+    if st.session_state.setdefault("folder", folder) != folder:
+        st.session_state["folder"] = folder
+        for name in ("drafts", "at"):
+            st.session_state.pop(name, None)
 
 
 def reviewer_of(header: str) -> tuple[str, bool]:
