@@ -139,6 +139,32 @@ def test_a_decision_on_an_outdated_view_is_not_taken(start, tmp_path):
     assert stored(run)[0][1:4:2] == ["approve", "ada"]
 
 
+def test_a_decision_that_comes_while_the_page_is_drawn_is_shown_or_is_a_conflict(start, tmp_path, monkeypatch):
+    """What the page shows is never older than the version that it vouches for."""
+    run = write_run(tmp_path / "run")
+    app, version = start("--run", run.folder, reviewer="ada"), ReviewDB.version
+    other = ReviewDB(run.review_file)
+
+    def before(review, image_id):
+        monkeypatch.setattr(ReviewDB, "version", version)
+        other.decide("a.png", "reject", None, "bob")
+        return version(review, image_id)
+
+    def after(review, image_id):
+        monkeypatch.setattr(ReviewDB, "version", version)
+        found = version(review, image_id)
+        other.decide("a.png", "exclude", None, "bob")
+        return found
+
+    monkeypatch.setattr(ReviewDB, "version", before)
+    app.run()
+    assert "rejected by bob" in texts(app)
+    monkeypatch.setattr(ReviewDB, "version", after)
+    app.run()
+    press(app, "Approve")
+    assert stored(run) == [["a.png", "exclude", None, "bob", ""]] and "Not saved" in app.warning[0].value
+
+
 def test_boxes_that_somebody_elses_decision_overtook_are_said_to_be_gone(start, tmp_path):
     run = write_run(tmp_path / "run")
     app = start("--run", run.folder, reviewer="ada", case="a.png")
@@ -418,8 +444,10 @@ def test_a_decision_that_came_while_others_were_read_is_seen_at_the_next_look(tm
         return read(image_id)
 
     monkeypatch.setattr(review, "of", of)
-    assert set(shared.now().rows) == {"a.png"}
+    first = shared.now()
+    assert set(first.rows) == {"a.png"}
     assert set(shared.now().rows) == {"a.png", "c.png"}
+    assert set(first.rows) == {"a.png"}  # a session that goes through them is not disturbed
 
 
 # ------------------------------------------------------------------------------------------------- what goes wrong

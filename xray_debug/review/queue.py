@@ -79,7 +79,7 @@ class Queue:
 
 
 class Decided:
-    """What was decided, by position of a queue; kept up to date image by image.
+    """What was decided, by position of a queue, as of one moment.
 
     last: number of the last event that is in it; rows: image_id -> the decision that counts, as ReviewDB.latest gives
     it; decided, by, disagreement: text (N,), as in FIELDS.
@@ -94,6 +94,14 @@ class Decided:
         differing = set(disagreements)
         for row in rows:
             self.put(row["image_id"], row, row["image_id"] in differing)
+
+    def copy(self) -> Decided:
+        """The same, to be changed by `put` while others go on reading this one."""
+        found = Decided(self.queue, self.last)
+        found.rows = dict(self.rows)
+        for name in OF_DECISIONS:
+            setattr(found, name, getattr(self, name).copy())
+        return found
 
     def put(self, image_id: str, row: Mapping | None, disagreed: bool) -> None:
         """What counts of one image from now on; None: nothing is decided."""

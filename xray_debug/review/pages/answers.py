@@ -41,9 +41,10 @@ class Answers:
         if changed is None or len(changed) > MANY:
             self._decided = Decided(self.run.queue, last, self.review.latest(), self.review.disagreements())
             return
+        decided = self._decided.copy()  # other sessions are reading that one
         for image_id in changed:
-            self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
-        self._decided.last = last
+            decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
+        decided.last, self._decided = last, decided
 
 
 @st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={RunView: id, ReviewDB: id})

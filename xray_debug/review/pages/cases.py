@@ -44,12 +44,12 @@ def page(context: Context) -> None:
     _turned_to(image_id)
     try:
         version = context.review.version(image_id)
+        row = answers.answers_of(run, context.review).now().rows.get(image_id)  # at that version or later, never before
         _overtaken(context, image_id, version)
     except ReviewError as error:
         st.error("The decisions cannot be read.")
         st.text(shown(error))
         return
-    row = decided.rows.get(image_id)
     with st.container(key="screen"):
         with st.container(key="film"):
             size = editor.show(run, image_id, answers.stored_boxes(run, row, image_id), version)

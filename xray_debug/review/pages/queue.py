@@ -25,7 +25,6 @@ def page(context: Context) -> None:
     """Draws the page."""
     try:
         decided = answers.answers_of(context.run, context.review).now()
-        last = decided.last  # it goes on to change: what is drawn below is this or later
     except ReviewError as error:
         st.error("The decisions cannot be read.")
         st.text(shown(error))
@@ -37,7 +36,7 @@ def page(context: Context) -> None:
         with st.container(key="found", gap="small"):
             _told()
             _thumbnails(context, decided, chosen)
-            _bulk(context, decided, chosen, last)
+            _bulk(context, decided, chosen)
 
 
 def _told() -> None:
@@ -133,7 +132,7 @@ def _thumbnail(context: Context, decided: Decided, at: int, number: int) -> None
 # ------------------------------------------------------------------------------------------------- all at once
 
 
-def _bulk(context: Context, decided: Decided, chosen: np.ndarray, last: int) -> None:
+def _bulk(context: Context, decided: Decided, chosen: np.ndarray) -> None:
     """One decision for all cases of the filter, after a look at what it touches."""
     with st.expander("Decide all cases of this filter at once"):
         word = st.radio("Decision", list(BULK), format_func=BULK.get, key="bulk", horizontal=True)
@@ -151,7 +150,7 @@ def _bulk(context: Context, decided: Decided, chosen: np.ndarray, last: int) -> 
         st.dataframe(pd.DataFrame(facts, columns=["Of these", "how many"]), hide_index=True)
         st.text("The first: " + ", ".join(shown(queue.names[place]) for place in touched[:8]))
         st.button(f"{BULK[word]} {len(touched)} cases", key="bulk-go", type="primary", on_click=_decide_all,
-                  args=(context, word, touched, last))  # fmt: skip
+                  args=(context, word, touched, decided.last))  # fmt: skip
 
 
 def _told_counts(values) -> str:
