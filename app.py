@@ -2,6 +2,7 @@
 
 import sys
 
-from xray_debug.review.pages.cases import main
+from xray_debug.review.pages.navigation import main
+from xray_debug.stages.registry import STAGES
 
-main(sys.argv[1:])
+main(sys.argv[1:], tuple(STAGES.values()))

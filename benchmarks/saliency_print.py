@@ -13,9 +13,15 @@ DIGITS = {"seconds": 2, "forward": 0, "backward": 0}
 def _values(found: dict) -> tuple[Table, dict[int, dict[str, float]], dict[int, str]]:
     """The table, and for each measured cell, by its id, the figures of the chosen images; and its measurement's key."""
     table = table_named(found["table"], found["mask_size"])
-    _, keys = planned(table.cells(), found["network"], found["weights"], found["preset"], found["changes"],
+    plans, keys = planned(table.cells(), found["network"], found["weights"], found["preset"], found["changes"],
                       found["steps"], found["seed"])  # fmt: skip
     known = {item["key"]: item["images"] for item in found["measurements"]}
+    # what a default of today has not measured is shown as it was measured with the default of then
+    asked = {(item["method"], item["mask_size"], str(item["asked"])): item["key"] for item in found["measurements"]}
+    for cell, key in list(keys.items()):
+        own = plans[key]
+        if not known.get(key):
+            keys[cell] = asked.get((own.method, own.mask_size, str(own.options)), key)
     values = {}
     for cell in table.cells():
         images = known.get(keys[id(cell)], {})
@@ -51,7 +57,7 @@ def printed(found: dict) -> str:
             row += [_ours(cell, values), _paper(cell)] if of_paper else [_ours(cell, values)]
         rows.append(row)
     return "\n".join([f"{table.title}; {_about(found, table, of_paper)}", "", *_markdown(rows), "",
-                      *_notes(table, keys)]).rstrip()  # fmt: skip
+                      *_notes(table, keys), *_older(found, table, keys)]).rstrip()  # fmt: skip
 
 
 def _markdown(rows: list[list[str]]) -> list[str]:
@@ -69,6 +75,25 @@ def _about(found: dict, table: Table, of_paper: bool) -> str:
         ours += ", " + ", ".join(f"{method}.{name}={value}" for method, options in found["changes"].items()
                                  for name, value in options.items())  # fmt: skip
     return ours + (f"; the paper: {table.network}, {table.images:,} images of ImageNet" if of_paper else "")
+
+
+def _older(found: dict, table: Table, keys: dict[int, str]) -> list[str]:
+    """What was measured with other defaults than today's: the row, and the options as they were."""
+    plans, _ = planned(table.cells(), found["network"], found["weights"], found["preset"], found["changes"],
+                       found["steps"], found["seed"])  # fmt: skip
+    known = {item["key"]: item for item in found["measurements"]}
+    notes: dict[str, None] = {}
+    for name, cells in table.rows:
+        for cell in cells:
+            item = known.get(keys.get(id(cell), "")) if cell is not None else None
+            if item is None or item["key"] in plans:
+                continue
+            today = next(own.settings["options"] for own in plans.values()
+                         if (own.method, own.options) == (item["method"], item["asked"]))  # fmt: skip
+            then = ", ".join(f"{option} {value}" for option, value in item["options"].items()
+                             if today.get(option) != value)  # fmt: skip
+            notes[f"{name}: measured before a default changed, with {then}."] = None
+    return list(notes)
 
 
 def _notes(table: Table, keys: dict[int, str]) -> list[str]:

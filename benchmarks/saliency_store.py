@@ -48,6 +48,16 @@ def resolved(method: str, options: dict[str, Any]) -> dict[str, Any]:
             if name not in COMMON}  # fmt: skip
 
 
+SETTINGS = ("network", "weights", "method", "mask_size", "options", "steps", "seed")
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """12 hex digits of the settings. Options of None are left out: one that a method has gained changes nothing."""
+    own = {name: settings[name] for name in SETTINGS}
+    own["options"] = {name: value for name, value in own["options"].items() if value is not None}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
+
+
 class Measurement:
     """One method at one mask size: its settings, and its figures by image."""
 
@@ -63,7 +73,7 @@ class Measurement:
             "network": classifier, "weights": digest, "method": cell.method, "mask_size": cell.mask_size,
             "options": resolved(cell.method, self.options), "steps": steps, "seed": seed,
         }  # fmt: skip
-        self.key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
+        self.key = key_of(self.settings)
         self.chunked = "internal_batch_size" in inspect.signature(METHODS[cell.method]).parameters
         self.fields: set[str] = set()
         self.images: dict[str, dict] = {}
@@ -178,6 +188,9 @@ class Store:
     def save(self, head: dict[str, Any], measurements: dict[str, Measurement]) -> None:
         """The table's file, whole."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():  # of a run stopped early: the images that the file has figures of beside its own
+            before = read_results(self.path)["order"]
+            head = head | {"order": before if before[: len(head["order"])] == head["order"] else head["order"]}
         date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         write_json(self.path, head | {"date": date, "measurements": [own.as_json() for own in measurements.values()]})
         self.journal.unlink(missing_ok=True)
@@ -193,7 +206,8 @@ def read_results(path: Path) -> dict[str, Any]:
     """ValueError where the file is none of these."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        found["measurements"]  # noqa: B018
+        for item in found["measurements"]:
+            item["key"] = key_of(item)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected results of benchmarks/saliency.py ({error})") from error
     return found

@@ -25,8 +25,7 @@ def commands() -> str:
     """A section for each command, with its arguments and options, as --help says them."""
     lines = ["# Commands", "", "`xray-debug COMMAND --help` says the same. Every command also takes `--debug`: errors "
              "with their traceback.", ""]  # fmt: skip
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name, command in all_commands(typer.main.get_command(app)):
         lines += [f"## {name}", "", (command.help or "").strip(), "", "| | |", "| --- | --- |"]
         for one in command.params:
             if isinstance(one, click.Argument) or one.param_type_name == "argument":
@@ -37,6 +36,15 @@ def commands() -> str:
                 lines.append(f"| {shown} | {cell(getattr(one, 'help', '') or '')} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def all_commands(group, above: str = ""):
+    """(name, command) of all commands, those of a group (decisions export) in its place."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from all_commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
 
 
 def options() -> str:

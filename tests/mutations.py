@@ -89,7 +89,8 @@ MUTATIONS = (
     Mutation("users-folder-replaced", "run/folder.py", "            self.check_free([stage])\n", "",
              "tests/run/test_folder.py"),
     # ------------------------------------------------------------------------------------------------ report, review
-    Mutation("first-decision-counts", "review/decisions.py", "SELECT max(id)", "SELECT min(id)",
+    Mutation("first-decision-counts", "review/decisions.py",
+             "SELECT max(id) FROM standing GROUP BY image_id)", "SELECT min(id) FROM standing GROUP BY image_id)",
              "tests/review/test_decisions.py"),
     Mutation("differences-not-corrected", "report/tables.py", 'holm([row["p"] for row in rows])',
              '[row["p"] for row in rows]', "tests/report"),

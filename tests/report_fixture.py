@@ -122,6 +122,10 @@ def write_audit(store: Store, test: pd.DataFrame, marked: set, rng) -> None:
                "p_deleted_0.12", "deletion", "insertion")  # fmt: skip
     for name in columns:
         cases[name] = rng.random(len(cases))
+    cases["removed_by"] = np.resize(["inpainted", "smoothed", "mirrored"], len(cases))
+    for name in ("smoothed", "mirrored"):
+        cases[f"p_text_{name}"] = rng.random(len(cases))
+    cases["p_text_removed"] = [row[f"p_text_{row['removed_by']}"] for _, row in cases.iterrows()]
     cases.loc[0, "control_effect"] = np.nan
     cases["predicted"], cases["text_visible"] = "COVID-19", cases["image_id"].isin(marked).astype(int)
     cases["flagged"] = np.arange(len(cases)) < 5

@@ -214,6 +214,40 @@ def test_what_has_changed_is_measured_anew(bench, plan, tmp_path, monkeypatch):
         "photo-1.png"]["input"]  # fmt: skip
 
 
+def test_an_option_that_a_method_has_gained_keeps_what_was_measured(bench):
+    own = {"network": "n", "weights": "w", "method": "gradcam", "mask_size": 7, "steps": 3, "seed": 0}
+    keys = [bench.store.key_of({**own, "options": options}) for options in ({}, {"layer": None}, {"layer": "a"})]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_figures_of_an_older_default_are_shown_as_such(bench, plan, tmp_path, monkeypatch):
+    found, _ = measured(bench, plan, tmp_path)
+    before = bench.print.printed(found)
+    assert "before a default changed" not in before
+    monkeypatch.setitem(bench.store.PRESETS, "default", replace(bench.store.PRESETS["default"], rate=0.25))
+    text = bench.print.printed(found)
+    assert text.startswith(before)
+    assert "iGOS++: measured before a default changed, with rate 0.4." in text
+
+
+def test_a_run_stopped_early_leaves_the_figures_of_the_run_before(bench, plan, tmp_path, monkeypatch):
+    """Its file still names all images that it has figures of."""
+    first, classifier = measured(bench, replace(plan, limits=(4, 4)), tmp_path)
+    monkeypatch.setattr(bench.run, "ROUND", 1)
+    rounds = []
+
+    def stopping(*arguments):
+        rounds.append(1)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.run, "_round", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        measured(bench, replace(plan, limits=(4, 4)), tmp_path, classifier=classifier)
+    after = bench.store.read_results(tmp_path / "results" / "saliency-tiny-table-1.json")
+    assert after["order"] == first["order"] and len(first["order"]) > 1
+
+
 def test_rows_with_the_same_settings_are_named(bench, plan, tmp_path):
     found, _ = measured(bench, replace(plan, name="3"), tmp_path, only=["none"])
     text = bench.print.printed(found)

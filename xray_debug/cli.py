@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,23 @@ from rich.table import Table
 from rich.text import Text
 
 from xray_debug.commands.data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
+from xray_debug.commands.explain import add_explain_commands
 from xray_debug.commands.loose import with_images
 from xray_debug.commands.model import add_audit_model, each_finding
+from xray_debug.commands.review import add_decisions
 from xray_debug.commands.terminal import (
     Stopped,
     one_sentence,
     out,
     progress_bars,
+    run_beside,
     run_command,
     say,
     say_aside,
     share_of,
     stop_status,
 )  # fmt: skip
-from xray_debug.data.files import atomic_write, name_of, write_text
+from xray_debug.data.files import atomic_write, write_text
 from xray_debug.data.shown import shown
 
 app = typer.Typer(
@@ -55,7 +57,8 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads it
+    debug: Annotated[bool, typer.Option("--debug", help="errors with their traceback")] = False,  # terminal.py reads
+    lines: Annotated[bool, typer.Option("--json-lines", help="for programs: JSON on stdout, with progress")] = False,
 ) -> None:
     pass
 
@@ -283,68 +286,35 @@ def _stage_commands() -> None:
 
 _stage_commands()
 add_data_commands(app)
-
-
-@app.command("explain-image")
-def explain_image(images: Annotated[list[Path], typer.Argument(help="radiographs")],
-                  model: Annotated[Path, typer.Option(help="model folder or model.safetensors")],
-                  target: Annotated[Optional[str], typer.Option(help="class; the predicted one without it")] = None,
-                  method: Annotated[Optional[list[str]], typer.Option(help="igos_pp or another; repeatable")] = None,
-                  preset: Annotated[Optional[list[str]], typer.Option(help="default, paper, quick; repeatable")] = None,
-                  mask_size: Annotated[int, typer.Option(help="side of the mask", min=2, max=4096)] = 28,
-                  trust: Annotated[bool, typer.Option("--trust", help="run a model that is a program")] = False,
-                  out_file: Annotated[Optional[Path], typer.Option("--out", help="PNG to write")] = None):  # fmt: skip
-    """One picture: films, their maps by one method or several, and the deletion and insertion curves."""
-    from xray_debug.models.explain_images import explain_images, ways_of
-    from xray_debug.run.places import check_no_stage
-
-    picture = out_file or images[0].with_name(name_of(images[0].stem, ".explained.png"))
-    if out_file is not None:  # beside a film of a synthetic dataset it is kept when that is drawn anew
-        check_no_stage(picture)
-    for image in images:
-        own_picture(picture, image)
-    ways = ways_of(method or ["igos_pp"], preset or [])
-    for line in explain_images(images, model, ways, target, picture, mask_size, trusted=trust):
-        say(f"{picture}: {line}")
-
-
-def own_picture(picture: Path, image: Path) -> None:
-    """ConfigError where a file that this command has not made would be replaced."""
-    from PIL import Image
-
-    from xray_debug.config import ConfigError
-    from xray_debug.saliency.plots import EXPLAINED
-
-    if not picture.is_symlink() and not picture.exists():
-        return
-    with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(picture) as found:
-        same = image.exists() and os.path.samefile(picture, image)
-        if found.format == "PNG" and found.info.get("Creator") == EXPLAINED and not same and not picture.is_symlink():
-            return
-    raise ConfigError(f"--out {picture}: is there already and was not made by explain-image; choose another name")
+add_decisions(app)
+add_explain_commands(app)
 
 
 @app.command()
-def review(run: RunOption, port: Annotated[int, typer.Option(help="of the local page")] = 8501):
+def review(run: Annotated[Optional[Path], typer.Option(help="run folder; without it the app lists runs")] = None,
+           port: Annotated[int, typer.Option(help="of the local page")] = 8501,
+           user_header: Annotated[str, typer.Option(help="header in which a proxy names the reviewer")] = ""):
     """Opens the review app on a run."""
-    import subprocess
-
     from xray_debug.run.folder import RunError
-    from xray_debug.run.store import Store
 
-    if not Store(run).has("cases"):
-        raise RunError(f"{run}: nothing to review before stage audit is complete")
-    command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py")), "--server.port", str(port),
-               "--server.address", "localhost", "--browser.gatherUsageStats", "false",
-               "--", "--run", str(run)]  # fmt: skip
-    raise typer.Exit(subprocess.call(command))
+    if run is not None and not run.is_dir():
+        raise RunError(f"{run}: nothing to review, expected a run folder")
+    options = {"server.port": port, "server.address": "localhost", "browser.gatherUsageStats": "false",
+               "client.toolbarMode": "minimal", "server.fileWatcherType": "none", "server.showEmailPrompt": "false"}
+    command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py"))]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    given = {"--run": run, "--user-header": user_header}
+    own = [f"{name}={value}" for name, value in given.items() if value not in (None, "")]
+    raise typer.Exit(run_beside([*command, "--", *own]))
 
 
 @app.command()
 def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what each stage is made from")] = False):
     """What of a run is complete, why the rest is not, with times and memory."""
     from xray_debug.config import load_config
+    from xray_debug.review.behind import behind_sentence
     from xray_debug.run.folder import Run
+    from xray_debug.run.store import Store
     from xray_debug.stages.registry import plan
 
     file = pipeline_of(run)
@@ -355,6 +325,8 @@ def status(run: RunOption, lineage: Annotated[bool, typer.Option(help="also what
         cells = cost_cells({stage.name: found})[stage.name] if found else [""] * (len(COSTS) - 1)
         table.add_row(stage.name, Text(shown(why or "up to date")), *cells)
     out.print(table)
+    if late := behind_sentence(Store(run)):
+        say(late)
     for stage, why in rows if lineage else ():
         if record := known_record(folder, stage.name):
             say(lineage_of(stage.name, record, why))

@@ -2,6 +2,8 @@ import math
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xray_debug.audit.flags import add_flags
 from xray_debug.config import AuditConfig
@@ -11,7 +13,7 @@ def row(image_id, **changes):
     base = {"image_id": image_id, "predicted": "a", "decision_text_removed": "a", "probability": 0.9,
             "p_text_removed": 0.9, "effect": 0.0, "control_effect": 0.01, "control_effect_max": 0.05, "controls": 4,
             "text_visible": 1, "text_boxes": 1, "text_hidden": 0, "adversarial_suspicion": math.nan, "insertion": 0.5,
-            "deletion": 0.1, "decision_text_only": "b", "decision_baseline": "b"}
+            "deletion": 0.1, "decision_text_only": "b", "decision_baseline": "b", "removed_by": "inpainted"}
     removals = {f"decision_text_{name}": changes.get("decision_text_removed", "a")
                 for name in ("inpainted", "smoothed", "mirrored")}
     return {**base, **removals, **changes}
@@ -26,16 +28,19 @@ def test_kinds_reasons_and_order():
         row("none"),
         row("moved", effect=0.3, p_text_removed=0.6),
         row("flips", effect=0.2, p_text_removed=0.4, decision_text_removed="b"),
-        row("flips more", effect=0.7, p_text_removed=0.2, decision_text_removed="b"),
+        row("flips more", effect=0.7, p_text_removed=0.2, decision_text_removed="b", decision_text_inpainted="a",
+            removed_by="smoothed"),
     )
     assert found["kind"].tolist() == ["", "probability", "decision", "decision"]
     assert found["flagged"].tolist() == [False, True, True, True]
     assert found["rank"].to_dict() == {"flips more": 1, "flips": 2, "moved": 3, "none": 4}
     assert found.loc["flips", "reasons"] == (
-        "Without its text the decision changes from a to b (probability of a from 0.90 to 0.40; "
-        "the controls move it by 0.01 on average)."
+        "Without its text (inpainted; 3 of 3 ways of removing it agree) the decision changes from a to b (probability "
+        "of a from 0.90 to 0.40; the controls move it by 0.01 on average)."
     )
-    assert found.loc["moved", "reasons"].startswith("Without its text the probability of a goes from 0.90 to 0.60")
+    said = "Without its text (inpainted) the probability of a goes from 0.90 to 0.60"
+    assert found.loc["moved", "reasons"].startswith(said)
+    assert found.loc["flips more", "reasons"].startswith("Without its text (smoothed over; 2 of 3 ways")
     assert found.loc["none", "reasons"] == ""
 
 
@@ -45,6 +50,9 @@ def test_kinds_reasons_and_order():
     ({"effect": 0.2, "decision_text_removed": "b", "control_effect": 0.25,
       "control_effect_max": 0.3}, ""),  # removal as such does it
     ({"effect": 0.2, "decision_text_removed": "b", "control_effect_max": 0.25}, "decision"),
+    ({"effect": 0.09, "decision_text_removed": "b", "control_effect": 0.0, "control_effect_max": 0.0}, ""),
+    ({"effect": 0.1, "decision_text_removed": "b", "control_effect": 0.0, "control_effect_max": 0.0}, "decision"),
+    ({"effect": math.nan, "decision_text_removed": "b"}, ""),
     ({"effect": 0.2, "decision_text_removed": "b", "decision_text_inpainted": "a", "decision_text_smoothed": "a",
       "control_effect_max": 0.25}, ""),  # one removal alone, and no more than twice a control
     ({"effect": 0.6, "decision_text_removed": "b", "decision_text_inpainted": "a", "decision_text_smoothed": "a",
@@ -56,6 +64,17 @@ def test_kinds_reasons_and_order():
 ])  # fmt: skip
 def test_controls_decide(changes, kind):
     assert flags(row("x", **changes))["kind"].iloc[0] == kind
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.3), st.sampled_from("ab"),
+                          st.sampled_from(["a", "b", ""])), min_size=1, max_size=20), st.floats(0, 1))  # fmt: skip
+def test_no_flag_moves_the_probability_by_less_than_was_asked_for(cases, least):
+    rows = [row(str(number), probability=p, p_text_removed=after, effect=p - after, control_effect=control,
+                control_effect_max=control, decision_text_removed=said, decision_text_mirrored=third)
+            for number, (p, after, control, said, third) in enumerate(cases)]  # fmt: skip
+    found = add_flags(pd.DataFrame(rows), AuditConfig(min_effect=least))
+    assert (found["effect"][found["flagged"]] >= least).all()
+    assert (found["effect"][found["flagged"]] > found["control_effect"][found["flagged"]]).all()
 
 
 def test_remarks():

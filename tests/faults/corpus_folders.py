@@ -61,7 +61,7 @@ def another(*statements: str):
 
 
 def row(boxes: str) -> str:
-    return ("INSERT INTO decisions (image_id, decision, boxes, reviewer, note, decided_at) "
+    return ("INSERT INTO events (image_id, decision, boxes, reviewer, note, decided_at) "
             f"VALUES ('b.png', 'edit', '{boxes}', '', '', '2026-01-01')")  # fmt: skip
 
 
@@ -96,7 +96,7 @@ REVIEWS_REFUSED = [
 ]  # fmt: skip
 
 DECISIONS_REFUSED = [
-    ("decision that is none", ("a.png", "maybe"), "expected one of approve, reject, edit, got 'maybe'"),
+    ("decision that is none", ("a.png", "maybe"), "expected one of approve, reject, edit, exclude, got 'maybe'"),
     ("decision of nothing", ("a.png", ""), "expected one of approve, reject, edit"),
     ("edit without boxes", ("a.png", "edit"), "needs boxes"),
     ("boxes with an approval", ("a.png", "approve", [[1, 2, 3, 4]]), "takes no boxes with 'approve'"),

@@ -53,6 +53,25 @@ def test_decisions_of_reviewers_are_followed(pipeline):
     assert pipeline.why("retrain") and not pipeline.why("train")
 
 
+def test_excluded_images_are_in_no_training_and_no_row_of_the_scores(pipeline):
+    store = pipeline.store
+    frame = store.manifest()
+    out = [frame[frame["split"] == split]["image_id"].iloc[3] for split in ("train", "test")]
+    ReviewDB(store.review_file).decide_many([{"image_id": name, "decision": "exclude"} for name in out], "ada")
+    pipeline.run(only="clean")
+    pipeline.run(only="retrain")
+    assert "2 images that are excluded by review are left out" in pipeline.said
+    pipeline.run(only="report")
+    assert out[1] not in set(store.table("retrained predictions")["image_id"])
+    report = store.json("report")
+    sizes = {(row["trained_on"], row["tested_on"]): row["images"] for row in report["table4"]
+             if row["test_set"] == frame.set_index("image_id").loc[out[1], "test_set"]}  # fmt: skip
+    tested = frame[frame["test_set"] == frame.set_index("image_id").loc[out[1], "test_set"]]
+    assert set(sizes.values()) == {len(tested) - 1} and len(sizes) == 6
+    assert any(row["what"] == "2 images that reviewers have excluded, 1 of them test images"
+               for row in report["not_shown"])  # fmt: skip
+
+
 def test_a_seed_more_keeps_those_that_are_trained(pipeline):
     folder = pipeline.store.path("model")
     before = {seed: (folder / f"seed-{seed}" / "model.safetensors").stat().st_mtime_ns for seed in (0, 1)}

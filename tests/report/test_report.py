@@ -7,15 +7,20 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from report_fixture import CLASSES, STAGES, TEST, complete, make_run, small_config, write_maps
 
+from xray_debug.audit.checks.text import Text
+from xray_debug.audit.frames import Frames, prepare_case
 from xray_debug.cleaning.erase import clean_image, erase
-from xray_debug.data.images import read_image
+from xray_debug.data.images import ModelView, read_image
 from xray_debug.report.format import FORMATS
 from xray_debug.report.report import write_report
+from xray_debug.report.strips import GAP, LINE, SIDE
 from xray_debug.run.parts import write_part
 from xray_debug.run.store import Store
 from xray_debug.stats.scores import metrics_of
@@ -158,10 +163,11 @@ def test_a_number_that_is_not_in_the_json_would_be_found(run, report):
 def test_the_page_opens_by_itself(run):
     page = Page((run / "report" / "report.html").read_text(encoding="utf-8"))
     assert page.stack == [] and "script" not in page.tags and "link" not in page.tags
-    assert all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
+    starts = ("data:image/png;base64,", "data:image/webp;base64,", "#", "http://localhost:8501/?case=")
+    assert all(a.startswith(starts) for a in page.addresses)
     assert {a[1:] for a in page.addresses if a.startswith("#")} <= page.ids
     pictures = [a for a in page.addresses if a.startswith("data:")]
-    assert len(pictures) == 3 + 4  # flagged cases, then 2x2, confusion, reliability, curves
+    assert len(pictures) == 3 + (6 + 6 + 4) + 2  # first screen, panels of the cases, reliability, curves
 
 
 def test_the_page_may_run_and_fetch_nothing(run):
@@ -190,11 +196,11 @@ def test_flagged_cases_follow_the_rank_with_their_pictures(run, report):
     assert report["flagged_counts"]["flagged"] == 5
     titles = [panel["title"] for panel in report["flagged"][0]["panels"]]
     inserted, deleted = "top 6 % inserted", "top 12 % deleted"
-    assert titles == ["original, text boxes", "saliency", inserted, deleted, "text only", "cleaned"]
+    assert titles == ["original, text boxes", "saliency", inserted, deleted, "text only", "text inpainted"]
     cases = pd.read_parquet(run / "audit" / "cases.parquet")
     shown = {panel["title"]: panel["probability"] for panel in report["flagged"][0]["panels"]}
     assert shown["top 6 % inserted"] == cases.loc[0, "p_inserted_0.06"] and shown["saliency"] is None
-    assert shown["cleaned"] == cases.loc[0, "p_text_inpainted"]
+    assert shown["text inpainted"] == cases.loc[0, "p_text_inpainted"]
     assert report["flagged"][0]["control_effect"] is None  # NaN in the table
     assert all((run / "report" / case["figure"]).stat().st_size > 2000 for case in report["flagged"])
     assert any("2 of 5 flagged" in entry["what"] for entry in report["not_shown"])
@@ -264,7 +270,7 @@ def test_one_seed_one_test_set_and_no_maps(tmp_path):
     whats = " ".join(entry["what"] for entry in report["not_shown"])
     assert "spread over seeds" in whats and "further test sets" in whats and "heatmaps" in whats
     titles = [panel["title"] for panel in report["flagged"][0]["panels"]]
-    assert titles == ["original, text boxes", "text only", "cleaned"]
+    assert titles == ["original, text boxes", "text only", "text inpainted"]
 
 
 def test_explained_cases_are_shown_first(copy, config):
@@ -380,3 +386,29 @@ def test_the_audits_patch_is_laid_over_instead_of_inpainting_again(copy, config,
     report = written(copy, config)
     with_text = [case for case in report["flagged"] if case["boxes"]]
     assert len(with_text) == 2 and len(inpainted) == 1
+
+
+@pytest.mark.parametrize(("number", "by", "title"), [
+    (0, "inpainted", "text inpainted"), (1, "smoothed", "text smoothed over"),
+    (3, "mirrored", "text filled from the other side"),
+])  # fmt: skip
+def test_the_picture_is_the_removal_that_the_sentence_speaks_of(copy, config, number, by, title):
+    """The frame that the audit's own check puts before the model, and the probability the audit measured for it."""
+    store = Store(copy)
+    cases = store.table("cases")
+    row = cases.iloc[number]
+    store.write_table("cases", cases.assign(flagged=np.arange(len(cases)) == number, removed_by=by))
+    report = written(copy, config)
+    (shown,) = report["flagged"]
+    panel = shown["panels"][-1]
+    assert panel == {"title": title, "probability": row[f"p_text_{by}"]}
+    image = read_image(store.image_file(store.manifest().set_index("image_id").loc[row["image_id"], "path"]))
+    case = prepare_case(row["image_id"], row["label"], image, store.boxes()[row["image_id"]],
+                        ModelView.from_config(config.view), config.audit, config.clean)
+    frames = Frames()
+    Text(config.audit).frames(case, frames)
+    wanted = 255 * frames.images[frames.names.index(f"text_{by}")]
+    with Image.open(copy / "report" / shown["figure"]) as strip:
+        left = GAP // 2 + (len(shown["panels"]) - 1) * (SIDE + GAP)
+        drawn = np.asarray(strip.convert("L").crop((left, LINE, left + SIDE, LINE + SIDE)))
+    assert np.abs(cv2.resize(wanted, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 255) - drawn).max() < 2

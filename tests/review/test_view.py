@@ -7,7 +7,8 @@ from review_fixture import NASTY, write_run
 
 from xray_debug.config import dump_config, parse_config
 from xray_debug.data.files import write_text
-from xray_debug.review.view import LARGEST_SIDE, ModelView, ViewError, load_run, parse_boxes, picture
+from xray_debug.review.view import ModelView, ViewError, load_run
+from xray_debug.run.parts import write_part
 from xray_debug.run.store import OUTPUTS
 
 
@@ -18,27 +19,47 @@ def test_paths_stay_inside_the_dataset(tmp_path):
     view = load_run(store)
     for name in ("a.png", NASTY):
         with pytest.raises(ViewError, match="leads out of the dataset"):
-            view.image(name)
-    assert view.image("c.png").shape == (40, 60)
+            view.film(name)
+    assert view.film("c.png").gray.shape == (40, 60)
     assert view.saliency("../maps/a.png") is None
 
 
 def test_what_is_shown_is_what_the_stages_wrote(tmp_path):
     store = write_run(tmp_path / "run")
     view = load_run(store)
-    assert view.image_ids() == ["a.png", NASTY, "damaged.png"]
-    assert view.image_ids(flagged_only=False) == ["a.png", NASTY, "damaged.png", "c.png"]
+    assert view.queue.names.tolist() == ["a.png", NASTY, "damaged.png", "c.png"]
     assert view.boxes_of("a.png").tolist() == [[5, 6, 20, 16]] and not len(view.boxes_of("damaged.png"))
+    regions = view.regions("damaged.png")
+    assert regions.boxes.tolist() == [[0, 0, 9, 9]] and regions.kinds.tolist() == ["device"]
+    assert not len(view.regions("none.png").boxes)
     assert np.array_equal(view.saliency("a.png"), np.eye(7)) and view.saliency("c.png") is None
     assert view.view == ModelView(224)
-    write_text(store.pipeline_file, dump_config(parse_config({"train": {"view": {"size": 64, "crop_top": 0.1}}})))
-    assert load_run(store).view == ModelView(64, crop_top=0.1)
+    asked = {"train": {"view": {"size": 64, "crop_top": 0.1}}, "clean": {"radius": 3}}
+    write_text(store.pipeline_file, dump_config(parse_config(asked)))
+    assert load_run(store).view == ModelView(64, crop_top=0.1) and load_run(store).clean.radius == 3
 
 
-def test_damaged_files_are_one_sentence_and_a_damaged_map_is_no_map(tmp_path):
+def test_boxes_of_many_images_are_each_images_own(tmp_path):
+    store = write_run(tmp_path / "run")
+    rng = np.random.default_rng(1)
+    names = rng.choice(["a.png", "c.png", NASTY], 200)
+    frame = pd.DataFrame(rng.integers(0, 20, (200, 4)), columns=["x0", "y0", "x1", "y1"])
+    frame = frame.assign(image_id=names, kind=rng.choice(["text", "device"], 200), score=rng.random(200), detector="x")
+    store.write_table("regions", frame)
+    view = load_run(store)
+    for name, part in frame.groupby("image_id"):  # the slow way
+        found = view.regions(name)
+        assert found.boxes.tolist() == part[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+        assert found.kinds.tolist() == part["kind"].tolist() and found.scores.tolist() == part["score"].tolist()
+        text = part[part["kind"] == "text"]
+        assert view.boxes_of(name).tolist() == text[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+
+
+def test_damaged_files_are_one_sentence(tmp_path):
     store = write_run(tmp_path / "run")
     next(store.path("maps").iterdir()).write_bytes(b"no table")
-    assert load_run(store).saliency("a.png") is None
+    with pytest.raises(ViewError, match="the saliency map of a.png is damaged"):
+        load_run(store).saliency("a.png")
     store.path("regions").write_bytes(b"no table")
     with pytest.raises(ViewError, match="regions.parquet: not a readable table"):
         load_run(store)
@@ -51,25 +72,16 @@ def test_damaged_files_are_one_sentence_and_a_damaged_map_is_no_map(tmp_path):
         load_run(store)
 
 
-def test_picture_shows_saliency_where_it_is_and_nothing_at_opacity_zero():
-    image = np.full((40, 60), 100, np.uint8)
-    saliency = np.zeros((4, 6), np.float32)
-    saliency[0, 0] = 1
-    none = np.zeros((0, 4), np.int64)
-    plain = picture(image, none, saliency, ModelView(32), 0.0)
-    assert (plain == 100).all() and plain.shape == (40, 60, 3)
-    shown = picture(image, none, saliency, ModelView(32), 1.0)
-    assert (shown[0, 0] != 100).any() and (shown[20:, 30:] == 100).all()
-    boxed = picture(image, np.array([[10, 10, 20, 20]]), None, ModelView(32), 1.0)
-    assert (boxed[10, 10:20] != 100).any() and (boxed[:9] == 100).all() and (boxed[21:] == 100).all()
-    assert max(picture(np.zeros((3000, 10), np.uint8), none, None, ModelView(32), 0.5).shape) == LARGEST_SIDE
+def test_a_map_that_holds_no_numbers_is_damaged(tmp_path):
+    store = write_run(tmp_path / "run", maps=True)
+    write_part(store.path("maps"), 0, [{"image_id": "a.png", "saliency": np.full((7, 7), np.nan, np.float32)}], "fake")
+    with pytest.raises(ViewError, match="damaged: expected a square of numbers"):
+        load_run(store).saliency("a.png")
 
 
-def test_parse_boxes_drops_empty_rows_and_names_bad_ones():
-    nothing = dict.fromkeys(("x0", "y0", "x1", "y1"))
-    good = {"x0": 1, "y0": 2.0, "x1": 3, "y1": 4}
-    assert parse_boxes([good, nothing]) == [[1, 2, 3, 4]]
-    with pytest.raises(ViewError, match="box 2: expected x0"):
-        parse_boxes([good, good | {"x1": float("nan")}])
-    with pytest.raises(ViewError, match="box 1: expected 0 <= x0 < x1"):
-        parse_boxes([good | {"x1": 1}])
+def test_state_tells_one_result_from_another(tmp_path):
+    store = write_run(tmp_path / "run")
+    before = store.state()
+    assert store.state() == before
+    (store.stage_folder("audit") / "stage.json").write_text('{"again": 1}')
+    assert store.state() != before

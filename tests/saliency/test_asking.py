@@ -176,6 +176,41 @@ def test_gradcam_of_a_transformer_by_name_and_by_reshape():
         gradcam(model, images, 0, layer="head")
 
 
+@pytest.mark.parametrize(("size", "patches"), [((32, 8), (8, 2)), ((24, 40), (6, 10)), ((26, 43), (6, 10))])
+def test_gradcam_of_a_transformer_on_an_image_that_is_not_square(size, patches):
+    """16 tokens of a tall image are 8 x 2 patches, not 4 x 4."""
+    torch.manual_seed(3)
+    model, images = Tokens().eval(), torch.rand(1, 1, *size)
+    own = gradcam(model, images, 1, mask_size=8, layer=model.norm1,
+                  reshape_transform=lambda x: x[:, 1:].transpose(1, 2).unflatten(2, patches))  # fmt: skip
+    assert own.saliency.any() and torch.equal(gradcam(model, images, 1, mask_size=8).saliency, own.saliency)
+
+
+def test_features_whose_channels_are_as_many_as_their_rows_are_told_by_the_image():
+    assert tokens_to_map(torch.zeros(1, 8, 8, 12), 64 / 96).shape == (1, 8, 8, 12)
+    assert tokens_to_map(torch.zeros(1, 7, 10, 96), 224 / 320).shape == (1, 96, 7, 10)
+    assert tokens_to_map(torch.zeros(1, 14, 14, 14)).shape == (1, 14, 14, 14)
+
+
+def test_tokens_that_are_no_grid_like_the_image_are_refused():
+    for count, aspect in ((64, 1 / 1000), (34, 1.0), (3, 1.0), (1, 1.0)):
+        with pytest.raises(ValueError, match="reshape_transform"):
+            tokens_to_map(torch.zeros(1, count, 3), aspect)
+
+
+def test_gradcam_of_scripted_parts():
+    """TorchScript takes no hooks: what is not scripted is looked into, and nothing stays behind."""
+    body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    tail = torch.jit.trace(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.zeros(1, 2, 6, 6))
+    model, images = nn.Sequential(body, tail).eval(), torch.rand(1, 1, 8, 8)
+    assert torch.equal(gradcam(model, images, 0, mask_size=4).saliency,
+                       gradcam(model, images, 0, mask_size=4, layer=body).saliency)  # fmt: skip
+    assert not any(module._forward_hooks for module in (model, *body.modules()))
+    for layer in (None, tail):
+        with pytest.raises(ValueError, match="feature maps"):
+            gradcam(torch.jit.trace(model, images) if layer is None else model, images, 0, layer=layer)
+
+
 def test_features_with_channels_last_are_turned():
     assert tokens_to_map(torch.zeros(2, 7, 7, 768)).shape == (2, 768, 7, 7)
     assert tokens_to_map(torch.zeros(2, 16, 7, 7)).shape == (2, 16, 7, 7)
@@ -216,3 +251,25 @@ def test_explaining_needs_torch_alone():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_in_half_precision_is_explained_in_single(name, dtype):
+    """Its maps are those of the same model in single precision, but for the rounding of its answers."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3)
+    model, images = nn.Sequential(*layers).eval(), torch.rand(1, 1, 12, 12)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(dtype))
+    images = images.to(dtype)
+    options = {"mask_size": 6, **({} if name == "igos_pp" else QUICK.get(name, {}))}
+    expected = METHODS[name](model, images.float(), [1], **options)
+    found = METHODS[name](model.to(dtype), images, [1], **options)
+    assert found.saliency.dtype == torch.float32
+    assert (found.saliency - expected.saliency).abs().mean() < 0.03
+    if name == "igos_pp":
+        assert len(found.saliency.unique()) == 36
+        assert found.objective["total"].item() == pytest.approx(expected.objective["total"].item(), abs=0.02)

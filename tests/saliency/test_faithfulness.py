@@ -141,6 +141,7 @@ def test_blur_is_opencvs(side):
     [
         (lambda x, s: deletion_insertion(PixelSum(), x, s, 1, steps=0), "steps"),
         (lambda x, s: deletion_insertion(PixelSum(), x, s, 1, grid="rows"), "grid"),
+        (lambda x, s: deletion_insertion(PixelSum(), x, s, 1, noise=float("nan")), "noise"),
         (lambda x, s: deletion_insertion(PixelSum(), x, s[:0], 1), "saliency"),
         (lambda x, s: deletion_insertion(PixelSum(), x, s[0], 1), "saliency"),
         (lambda x, s: rank_pixels(s * float("nan")), "finite"),

@@ -1,6 +1,7 @@
 """The optimiser as a whole: against a slow second implementation, and the properties it must have."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from xray_debug.saliency import METHODS, blurred, igos_pp
 from xray_debug.saliency.measure import objective_of
-from xray_debug.saliency.methods.igos import TIE, igos
+from xray_debug.saliency.methods.igos import TIE, _ranked, igos
 
 SIDE = 16
 PATCH = slice(4, 8), slice(8, 12)
@@ -241,27 +242,53 @@ def test_memory_does_not_follow_the_number_of_points():
     assert sum(sizes) == 3 * (2 * 20 + 4 + 2)  # the last two: the image and its baseline, looked at before
 
 
+def equation_4(model, image, baseline, target, x, y):
+    """Equation 4 written out for one image (1, C, H, W) and masks (m, m), by loops over neighbours."""
+
+    def score(mask, shown, hidden):
+        large = F.interpolate(mask[None, None], size=image.shape[-2:], mode="bilinear")
+        with torch.no_grad():
+            return torch.softmax(model.eval()(shown * large + hidden * (1 - large)), 1)[0, target].item()
+
+    def variation(mask, picture=None):
+        total = 0.0
+        for dy, dx in ((1, 0), (0, 1)):
+            costs = []
+            for i, j in itertools.product(range(mask.shape[0] - dy), range(mask.shape[1] - dx)):
+                change = torch.zeros(1) if picture is None else picture[:, i + dy, j + dx] - picture[:, i, j]
+                step = mask[i + dy, j + dx] - mask[i, j]
+                costs.append(float(step**2 * torch.exp(-change.square().mean() / 1e-4)))
+            total += sum(costs) / len(costs)
+        return total
+
+    both = x * y
+    large = F.interpolate(both[None, None], size=image.shape[-2:], mode="bilinear")[0, 0]
+    parts = {"deletion_x": score(x, image, baseline), "insertion_y": -score(y, baseline, image),
+             "deletion_xy": score(both, image, baseline), "insertion_xy": -score(both, baseline, image),
+             "area": (1 - both).mean().item(),
+             "smooth": 20 * (variation(large, image[0] / image.std(correction=0)) + variation(both)) / 2}  # fmt: skip
+    return parts | {"total": sum(parts.values())}
+
+
 def test_the_objective_is_equation_4_at_the_final_masks():
     """Four scores and the regulariser, no path and no noise, whatever the masks were found with."""
-    model, images = Small(), pictures(2)
-    baselines, targets = blurred(images), [1, 0]
-    found = igos_pp(model, images, targets, mask_size=4, preset="paper", iterations=2)
-    x, y = (F.interpolate(m, size=SIDE, mode="bilinear") for m in (found.deletion_mask, found.insertion_mask))
-    xy = F.interpolate(found.deletion_mask * found.insertion_mask, size=SIDE, mode="bilinear")
-
-    def score(mask):
-        with torch.no_grad():
-            return torch.softmax(model.eval()(images * mask + baselines * (1 - mask)), 1)[[0, 1], targets]
-
-    parts = found.objective
-    expected = {"deletion_x": score(x), "insertion_y": -score(1 - y), "deletion_xy": score(xy),
-                "insertion_xy": -score(1 - xy)}  # fmt: skip
-    for name, value in expected.items():
-        assert torch.allclose(parts[name], value, atol=1e-5), name
-    area = (1 - found.deletion_mask * found.insertion_mask).mean((1, 2, 3))
-    assert torch.allclose(parts["area"], area, atol=1e-6)
-    assert torch.allclose(parts["total"], sum(v for k, v in parts.items() if k != "total"))
-    assert torch.allclose(objective_of(model, images, targets, None, found), parts["total"], atol=1e-6)
+    model, images, targets = Small(), pictures(2), [1, 0]
+    baselines = 1 - images
+    found = igos_pp(model, images, targets, baselines, mask_size=4, noise=0.2, iterations=4, area_weight=0.0)
+    assert found.saliency.amax((1, 2, 3)).min() > 0.1  # else the terms could not be told apart
+    draws = torch.Generator().manual_seed(2)
+    masks = [torch.rand(2, 1, 4, 4, generator=draws) for _ in "xy"]
+    drawn = replace(found, deletion_mask=masks[0], insertion_mask=masks[1])
+    for one in (found, drawn):
+        totals = objective_of(model, images, targets, baselines, one)
+        for row in range(2):
+            expected = equation_4(model, images[row : row + 1], baselines[row : row + 1], targets[row],
+                                  one.deletion_mask[row, 0], one.insertion_mask[row, 0])  # fmt: skip
+            assert totals[row].item() == pytest.approx(expected["total"], abs=1e-5)
+            if one is found:
+                expected |= {"area": 0.0, "total": expected["total"] - expected["area"]}
+                assert {name: part[row].item() for name, part in found.objective.items()} == pytest.approx(
+                    expected, abs=1e-5)  # fmt: skip
 
 
 def test_the_default_descends_as_far_as_the_paper_form_and_quick_does_not():
@@ -280,12 +307,24 @@ def test_the_whole_map_ranks_and_keeps_the_values_of_the_masks():
     exact = 1 - found.deletion_mask * found.insertion_mask
     assert (exact == 1).sum() > 1  # saturated: equal in the masks
     assert len(found.saliency.unique()) == found.saliency.numel()
-    assert (found.saliency.flatten().sort().values - exact.flatten().sort().values).abs().max() <= TIE
+    assert (found.saliency.flatten().sort().values - exact.flatten().sort().values).abs().max() <= 64 * TIE
     mean = torch.stack([1 - step.masks.prod(1, keepdim=True) for step in found.trace]).mean(0)
     for one, two in itertools.combinations(range(0, 64, 5), 2):  # higher in both is higher
         a, b = ((exact.flatten()[k], mean.flatten()[k]) for k in (one, two))
         if a[0] > b[0] and a[1] > b[1]:
             assert found.saliency.flatten()[one] > found.saliency.flatten()[two]
+
+
+def test_no_two_entries_of_the_finest_map_are_equal():
+    """50,176 entries, half of them at 1: float32 has few numbers there."""
+    draws = torch.Generator().manual_seed(0)
+    saliency, history = (torch.rand(1, 1, 224, 224, generator=draws, dtype=torch.float64) for _ in "ab")
+    saliency = (2 * saliency).clamp(max=1)
+    found = _ranked(saliency, history).float()
+    assert len(found.unique()) == found.numel() and found.min() >= 0 and found.max() <= 1
+    top = saliency == 1  # among those the iterates decide
+    assert torch.equal(found[top].argsort(), history[top].argsort())
+    assert (found.flatten().sort().values - saliency.flatten().sort().values).abs().max() < 0.007
 
 
 def test_masks_that_do_not_move_are_said():
@@ -344,6 +383,13 @@ def test_igos_is_the_deletion_term_with_plain_variation():
         ({"iterations": 0}, "iterations"),
         ({"integration_steps": 0}, "integration_steps"),
         ({"noise": -0.1}, "noise"),
+        ({"noise": float("nan")}, "noise: expected a finite number of 0 or more, got nan"),
+        ({"smooth_weight": float("inf")}, "smooth_weight"),
+        ({"area_weight": "1"}, "area_weight"),
+        ({"scale": float("inf")}, "scale: expected a finite number above 0"),
+        ({"iterations": 2.5}, "iterations: expected a whole number"),
+        ({"integration_steps": True}, "integration_steps"),
+        ({"bilateral": "no"}, "bilateral: expected true or false"),
         ({"preset": "fast"}, "preset"),
         ({"end_iterations": 99}, "end_iterations"),
         ({"result": "first"}, "result"),
@@ -357,3 +403,12 @@ def test_igos_is_the_deletion_term_with_plain_variation():
 def test_bad_options_are_named(options, word):
     with pytest.raises(ValueError, match=word):
         igos_pp(Small(), pictures(1), 0, **{"mask_size": 4, **options})
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly moved")
+@pytest.mark.parametrize("size", [(1, 12), (12, 1), (1, 1)])
+def test_images_of_one_row_or_pixel_have_an_objective(size):
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    found = igos_pp(model, images, [0], torch.zeros_like(images), mask_size=4)
+    assert torch.isfinite(found.objective["total"]).all() and torch.isfinite(found.deletion_mask).all()

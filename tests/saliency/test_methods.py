@@ -1,10 +1,12 @@
 """RISE, meaningful perturbation and the captum methods against what their papers say."""
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
 
-from xray_debug.saliency import gradcam, gradient, integrated_gradients, mask_perturbation
+from xray_debug.saliency import METHODS, gradcam, gradient, integrated_gradients, mask_perturbation
 from xray_debug.saliency.images import normalised
 from xray_debug.saliency.methods.gradients import attributions
 from xray_debug.saliency.methods.mask import disc_masks, gaussian_upsampler
@@ -131,7 +133,51 @@ def test_adam_without_floor_or_decay_is_torchs():
     assert torch.allclose(ours, theirs.detach(), atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"masks": 0}, {"cells": 0}, {"keep": 1.0}])
+@pytest.mark.parametrize(("options", "word"), [
+    ({"iterations": 0}, "iterations"), ({"jitter": -1}, "jitter"), ({"rate": -1.0}, "rate"),
+    ({"beta": float("nan")}, "beta"), ({"area_weight": float("inf")}, "area_weight"),
+])  # fmt: skip
+def test_bad_options_of_mask_perturbation(options, word):
+    with pytest.raises(ValueError, match=f"{word}: expected a"):
+        mask_perturbation(linear(), picture(), [0], mask_size=3, **options)
+
+
+def test_integrated_gradients_need_a_step():
+    with pytest.raises(ValueError, match="steps: expected a whole number of at least 1, got 0"):
+        integrated_gradients(linear(), picture(), [0], steps=0)
+
+
+@pytest.mark.parametrize("options", [{"masks": 0}, {"masks": 2.5}, {"cells": 0}, {"keep": 1.0}])
 def test_bad_rise_options(options):
     with pytest.raises(ValueError, match="rise"):
         rise(linear(), picture(), [0], **options)
+
+
+@pytest.mark.parametrize(("name", "options", "told"), [
+    ("igos_pp", {"iterations": 3}, [1, 2, 3]), ("igos", {"iterations": 3}, [1, 2, 3]),
+    ("mask_perturbation", {"iterations": 4}, [1, 2, 3, 4]), ("rise", {"masks": 150}, [64, 128, 150]),
+    ("integrated_gradients", {"steps": 50, "internal_batch_size": 20}, [20, 40, 50]),
+])  # fmt: skip
+def test_a_method_that_iterates_tells_how_far_it_is(name, options, told):
+    model, image, calls = linear(), picture(), []
+    given = {"mask_size": 6, "seed": 2, **options}
+    found = METHODS[name](model, image, [1], progress=lambda *call: calls.append(call), **given)
+    assert calls == [(done, told[-1]) for done in told]
+    silent = METHODS[name](model, image, [1], **given)
+    assert torch.equal(found.saliency, silent.saliency)  # being told changes nothing
+    assert found.evaluations == silent.evaluations
+
+
+@pytest.mark.parametrize(("name", "options", "total"), [("rise", {"masks": 70}, 140),
+                                                        ("integrated_gradients", {"steps": 8}, 16)])  # fmt: skip
+def test_of_several_images_all_are_counted(name, options, total):
+    calls = []
+    METHODS[name](linear(), torch.cat([picture(), picture() / 2]), [1, 2], mask_size=6, **options,
+                  progress=lambda *call: calls.append(call))  # fmt: skip
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls}) and calls[-1] == (total, total)
+    assert {of for _, of in calls} == {total}
+
+
+def test_every_method_but_those_of_one_pass_takes_progress():
+    takes = {name for name in METHODS if "progress" in inspect.signature(METHODS[name]).parameters}
+    assert set(METHODS) - takes == {"gradient", "gradcam"}

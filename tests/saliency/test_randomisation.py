@@ -125,6 +125,7 @@ def test_layers_drawn_at_once_in_threads_are_the_same():
 
 def test_random_logit_compares_with_the_map_of_another_class():
     model, (images, labels) = network(classes=4), halves(6)
+    state = copy.deepcopy(model.state_dict())
     others = other_classes(model, images, labels, seed=list(range(6)))
     assert ((others != labels) & (others >= 0) & (others < 4)).all() and len(((others - labels) % 4).unique()) > 1
     assert torch.equal(others[3:4], other_classes(model, images[3:4], labels[3:4], seed=[3]))
@@ -133,5 +134,4 @@ def test_random_logit_compares_with_the_map_of_another_class():
         maps = [gradient(model, images[row : row + 1], [int(c[row])], mask_size=8).saliency for c in (labels, others)]
         expected = stats.spearmanr(*(saliency.flatten() for saliency in maps)).statistic
         assert found[row].item() == pytest.approx(expected, abs=1e-6)
-    state = copy.deepcopy(model.state_dict())
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items()) and model.training

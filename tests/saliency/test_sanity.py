@@ -53,7 +53,9 @@ def test_adversarial_images_stay_near_and_fool(wanted):
     assert (moved - images).abs().max() <= 0.6 + 1e-6
     assert moved.min() >= 0 and moved.max() <= 1
     assert (model(moved).argmax(1) != labels).float().mean() > 0.7
-    assert all(parameter.grad is None or parameter.requires_grad for parameter in model.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(ValueError, match="targets: expected classes 0 to 1"):
+        mi_fgsm(model, images, labels, wanted=labels + 2)
 
 
 def test_one_step_of_mi_fgsm_is_the_sign_of_the_gradient():

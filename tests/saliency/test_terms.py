@@ -98,6 +98,14 @@ def test_value_is_the_papers_equation():
         assert values[row].item() == pytest.approx(total.item(), abs=1e-12)
 
 
+def test_rows_in_another_order_have_their_own_edges():
+    model = Curved()
+    with borrowed(model):
+        built, masks = objective(model, Setting(steps=2))
+        values = built.value(masks, torch.arange(2), 0)
+        assert torch.allclose(built.value(masks.flip(0), torch.tensor([1, 0]), 0), values.flip(0), atol=1e-12)
+
+
 def test_gradient_also_returns_the_value():
     model = Curved()
     with borrowed(model):

@@ -77,3 +77,16 @@ def test_the_papers_weight_has_sigma_squared_in_units_of_the_images_spread():
     for one, other in zip(edge_weights(draws, 0.3), edge_weights(4 * draws - 1, 0.3), strict=True):
         assert torch.allclose(one, other)
     assert (edge_weights(torch.full((1, 1, 4, 4), 0.3))[0] == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (6, 1), (1, 1)])
+def test_a_row_or_column_of_one_pixel_has_no_neighbours_across_it(shape):
+    draws = torch.Generator().manual_seed(3)
+    mask, image = (torch.rand(1, *lead, *shape, generator=draws, dtype=torch.float64) for lead in ((), (2,)))
+    steps = mask.flatten().diff().square()
+    expected = steps.mean().item() if len(steps) else 0.0
+    assert total_variation(mask).item() == pytest.approx(expected)
+    weights = edge_weights(image, 0.5)
+    edges = torch.exp(-(image.flatten(2).diff() / image.std(correction=0)).square().mean(1).flatten() / 0.25)
+    expected = (edges * steps).mean().item() if len(steps) else 0.0
+    assert bilateral_total_variation(mask, weights).item() == pytest.approx(expected)

@@ -222,3 +222,19 @@ def test_names_are_no_emoji(tmp_path):
         done = call("run", name, cwd=tmp_path)
         assert done.returncode == 2 and f"{name}: no such pipeline file" in done.stderr
         assert f"{name}: expected a" in call("check", name, cwd=tmp_path).stderr
+
+
+def test_for_programs_everything_is_a_line_of_json(tmp_path):
+    """--json-lines, before or after the command: sentences, an error, the exit status; nothing else on stdout."""
+    (tmp_path / "films").mkdir()
+    write_image(tmp_path / "films" / "a.png", np.zeros((64, 64), np.uint8))
+    done = call("--json-lines", "detect", tmp_path / "films", "--out", tmp_path / "boxes.csv")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and not done.stderr
+    assert lines[-1] == {"exit": 0}
+    assert {"doing": "detect text", "done": 1, "total": 1} in lines
+    assert [line["say"] for line in lines if "say" in line] == [
+        f"{tmp_path / 'boxes.csv'}: 0 text boxes in 0 of 1 images"]  # fmt: skip
+    failed = call("status", "--run", tmp_path / "none", "--json-lines")
+    error, end = [json.loads(line) for line in failed.stdout.splitlines()]
+    assert failed.returncode == end["exit"] == 2 and "expected a run folder" in error["error"] and not failed.stderr

@@ -1,9 +1,9 @@
 """Which cases are flagged, why (one sentence each) and in which order.
 
-`kind` keeps two findings apart: "decision", the decision changes when the text is removed and is not explained by
-removal as such; "probability", it holds but the probability moves by more than at any control placement. A changed
-decision must show under two ways of removing, or under one by far more than at any control: a single fill can be an
-odd picture.
+No case is flagged whose probability moves by less than `min_effect`. `kind` keeps two findings apart: "decision", the
+decision changes when the text is removed and is not explained by removal as such; "probability", it holds but the
+probability moves by more than at any control placement. A changed decision must show under two ways of removing, or
+under one by far more than at any control: a single fill can be an odd picture.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xray_debug.audit.removals import REMOVALS
+from xray_debug.audit.removals import REMOVALS, SAID
 from xray_debug.config import AuditConfig
 
 ADVERSARIAL = 0.5
@@ -21,26 +21,33 @@ FAR_BEYOND = 2  # times the largest effect of a control, from which one way is e
 
 def flag_kind(row: pd.Series, config: AuditConfig) -> str:
     """"decision", "probability" or ""."""
-    if not row["text_visible"]:
+    if not row["text_visible"] or not row["effect"] >= config.min_effect:  # an unknown effect is none
         return ""
     mean, most = (0.0 if np.isnan(row[name]) else row[name] for name in ("control_effect", "control_effect_max"))
-    decisions = [row[f"decision_text_{name}"] for name in REMOVALS if row[f"decision_text_{name}"]]
-    changing = sum(decision != row["predicted"] for decision in decisions)
-    confirmed = changing >= min(AGREEING, len(decisions)) or row["effect"] > FAR_BEYOND * most
+    changing, tried = changes(row)
+    confirmed = changing >= min(AGREEING, tried) or row["effect"] > FAR_BEYOND * most
     if row["decision_text_removed"] != row["predicted"] and row["effect"] > mean and confirmed:
         return "decision"
-    return "probability" if row["effect"] >= config.min_effect and row["effect"] > most else ""
+    return "probability" if row["effect"] > most else ""
+
+
+def changes(row: pd.Series) -> tuple[int, int]:
+    """Of the ways in which the text was removed: how many change the decision, and how many there are."""
+    decisions = [row[f"decision_text_{name}"] for name in REMOVALS if row[f"decision_text_{name}"]]
+    return sum(decision != row["predicted"] for decision in decisions), len(decisions)
 
 
 def reason(row: pd.Series) -> str:
-    """Why the case is flagged: one sentence with its numbers, or ""."""
+    """Why the case is flagged: one sentence with its numbers and the removal that they are of, or ""."""
     change = f"from {row['probability']:.2f} to {row['p_text_removed']:.2f}"
     beyond = f"; the controls move it by {row['control_effect']:.2f} on average" if row["controls"] else ""
+    by = SAID[row["removed_by"]]
     if row["kind"] == "decision":
-        return (f"Without its text the decision changes from {row['predicted']} to {row['decision_text_removed']} "
-                f"(probability of {row['predicted']} {change}{beyond}).")
+        agreeing = "{} of {} ways of removing it agree".format(*changes(row))
+        return (f"Without its text ({by}; {agreeing}) the decision changes from {row['predicted']} to "
+                f"{row['decision_text_removed']} (probability of {row['predicted']} {change}{beyond}).")
     if row["kind"] == "probability":
-        return f"Without its text the probability of {row['predicted']} goes {change}{beyond}."
+        return f"Without its text ({by}) the probability of {row['predicted']} goes {change}{beyond}."
     return ""
 
 

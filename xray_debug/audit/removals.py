@@ -16,6 +16,7 @@ from xray_debug.config import CleanConfig
 from xray_debug.data.view import GreyWindow, ModelView
 
 REMOVALS = ("inpainted", *FILLS)  # ways in which text and its controls are taken away
+SAID = {"inpainted": "inpainted", "smoothed": "smoothed over", "mirrored": "filled from the other side"}  # to a reader
 
 
 def as_input(image: np.ndarray) -> np.ndarray:

@@ -7,14 +7,17 @@ image by image, `finish` writes what needs all images: label files, counts, and 
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from xray_debug.cleaning.decided import usable_decisions
+from xray_debug.cleaning.decided import UNDECIDED, boxes_to_erase, usable_decisions
 from xray_debug.cleaning.files import check_names, check_outputs, target_name
 from xray_debug.cleaning.residue import probe_result
 from xray_debug.cleaning.worker import CleanWorker
@@ -24,11 +27,11 @@ from xray_debug.data.files import write_json
 from xray_debug.data.formats.layout import Layout
 from xray_debug.data.formats.places import is_dicom_file
 from xray_debug.data.images import ImageError
-from xray_debug.stats.seeds import rng_of
+from xray_debug.stats.seeds import seed_of
 
 CHANGES = ["image_id", "label", "source", "split", "test_set", "boxes", "origin", "file", "original_sha256",
            "cleaned_sha256", "area_share", "note", "residual", "control_boxes", "control_area_share",
-           "control_sha256"]
+           "control_sha256", "decision", "event", "reviewer"]
 OF_IMAGE = ["image_id", "patient_id", "label", "source", "split", "test_set"]  # what the plan takes from the manifest
 PROBE_IMAGES = 300
 Progress = Callable[[int, int], None]
@@ -54,18 +57,21 @@ def plan_rows(
 
     Args:
         boxes: image_id -> (N, 4); images without text may be absent.
-        decisions: ReviewDB.decisions(): approve an image's boxes, reject them (it stays as it was), or replace them.
-        second_images: how many cleaned images the second reader reads, spread evenly; None for all.
+        decisions: ReviewDB.decisions(): approve an image's boxes, reject them (it stays as it was), replace them, or
+            exclude the image (it is in neither dataset).
+        second_images: how many cleaned images the second reader reads, drawn at random; None for all.
         probe_images: how many cleaned images at most give patches for the probe, drawn at random.
         outs: output folders, to be told from those of the originals.
         unread: image_id -> why no text could be looked for in it. It stays as it was, and finish names it.
         layout: of the dataset that is written; COVIDx's without it.
 
-    Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file
-    (its name there), boxes (a list; empty:
-    the image stays as it was), origin (detector or reviewer), sha256, rejected, read_again, probe, and untouched (path
-    of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
-    untouched_sha256; unread. `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
+    Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file (its name
+    there), boxes (a list; empty: the image stays as it was), origin (detector or reviewer), sha256, rejected, excluded,
+    decision ("" for none), its event and reviewer, read_again, probe, and untouched (path of an image without boxes, of
+    the same source where there is one, for the probe; "" for none) with its untouched_sha256; unread; key (what else
+    than options and code the files depend on: rows of one key have the same ones) and measured (the same of what is
+    measured on them). `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
+    What is drawn at random changes little with one decision: each image has its own place in the draw.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
     decided, remarks = usable_decisions(decisions, manifest)
@@ -74,23 +80,25 @@ def plan_rows(
     taken = {(PurePosixPath(place).name if layout.one_folder else place).casefold() for place in places}
     known = manifest["sha256"] if "sha256" in manifest else [""] * len(manifest)
     todo = []
-    for row, sha256, place in zip(manifest[["image_id", "path", "split", "test_set"]].itertuples(index=False), known,
+    for row, content, place in zip(manifest[["image_id", "path", "split", "test_set"]].itertuples(index=False), known,
                                   places, strict=True):  # fmt: skip
         check_names(row.image_id, row.path, row.test_set)
         own = as_boxes(boxes.get(row.image_id, ()))
-        decision, other = decided.get(row.image_id, (None, None))
-        erased = {"reject": as_boxes([]), "edit": other}.get(decision, own)
+        found = decided.get(row.image_id, UNDECIDED)
+        decision, erased = found.decision, boxes_to_erase(found, own)
         path, (folder, _, name) = Path(data_root) / row.path, place.rpartition("/")
         among = "" if layout.one_folder else folder + "/" * bool(folder)
         file = target_name(name, config.lossy, taken, is_dicom_file(path), among)
         taken.add((among + file).casefold())
         todo.append({
             "path": str(path), "place": row.path, "folder": folder, "file": file,
-            "boxes": erased.tolist(), "origin": "reviewer" if decision == "edit" else "detector",
-            "sha256": sha256 or "", "rejected": decision == "reject" and len(own) > 0,
-            "unread": "" if decision in ("reject", "edit") else (unread or {}).get(row.image_id, ""),
+            "boxes": erased.tolist(), "origin": "reviewer" if decision in ("edit", "exclude") else "detector",
+            "sha256": content or "", "rejected": decision == "reject" and len(own) > 0,
+            "excluded": decision == "exclude", "decision": decision, "event": found.event, "reviewer": found.reviewer,
+            "unread": (unread or {}).get(row.image_id, "") if decision in ("", "approve") else "",
         })  # fmt: skip
-    columns = ["path", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "unread"]
+    columns = ["path", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "decision",
+               "event", "reviewer", "unread"]  # fmt: skip
     plan = manifest[OF_IMAGE].reset_index(drop=True).join(pd.DataFrame(todo, columns=columns))
     check_outputs(plan["path"], [Path(out) for out in outs], sorted(set(plan["folder"])))
     plan = _chosen(plan, seed, second_images, probe_images)
@@ -99,22 +107,53 @@ def plan_rows(
 
 
 def _chosen(plan: pd.DataFrame, seed: int, second_images: int | None, probe_images: int) -> pd.DataFrame:
-    """The plan with the images that are read again and probed, and where the probe looks else."""
+    """The plan with the images that are read again and probed, where the probe looks else, and the rows' keys."""
     to_change = np.flatnonzero(plan["boxes"].map(len))
-    read = np.zeros(len(plan), bool)
-    count = len(to_change) if second_images is None else min(second_images, len(to_change))
-    read[to_change[np.linspace(0, len(to_change) - 1, count).round().astype(int)] if count else []] = True
-    probed = rng_of("probe", seed).permutation(to_change)[:probe_images]
-    kept = plan[(plan["boxes"].map(len) == 0) & (plan["unread"] == "")]
-    pools = {source: part.index.to_numpy() for source, part in kept.groupby("source")}
-    untouched, digests = np.full(len(plan), "", object), np.full(len(plan), "", object)
-    for i in probed if len(kept) else ():
-        pool = pools.get(plan["source"].iat[i], kept.index.to_numpy())
-        other = pool[rng_of("untouched", seed, plan["image_id"].iat[i]).integers(len(pool))]
-        untouched[i], digests[i] = plan["path"].iat[other], plan["sha256"].iat[other]
-    probe = np.zeros(len(plan), bool)
-    probe[probed] = True
-    return plan.assign(read_again=read, probe=probe, untouched=untouched, untouched_sha256=digests)
+    read, probe = np.zeros(len(plan), bool), np.zeros(len(plan), bool)
+    read[_drawn(plan, to_change, ("read again", seed), second_images)] = True
+    probe[_drawn(plan, to_change, ("probe", seed), probe_images)] = True
+    untouched = _untouched(plan, np.flatnonzero(probe), seed)
+    path, digests = np.full(len(plan), "", object), np.full(len(plan), "", object)
+    for i, other in untouched.items():
+        path[i], digests[i] = plan["path"].iat[other], plan["sha256"].iat[other]
+    plan = plan.assign(read_again=read, probe=probe, untouched=path, untouched_sha256=digests)
+    return plan.assign(key=_keys(plan, OF_FILES), measured=_keys(plan, OF_MEASURES))
+
+
+def _drawn(plan: pd.DataFrame, rows: np.ndarray, stream: tuple, count: int | None) -> np.ndarray:
+    """`count` of `rows` (None: all): those whose own numbers in the stream are the smallest."""
+    if count is None or count >= len(rows):
+        return rows
+    numbers = [seed_of(*stream, name) for name in plan["image_id"].iloc[rows]] if count else []
+    return rows[np.argsort(np.array(numbers, np.uint64), kind="stable")[:count]]
+
+
+def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, int]:
+    """probed row -> a row that stays as it is, of the same source where there is one.
+
+    The pool is a ring, each image at its own number, and a probed image takes the next one after its own: an image
+    that joins or leaves the pool changes what its neighbours take alone.
+    """
+    pool = plan[(plan["boxes"].map(len) == 0) & (plan["unread"] == "") & ~plan["excluded"]]
+    if not len(pool) or not len(probed):
+        return {}
+    ring = sorted((seed_of("pool", seed, name), i) for name, i in zip(pool["image_id"], pool.index, strict=True))
+    rings = {source: [pair for pair in ring if plan["source"].iat[pair[1]] == source] for source in set(pool["source"])}
+    found = {}
+    for i in probed:
+        own = rings.get(plan["source"].iat[i], ring)
+        found[i] = own[bisect_left(own, (seed_of("untouched", seed, plan["image_id"].iat[i]), 0)) % len(own)][1]
+    return found
+
+
+OF_FILES = ["image_id", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "unread"]
+OF_MEASURES = ["sha256", "read_again", "probe", "untouched_sha256"]
+
+
+def _keys(plan: pd.DataFrame, columns: list[str]) -> list[str]:
+    """A digest of each row's values; "" where the image's contents are not known: such a row is like no other."""
+    rows = (dict(zip(columns, values, strict=True)) for values in plan[columns].itertuples(index=False))
+    return [sha256(json.dumps(row, default=bool).encode()).hexdigest()[:32] if row["sha256"] else "" for row in rows]
 
 
 # ------------------------------------------------------------------------------------------------- what was done
@@ -128,7 +167,10 @@ def finish(
     set_aside: int = 0,
     layout: Layout | None = None,
 ) -> pd.DataFrame:
-    """Writes the labels and cleaning.json of both folders; returns the change log, one row for each changed image.
+    """Writes the labels and cleaning.json of both folders; returns the change log.
+
+    It has one row for each changed image, and one without a file for each that a reviewer has excluded, with the
+    number of the event that it follows (0: no decision).
 
     `results`: CleanWorker's of all rows of the plan, in order; one with a `problem` could not be done, and its image
     is in no label file. `set_aside`: images that were not even planned, for the count. cleaning.json, and
@@ -143,10 +185,16 @@ def finish(
     found[texts] = found[texts].astype(object).fillna("")
     failed = np.where(found["problem"] != "", found["problem"], found["failed"])
     failed = pd.Series(np.where(failed != "", failed, plan["unread"]), plan["image_id"], object)
-    changes = plan[OF_IMAGE].join(found)[CHANGES][found["boxes"] != ""].reset_index(drop=True)
+    excluded = plan["excluded"].to_numpy(bool)
+    found.loc[excluded, "origin"] = "reviewer"
+    changes = plan[[*OF_IMAGE, "decision", "event", "reviewer"]].join(found)[CHANGES]
+    changes = changes[(found["boxes"] != "") | excluded].reset_index(drop=True)
     changes = changes.astype({"area_share": float, "control_area_share": float, "residual": "Int64"})
     summary = {
-        "images": len(plan), "set_aside": set_aside, "changed": len(changes), "rejected": int(plan["rejected"].sum()),
+        "images": len(plan), "set_aside": set_aside, "changed": int((found["boxes"] != "").sum()),
+        "rejected": int(plan["rejected"].sum()),
+        "excluded": {name: int(event) for name, event in zip(plan["image_id"][excluded], plan["event"][excluded],
+                                                             strict=True)},
         "control": False, "failed": failed[failed != ""].to_dict(),
         "remarks": plan.attrs.get("remarks", []), "rewritten": _counts(found["note"][found["boxes"] == ""]),
     }  # fmt: skip

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from xray_debug.data.boxes import as_boxes, clip_boxes
 
-Decided = dict[str, tuple[str, np.ndarray | None]]
+DECISIONS = ("approve", "reject", "edit", "exclude")
 
 
-def usable_decisions(decisions: pd.DataFrame | None, manifest: pd.DataFrame) -> tuple[Decided, list[str]]:
-    """({image_id: (decision, the reviewer's boxes or None)}, a sentence for each that is not done as it stands).
+class Decided(NamedTuple):
+    """A decision: the word ("" for none), the reviewer's boxes of an edit, the number of its event, and who made it."""
+
+    decision: str = ""
+    boxes: np.ndarray | None = None
+    event: int = 0
+    reviewer: str = ""
+
+
+UNDECIDED = Decided()
+
+
+def boxes_to_erase(decided: Decided, found) -> np.ndarray:
+    """What is erased in an image whose detector's boxes are `found`: (N, 4)."""
+    if decided.decision in ("reject", "exclude"):
+        return as_boxes([])
+    return as_boxes(found) if decided.boxes is None else decided.boxes
+
+
+def usable_decisions(
+    decisions: pd.DataFrame | None, manifest: pd.DataFrame
+) -> tuple[dict[str, Decided], list[str]]:
+    """(image_id -> what was decided, a sentence for each that is not done as it stands).
+
+    `decisions` has image_id, decision, boxes and, where they are known, id and reviewer.
 
     Decisions on images that are not in `manifest` (usable ones) are left out; boxes are cut to the film where
     `manifest` has its width and height, and left out where nothing of them lies inside.
@@ -24,9 +48,10 @@ def usable_decisions(decisions: pd.DataFrame | None, manifest: pd.DataFrame) -> 
         return {}, []
     sizes = _sizes(manifest)
     decided, remarks = {}, []
-    for image_id, decision, boxes in decisions[["image_id", "decision", "boxes"]].itertuples(index=False):
-        if decision not in ("approve", "reject", "edit"):
-            raise ValueError(f"decision on {image_id}: expected approve, reject or edit, got {decision!r}")
+    known = decisions.reindex(columns=["image_id", "decision", "boxes", "id", "reviewer"]).astype(object)
+    for image_id, decision, boxes, event, reviewer in known.itertuples(index=False):
+        if decision not in DECISIONS:
+            raise ValueError(f"decision on {image_id}: expected one of {', '.join(DECISIONS)}, got {decision!r}")
         if decision == "edit" and not isinstance(boxes, (str, Sequence, np.ndarray)):
             raise ValueError(f"decision on {image_id}: edit needs boxes, got {boxes!r}")
         if image_id not in sizes:
@@ -35,7 +60,8 @@ def usable_decisions(decisions: pd.DataFrame | None, manifest: pd.DataFrame) -> 
         own = None
         if decision == "edit":
             own = _inside(image_id, json.loads(boxes) if isinstance(boxes, str) and boxes else boxes, sizes, remarks)
-        decided[image_id] = (decision, own)
+        decided[image_id] = Decided(decision, own, 0 if pd.isna(event) else int(event),
+                                    "" if pd.isna(reviewer) else str(reviewer))
     return decided, remarks
 
 

@@ -37,8 +37,9 @@ def faults_of(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Path, cl
 
     Both sha256 of every changed file; equal pixels (of DICOM: stored values) outside its boxes where its format loses
     nothing; of the others equal bytes, or what their form makes of the original; no image missing, none added; the
-    lines of every label file. Of the folder `control` the same, with the boxes that were erased there. `manifest`: the
-    usable images. `config`: how they were cleaned. `layout`: of the cleaned dataset (COVIDx's).
+    lines of every label file; of an excluded image no file and no line. Of the folder `control` the same, with the
+    boxes that were erased there. `manifest`: the usable images. `config`: how they were cleaned. `layout`: of the
+    cleaned dataset (COVIDx's).
     """
     common = manifest, changes, originals
     for folder in (cleaned, control):
@@ -61,6 +62,12 @@ def _folder_faults(manifest: pd.DataFrame, changes: pd.DataFrame, originals: Pat
     plan = plan_rows(manifest, originals, {}, config, layout=layout)
     for row, planned in zip(manifest.to_dict("records"), plan.to_dict("records"), strict=True):
         change = logged.pop(row["image_id"], None)
+        if change is not None and change.get("decision") == "exclude":
+            left = cleaned / planned["folder"] / planned["file"]
+            if left.exists():
+                yield f"{row['image_id']}: is excluded by event {change['event']}, and yet {left} is there"
+            listed.append("")
+            continue
         if control and change is not None:
             change = change | {"boxes": change["control_boxes"], "cleaned_sha256": change.get("control_sha256")}
         name = change["file"] if change else planned["file"]

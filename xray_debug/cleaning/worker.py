@@ -19,7 +19,7 @@ from xray_debug.cleaning.residue import probe_features
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes, as_found
 from xray_debug.data.dicom import is_dicom
-from xray_debug.data.files import atomic_write, file_sha256
+from xray_debug.data.files import atomic_write, file_sha256, take_over
 from xray_debug.data.images import (
     Film,
     GreyWindow,
@@ -35,19 +35,24 @@ from xray_debug.data.unchanged import copy_known, known_content, read_known
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
              "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "control_sha256": "",
-             "residual": None, "probe": None}  # fmt: skip
+             "residual": None, "probe": None, "file": "", "control_file": "", "failed": "", "view": None,
+             "control_view": None, "file_sha256": "", "control_file_sha256": "", "excluded": False}  # fmt: skip
 
 
 class CleanWorker:
     """Writes the cleaned file of each row, and its control, and gives what else is wanted of their pixels.
 
     Rows are those of `plan_rows`; a row may bring `patch` (bytes, of `erase`: its text was removed before) and `view`
-    (uint8 (S, S), the model's view of the original, so that an image that stays as it is need not be decoded).
+    (uint8 (S, S), the model's view of the original, so that an image that stays as it is need not be decoded). A row
+    with `before`, the result that a row of the same `key` had, takes its files over from the folders `earlier`, where
+    they are still what was written, and the original is; also its measures (residual, probe), where the rows have the
+    same `measured`.
 
     A result holds `file` and `control_file` (names, "" without control), `changed`, the columns of the change log
     (dataset.CHANGES), `failed` (why an image stays as it was although it has boxes), `residual` (boxes that the second
     reader finds in the cleaned image; None: not read), `view` and `control_view` (uint8 (S, S); None unless asked
-    for), and `probe` (residue.probe_features; None unless asked for).
+    for), `probe` (residue.probe_features; None unless asked for), `file_sha256` and `control_file_sha256` of what was
+    written, and the row's `key` and `measured`. An excluded image has no files and no views.
     """
 
     def __init__(
@@ -58,12 +63,14 @@ class CleanWorker:
         control_out: str | None = None,
         reader: Callable[[], Any] | None = None,
         view: dict | None = None,
+        earlier: tuple[str, str] = ("", ""),
     ):
         """`config`: a CleanConfig's fields. `reader`: makes the second reader, anything with
-        `detect(images) -> one list of boxes per image`; it must pickle. `view`: a ModelView's fields.
+        `detect(images) -> one list of boxes per image`; it must pickle. `view`: a ModelView's fields. `earlier`: the
+        folders of `out` and `control_out` that rows with `before` were written into.
         """
         self.settings, self.seed, self.out, self.control_out = config, seed, out, control_out
-        self.make_reader, self.view_settings = reader, view
+        self.make_reader, self.view_settings, self.earlier = reader, view, earlier
 
     @property
     def writes_into(self) -> list[str]:
@@ -78,6 +85,31 @@ class CleanWorker:
         return [self._one(row) for row in rows]
 
     def _one(self, row: dict) -> dict:
+        before = row.get("before")
+        taken = before is not None and self._taken_over(row, before)
+        if taken and (not before["changed"] or before["measured"] == row["measured"] and _is_known(row, "untouched")):
+            found = before
+        else:  # of taken files the measures alone
+            found = self._made(row | {"taken": taken})
+        return {name: found[name] for name in UNCHANGED} | {name: row.get(name, "") for name in ("key", "measured")}
+
+    def _taken_over(self, row: dict, before: dict) -> bool:
+        """Whether the row's files are those that came of it before, under their names here."""
+        if not _is_known(row, "path"):
+            return False
+        files = [(self.out, self.earlier[0], "file"), (self.control_out, self.earlier[1], "control_file")]
+        for out, old, kind in files:
+            name = before[kind]
+            if out is None or not name:
+                continue
+            source, digest = Path(old) / row["folder"] / name, before[f"{kind}_sha256"]
+            if not take_over(source, self._target(out, row, name), digest):
+                return False
+        return True
+
+    def _made(self, row: dict) -> dict:
+        if row.get("excluded"):
+            return UNCHANGED | {"excluded": True}
         if not len(row["boxes"]):
             return self._as_it_was(row)
         content = known_content(row["path"], row["sha256"])
@@ -99,11 +131,11 @@ class CleanWorker:
     def _changed(self, row: dict, film: Film, boxes, cleaned, region, note: str, content: bytes) -> dict:
         (image, window), digest = film, sha256(content).hexdigest()
         result = UNCHANGED | {
-            "changed": True, "file": row["file"], "control_file": "", "failed": "", "view": self._seen(cleaned, window),
-            "control_view": None, "boxes": json.dumps(boxes.tolist()), "origin": row["origin"],
-            "original_sha256": digest,
+            "changed": True, "file": row["file"], "view": self._seen(cleaned, window),
+            "boxes": json.dumps(boxes.tolist()), "origin": row["origin"], "original_sha256": digest,
             "cleaned_sha256": file_sha256(self._target(self.out, row, row["file"])), "area_share": _share(region),
         }  # fmt: skip
+        result["file_sha256"] = result["cleaned_sha256"]
         if self.control_out is not None or row["probe"]:
             placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
         if self.control_out is not None:
@@ -127,15 +159,18 @@ class CleanWorker:
             control, _ = self._write(self.control_out, row, control, film, content)
         else:  # no free place: the original is its own control
             control = image
-            copy_known(row["path"], self._target(self.control_out, row, row["file"]), sha256(content).hexdigest())
+            if not row.get("taken"):
+                copy_known(row["path"], self._target(self.control_out, row, row["file"]), sha256(content).hexdigest())
+        written = file_sha256(self._target(self.control_out, row, row["file"]))
         return {"control_file": row["file"], "control_boxes": json.dumps(placed.tolist()),
                 "control_area_share": _share(moved), "control_view": self._seen(control, window),
-                "control_sha256": file_sha256(self._target(self.control_out, row, row["file"]))}  # fmt: skip
+                "control_sha256": written, "control_file_sha256": written}  # fmt: skip
 
     def _as_it_was(self, row: dict, film: Film | None = None, failed: str = "") -> dict:
         """The original in both datasets, in the form of a changed one; its view is the one that came with the row."""
         if stays(row["path"], row["file"]):
-            held, note = None, self._copied(row)
+            held, note = None, ""
+            self._copy(row)
         else:
             held, note, failed = self._in_new_form(row, film, failed)
         view = None
@@ -144,15 +179,16 @@ class CleanWorker:
             if view is None:
                 view = self.view.apply(*(read_known(row["path"], row["sha256"]) if film is None else film))
         control = self.control_out is not None
+        digests = [file_sha256(self._target(out, row, row["file"])) for out in self.writes_into]
         return UNCHANGED | {
             "file": row["file"], "control_file": row["file"] if control else "", "failed": failed, "note": note,
             "view": view, "control_view": view if control else None,
+            "file_sha256": digests[0], "control_file_sha256": digests[1] if control else "",
         }  # fmt: skip
 
-    def _copied(self, row: dict) -> str:
+    def _copy(self, row: dict) -> None:
         for out in self.writes_into:
             copy_known(row["path"], self._target(out, row, row["file"]), row["sha256"])
-        return ""
 
     def _in_new_form(self, row: dict, film: Film | None, failed: str) -> tuple[np.ndarray | None, str, str]:
         """(pixels where others are held than the original's, note, why it is a mere copy after all)."""
@@ -164,7 +200,7 @@ class CleanWorker:
             try:
                 new = written(Path(row["path"]), content, row["file"], film, None, self.config, out != self.out, free)
             except ValueError as error:
-                self._copied(row)
+                self._copy(row)
                 return None, "", failed or f"{row['image_id']}: {error}"
             atomic_write(target, lambda file, new=new: file.write(new.content))
             note = new.note or _form(row, image_header(row["path"], content))
@@ -178,13 +214,18 @@ class CleanWorker:
         return folder / name
 
     def _write(self, out: str, row: dict, pixels: np.ndarray, film: Film, content: bytes) -> tuple[np.ndarray, str]:
-        """Writes the file; the pixels that it holds (others than `pixels` where its format loses), and a note."""
+        """Writes the file, unless it is taken over; the pixels that it holds, and a note.
+
+        They are others than `pixels` where its format loses.
+        """
         target = self._target(out, row, row["file"])
         if not is_dicom(content) and not is_lossy(row["file"]):
-            write_image(target, pixels, film.window)
+            if not row.get("taken"):
+                write_image(target, pixels, film.window)
             return pixels, ""
         new = written(Path(row["path"]), content, row["file"], film, pixels, self.config, out != self.out)
-        atomic_write(target, lambda file: file.write(new.content))
+        if not row.get("taken"):
+            atomic_write(target, lambda file: file.write(new.content))
         return read_film(target).pixels if new.pixels is None else new.pixels, new.note
 
     def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
@@ -208,6 +249,12 @@ def _readable(path: str, digest: str) -> Film | None:
         return read_known(path, digest) if path else None
     except ImageError:  # another image's fault is named where that image is dealt with
         return None
+
+
+def _is_known(row: dict, name: str) -> bool:
+    """Whether an original that the row names ("" for none) is still what prepare read."""
+    path, digest = row[name], row["sha256" if name == "path" else f"{name}_sha256"]
+    return not path or (Path(path).is_file() and file_sha256(path) == digest)
 
 
 def _share(region: np.ndarray) -> float:

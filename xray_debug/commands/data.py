@@ -94,6 +94,7 @@ def verify(data: Path, against: Path, options) -> int:
     from xray_debug.config import CleanConfig
     from xray_debug.data.formats import images_folder
     from xray_debug.data.formats.layout import Layout
+    from xray_debug.review.behind import behind_sentence
     from xray_debug.run.store import Store
 
     inside = against.resolve().parents[1] if len(against.resolve().parents) > 1 else against
@@ -106,7 +107,11 @@ def verify(data: Path, against: Path, options) -> int:
     for fault in faults_of(manifest, store.table("changes"), images, cleaned, settings, layout, control):
         count += 1
         say(fault)
-    say(f"{cleaned}: {len(manifest)} images, {count} faults")
+    if late := behind_sentence(store):
+        say(late)
+    excluded = len(store.json("cleaning facts").get("excluded", ())) if store.has("cleaning facts") else 0
+    left = f" ({excluded} of them excluded by reviewers)" if excluded else ""
+    say(f"{cleaned}: {len(manifest)} images{left}, {count} faults")
     return int(count > 0)
 
 

@@ -1,14 +1,26 @@
-"""What a person sees of a command: sentences, progress, how it ends. Only this, cli.py and app.py talk to one."""
+"""What a person sees of a command: sentences, progress, how it ends. Only this, cli.py and app.py talk to one.
+
+With --json-lines another program reads it: one JSON mapping a line on stdout, of one of these shapes:
+
+    {"say": "a sentence"}
+    {"doing": "explain", "done": 3, "total": 12}    at most ten a second
+    {"error": "a sentence"}
+    {"exit": 0}                                     the last one; without it the process was killed
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,17 +32,50 @@ out, err = Console(emoji=False), Console(stderr=True, emoji=False)
 INTERRUPTED, TERMINATED = 130, 143  # what a shell expects of a program ended by SIGINT, SIGTERM
 
 
+def lines_wanted() -> bool:
+    """Whether --json-lines was given."""
+    return out.quiet
+
+
+def write_line(**values: Any) -> None:
+    """One line for the program that reads."""
+    print(json.dumps(values), flush=True)
+
+
 def say(text: str) -> None:
+    if lines_wanted():
+        write_line(say=shown(text, keep="\n"))
     out.print(shown(text, keep="\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 def say_aside(text: str) -> None:
+    if lines_wanted():
+        write_line(say=shown(text, keep="\n"))
     err.print(shown(text, keep="\n"), markup=False, highlight=False, soft_wrap=True)
+
+
+OFTEN = 0.1  # seconds between two lines of progress
+
+
+def progress_line(description: str) -> Callable[[int, int], None]:
+    """A callback(done, total) that writes lines, not too many; the last one always."""
+    description, last = shown(description), 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if done >= total or time.monotonic() - last >= OFTEN:
+            last = time.monotonic()
+            write_line(doing=description, done=done, total=total)
+
+    return report
 
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Callable]:
     """Gives `start(description) -> callback(done, total)`; bars go to stderr."""
+    if lines_wanted():
+        yield progress_line
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -111,8 +156,8 @@ def show_warning(message: Warning | str, category: type[Warning], *_: object) ->
 
 def run_command(command: Callable[[], int]) -> None:
     """Runs a command to its end: one sentence on stderr instead of a traceback, unless --debug, and an exit status."""
-    debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    debug = _taken("--debug")
+    out.quiet = err.quiet = _taken("--json-lines")
     if not debug:
         warnings.showwarning = show_warning
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -125,14 +170,49 @@ def run_command(command: Callable[[], int]) -> None:
         status = error.status if isinstance(error, Stopped) else 128 + (_signals or [signal.SIGINT])[0]
         _ignore_signals()
         say_aside(str(error) if isinstance(error, Stopped) else "stopped")
+        _told_exit(status)
         leave(status)
     except Exception as error:
         if debug:
             traceback.print_exc()
+        elif lines_wanted():
+            write_line(error=shown(one_sentence(error), keep="\n"))
         else:
             say_aside(f"xray-debug: {one_sentence(error)}")
         status = 2 if bad_request(error) else 1
+    _told_exit(status)
     sys.exit(status)
+
+
+def _taken(option: str) -> bool:
+    """Whether `option` was given, before or after the command; it is taken out."""
+    given = option in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != option]
+    return given
+
+
+def _told_exit(status: int) -> None:
+    if lines_wanted():
+        write_line(exit=status)
+
+
+def run_beside(command: list[str], patience: float = 10.0) -> int:
+    """Runs another program to its end; its exit status. Where this one is stopped, that one has time to tidy up.
+
+    Ctrl-C at a terminal goes to both; SIGTERM to this one alone, so that it is handed on.
+    """
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt as error:
+        _ignore_signals()
+        if isinstance(error, Terminated):
+            process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+        if process.poll() is None:
+            process.kill()
+        raise
 
 
 def stop_status(error: BaseException) -> int:

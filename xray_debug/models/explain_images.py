@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from xray_debug.config import ConfigError
+from xray_debug.data.explanation import write_explanation
 from xray_debug.data.images import read_film
 from xray_debug.models.explainer import ExplainWorker, checked_method
 from xray_debug.models.predict import probabilities
@@ -50,23 +51,37 @@ def ways_of(methods: Sequence[str], presets: Sequence[str]) -> list[Way]:
     return ways
 
 
+def presets_of(method: str) -> list[str]:
+    """The presets of a method, the first one its default; none where it has none."""
+    return sorted(getattr(METHODS[method], "presets", ()), key=lambda name: name != "default")
+
+
 def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], target: str | None, picture: Path,
-                   mask_size: int = 28, seed: int = 0, trusted: bool = False) -> list[str]:  # fmt: skip
+                   mask_size: int = 28, seed: int = 0, trusted: bool = False, data: Path | None = None,
+                   progress: Callable[[str, int, int], None] | None = None) -> list[str]:  # fmt: skip
     """One picture (PNG) of all images and ways; the facts of each, a line for each map.
 
     One image explained in one way: the film, its map, the overlay and the curves. Else the paper's Figure 2: a row for
     each image, with the film, an overlay for each way, and the curves of deletion and insertion. `target` None explains
-    what is predicted. `trusted`: see load_checkpoint.
+    what is predicted. `trusted`: see load_checkpoint. `data`: a folder for write_explanation, of one map alone.
+    `progress`: called with (what is done, done, of how many).
     """
     if picture.suffix.lower() != ".png":
         raise ConfigError(f"--out {picture}: expected a file name ending in .png")
     if not 1 <= len(images) <= MOST:
         raise ConfigError(f"images: expected 1 to {MOST}, got {len(images)}")
+    if data is not None and len(images) * len(ways) > 1:
+        raise ConfigError(f"--data {data}: expected one image and one method, got {len(images)} and {len(ways)}")
+    if data is not None and data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise ConfigError(f"--data {data}: is there already, expected a new or empty folder")
     views, targets, rows, lines = [], [], [], []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for way in ways:
+        if progress:
+            progress("load the model", 0, 1)
         worker = ExplainWorker(str(model), way.method, way.options, mask_size, seed, device, trusted=trusted)
         worker.open()
+        worker.progress = progress
         if not views:
             views = [worker.model.view.apply(*read_film(image)) for image in images]
             targets = [target or predicted_class(worker.model, view) for view in views]
@@ -75,9 +90,15 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
             started = time.perf_counter()
             row = worker([{"image_id": image.name, "view": view, "target": wanted}])[0]
             rows[-1].append(row)
-            lines.append(_said(image, way, row, time.perf_counter() - started, len(images) * len(ways) > 1))
+            seconds = time.perf_counter() - started
+            lines.append(_said(image, way, row, seconds, len(images) * len(ways) > 1))
     found = [[explained(way, row) for way, row in zip(ways, own, strict=True)] for own in zip(*rows, strict=True)]
     said = [f"{row['target']} {row['probability']:.3f}" for row in rows[0]]
+    if data is not None:
+        known = [round(float(value), 6) for value in probabilities(worker.model, views[0][None])[0]]
+        write_explanation(data, images[0].name, read_film(images[0]), worker.model.view, rows[0][0],
+                          seconds=round(seconds, 1), preset=ways[0].preset, classes=worker.model.classes,
+                          probabilities=known)  # fmt: skip
     if len(lines) == 1:
         explain_figure(views[0], found[0][0], f"{images[0].name}: {said[0]} ({ways[0].name})", picture)
     else:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +27,8 @@ from xray_debug.stats.seeds import seed_of
 LAYERED = {"gradcam"}  # methods that look into layers, which are others in a folded network
 
 
-NOT_OPTIONS = {"model", "images", "targets", "baselines", "mask_size", "seed", "output", "reshape_transform"}
+NOT_OPTIONS = {"model", "images", "targets", "baselines", "mask_size", "seed", "output", "reshape_transform",
+               "progress"}  # fmt: skip
 
 
 def checked_method(method: str, options: dict) -> None:
@@ -58,6 +62,8 @@ class ExplainWorker:
     methods send many altered images through the network for each) and makes a result the same whatever stands beside
     it. On a GPU up to `batch_size` are explained together, and the last digits can differ. `trusted`: see
     load_checkpoint.
+
+    `progress`, an attribute: called with (what is done, done, of how many) for one image and the next, in this process.
     """
 
     model_folder: str
@@ -68,6 +74,7 @@ class ExplainWorker:
     device: str = "cpu"
     batch_size: int = 8
     trusted: bool = False
+    progress: ClassVar[Callable[[str, int, int], None] | None] = None  # no field: a worker is sent to other processes
 
     def open(self) -> None:
         """Loads the model. ConfigError for a method or options there are not, ValueError for a bad model folder."""
@@ -93,8 +100,9 @@ class ExplainWorker:
         seeds = [seed_of("explain", self.seed, row["image_id"]) >> 1 for row in rows]
         try:
             found = METHODS[self.method](
-                self.model, images, targets, mask_size=self.mask_size, seed=seeds, **self.options
+                self.model, images, targets, mask_size=self.mask_size, seed=seeds, **self.options, **self._told()
             )  # fmt: skip
+            self._tell("deletion and insertion", 0, 1)
             curves = deletion_insertion(self.model, images, found.saliency, targets)
         except TypeError as error:
             raise ConfigError(f"explain.options: {self.method} does not take them: {error}") from error
@@ -121,6 +129,15 @@ class ExplainWorker:
             }
             for i, row in enumerate(rows)
         ]
+
+    def _told(self) -> dict[str, Callable]:
+        """The option by which a method that iterates tells how far it is."""
+        takes = "progress" in inspect.signature(METHODS[self.method]).parameters
+        return {"progress": partial(self._tell, self.method)} if takes and self.progress else {}
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.progress:
+            self.progress(what, done, total)
 
     def _sanity(self, row, image, target, saliency, seed: int) -> dict[str, float | None]:
         return self.checks(self.model, image, target, saliency, seed) if row.get("sanity") else dict.fromkeys(SANITY)

@@ -12,21 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
-from xray_debug.audit.frames import composite, ranks, top_share
-from xray_debug.cleaning.erase import erase
-from xray_debug.data.boxes import as_boxes, clip_boxes
+from xray_debug.audit.frames import composite, prepare_case, ranks, top_share
+from xray_debug.audit.removals import REMOVALS, SAID
 from xray_debug.data.images import ImageError, ModelView, to_gray8
-from xray_debug.data.overlay import heat_overlay, map_facts
+from xray_debug.data.overlay import gray_bytes, heat_overlay, map_facts
 from xray_debug.data.unchanged import read_known
 from xray_debug.report.inputs import RunFiles
 from xray_debug.report.strips import case_figure
 from xray_debug.run.store import OUTPUTS
-from xray_debug.saliency.images import blurred
 from xray_debug.saliency.plots import Panel
 
 INSERTED, DELETED = 0.06, 0.12  # shares of the most salient pixels shown
+HEAT = "saliency"  # the title of the overlay
 SHOWN_SIDE = 420  # pixels, the original's longer side in the strip
 FACTS = ("image_id", "label", "source", "test_set", "predicted", "probability", "effect", "control_effect", "kind",
          "rank", "deletion", "insertion", "saliency_in_text", "saliency_enrichment", "text_visible", "text_hidden")
@@ -86,45 +84,42 @@ def _sentences(value) -> str:
 
 
 def _panels(run: RunFiles, row: pd.Series) -> tuple[list[tuple[Panel, float | None]], list]:
-    """The pictures of one case with their probabilities, and its boxes in image pixels."""
-    image, window = read_known(*_file_of(run, row["image_id"]))
-    height, width = image.shape[:2]
-    boxes = clip_boxes(run.boxes.get(row["image_id"], as_boxes([])), height, width)
-    view = ModelView.from_config(run.config.view)
-    seen, saliency = view.apply(image, window), run.store.saliency(row["image_id"])
+    """The pictures of one case with their probabilities, and its boxes in image pixels.
+
+    What the audit put before the model is made by the audit's own code.
+    """
+    name = row["image_id"]
+    image, window = read_known(*_file_of(run, name))
+    case = prepare_case(name, row["label"], image, run.boxes.get(name, ()), ModelView.from_config(run.config.view),
+                        run.config.audit, run.config.clean, known=run.patch(name), window=window,
+                        saliency=run.store.saliency(name))
     small, scale = _shrunk(to_gray8(image, window))
-    panels = [_panel(row, small, "original, text boxes", "probability", boxes * scale)]
-    base = _baseline(seen)
-    if saliency is not None:
-        rank = ranks(saliency, seen.shape[0])
-        panels.append((Panel(heat_overlay(seen, saliency), "saliency", map_facts(saliency)), None))
-        inserted = composite(seen, base, top_share(rank, INSERTED))
-        deleted = composite(base, seen, top_share(rank, DELETED))
-        panels.append(_panel(row, inserted, f"top {100 * INSERTED:.0f} % inserted", f"p_inserted_{INSERTED:g}"))
-        panels.append(_panel(row, deleted, f"top {100 * DELETED:.0f} % deleted", f"p_deleted_{DELETED:g}"))
+    panels = [_panel(row, small, "original, text boxes", "probability", case.boxes * scale)]
+    if case.has("map"):
+        rank = ranks(case.saliency, case.view.shape[0])
+        inserted = composite(case.view, case.baseline, top_share(rank, INSERTED))
+        deleted = composite(case.baseline, case.view, top_share(rank, DELETED))
+        panels += [
+            (Panel(heat_overlay(case.view, case.saliency), HEAT, map_facts(case.saliency)), None),
+            _panel(row, inserted, f"top {100 * INSERTED:.0f} % inserted", f"p_inserted_{INSERTED:g}"),
+            _panel(row, deleted, f"top {100 * DELETED:.0f} % deleted", f"p_deleted_{DELETED:g}"),
+        ]
     else:
         run.leave_out("heatmaps of flagged cases without a map", "other cases were explained (explain.select)")
-    if len(boxes):
-        panels += _text_panels(run, row, image, window, seen, base, boxes, view)
-    return panels, boxes.tolist()
-
-
-def _text_panels(run: RunFiles, row: pd.Series, image, window, seen, base, boxes, view: ModelView) -> list:
-    visible = boxes[view.visible_fraction(boxes, *image.shape[:2]) > 0]
-    if not len(visible):
-        return []
-    removed, region, _ = erase(image, visible, run.config.clean, known=run.patch(row["image_id"]))
-    alone = composite(seen, base, view.mask_to_view(region))
-    cleaned = _panel(row, view.apply(removed, window), "cleaned", "p_text_inpainted")
-    return [_panel(row, alone, "text only", "p_text_only"), cleaned]
+    if case.has("text"):
+        alone = composite(case.view, case.baseline, case.text.mask)
+        panels.append(_panel(row, alone, "text only", "p_text_only"))
+        by = row.get("removed_by")
+        by = by if by in case.text.views else REMOVALS[0]
+        panels.append(_panel(row, case.text.views[by], f"text {SAID[by]}", f"p_text_{by}"))
+    return panels, case.boxes.tolist()
 
 
 def _panel(row: pd.Series, image: np.ndarray, title: str, column: str | None, boxes=()) -> tuple[Panel, float | None]:
     value = row.get(column) if column else None
     value = None if value is None or not math.isfinite(value) else float(value)
     caption = "" if value is None else f"p({row['predicted']}) = {value:.2f}"
-    pixels = image if image.dtype == np.uint8 else np.round(image.clip(0, 255)).astype(np.uint8)
-    return Panel(pixels, title, caption, boxes), value
+    return Panel(gray_bytes(image), title, caption, boxes), value
 
 
 def _file_of(run: RunFiles, image_id: str) -> tuple[Path, str]:
@@ -144,8 +139,3 @@ def _shrunk(gray: np.ndarray) -> tuple[np.ndarray, float]:
         return gray, 1.0
     size = (max(round(gray.shape[1] * scale), 1), max(round(gray.shape[0] * scale), 1))
     return cv2.resize(gray, size, interpolation=cv2.INTER_AREA), scale
-
-
-def _baseline(seen: np.ndarray) -> np.ndarray:
-    """The blurred image that the interventions use, float in [0, 255]."""
-    return blurred(torch.from_numpy(seen.astype(np.float32))[None, None])[0, 0].numpy()

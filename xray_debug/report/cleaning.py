@@ -16,6 +16,7 @@ def repaired_flags(run: RunFiles) -> pd.DataFrame | None:
     frame, changes = run.usable, run.changes
     if frame is None or changes is None:
         return None
+    frame = frame[~frame["image_id"].isin(list(run.excluded))]
     done = changes[changes["boxes"].map(_number_of_boxes) > 0].drop_duplicates("image_id").set_index("image_id")
     result = frame[["image_id", "label", "source", "split", "test_set"]].copy()
     result["repaired"] = result["image_id"].isin(done.index)
@@ -127,7 +128,7 @@ def faults(run: RunFiles, listed: int = 50) -> dict | None:
     return {
         "images": len(run.manifest), "set_aside": len(aside),
         "kinds": [{"problem": str(name), "images": int(n)} for name, n in kinds.items()],
-        "listed": first.to_dict("records"), "later": _later(run, listed),
+        "listed": first.to_dict("records"), "later": _later(run, listed), "excluded": len(run.excluded),
         "duplicates": _linked(run, "duplicate_of"), "near_duplicates": _linked(run, "near_duplicate_of"),
         "patients_in_both_splits": _shared_patients(run),
     }  # fmt: skip
@@ -145,6 +146,7 @@ def _later(run: RunFiles, listed: int) -> list[dict]:
         found = run.store.json("cleaning facts")
         rows += [("clean", f"{name}: {why}") for name, why in found["failed"].items()]
         rows += [("clean", remark) for remark in found["remarks"]]
+    rows += [("review", f"{name}: excluded by event {event}") for name, event in run.excluded.items()]
     return [{"stage": stage, "problem": problem} for stage, problem in rows[:listed]]
 
 

@@ -1,20 +1,30 @@
 """report.html from the report's dictionary: one file, pictures inside, nothing fetched, no scripts.
 
-Every text is escaped by the template engine; numbers pass the functions of report_format.
+Every text is escaped by the template engine; numbers pass the functions of report/format.py. What folds is a `details`,
+what opens large is an anchor; links lead into the page or to the review app on this machine.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from xray_debug.report.cases import HEAT
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import FORMATS
-from xray_debug.report.words import test_name
+from xray_debug.report.glossary import glossary
+from xray_debug.report.strips import strip_pictures
+from xray_debug.report.words import answer_of, test_name
+
+APP = "http://localhost:8501"  # where `xray-debug review` serves the app
+STRONGEST = 3  # cases on the first screen
 
 NAMES = {
     "test_set": "test set", "trained_on": "trained on", "tested_on": "tested on", "n": "n", "p": "p", "auc": "AUC",
@@ -25,7 +35,18 @@ NAMES = {
 def render_html(report: dict, folder: str | Path) -> str:
     """The page; pictures are read from `folder` (where report["figures"] and the cases' figures lie)."""
     folder = Path(folder)
-    return _template().render(report=report, picture=lambda name: data_uri(folder / name))
+
+    @cache
+    def strip(name: str, count: int) -> list[str]:
+        return [data_uri(picture, "webp") for picture in strip_pictures(folder / name, count)]
+
+    def panel_uris(case: dict) -> list[str]:
+        return strip(case["figure"], len(case["panels"]))
+
+    return _template().render(
+        report=report, panel_uris=panel_uris, strongest=lambda: strongest(report["flagged"], panel_uris),
+        picture=lambda name: data_uri((folder / name).read_bytes()),
+    )  # fmt: skip
 
 
 @cache
@@ -36,14 +57,46 @@ def _template() -> Template:
     )  # fmt: skip
     environment.filters |= FORMATS | {"words": words, "kind": kind_of, "scalars": scalars, "nested": nested,
                                       "test_name": test_name}
-    environment.globals |= {"cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
+    environment.globals |= {"answer_of": answer_of, "app_link": app_link, "place": place, "counted": counted,
+                            "glossary": glossary, "cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
                             "textless_rows": textless_rows, "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
 
-def data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+def data_uri(data: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
+
+
+def strongest(flagged: list[dict], panel_uris: Callable[[dict], list[str]], count: int = STRONGEST) -> list[dict]:
+    """The first cases whose map can be shown, then the first of the others: with number, picture and its title."""
+    numbered = [{**case, "number": number} for number, case in enumerate(flagged, 1)]
+    chosen = sorted(numbered, key=lambda case: (_heat(case) is None, case["number"]))[:count]
+    for case in chosen:
+        place = _heat(case) or 0
+        case["picture"] = panel_uris(case)[place] if case["figure"] else None
+        case["title"] = case["panels"][place]["title"] if case["figure"] else ""
+    return chosen
+
+
+def _heat(case: dict) -> int | None:
+    """Which of the case's pictures is the overlay."""
+    return next((place for place, panel in enumerate(case["panels"]) if panel["title"] == HEAT), None)
+
+
+def app_link(image_id: str) -> str:
+    """The case in the review app, where that runs on this machine as `xray-debug review` starts it."""
+    return f"{APP}/?{urlencode({'case': image_id})}"
+
+
+def place(share: float | None) -> str:
+    """A share in [0, 1] as a place on a line, for a style."""
+    return f"{100 * min(max(share or 0.0, 0.0), 1.0):.2f}%"
+
+
+def counted(rows: list[dict], key: str) -> str:
+    """How many rows there are of each value, the most frequent first: "text 3, absence of text 2"."""
+    return ", ".join(f"{value} {number}" for value, number in Counter(row[key] for row in rows).most_common())
 
 
 def words(key: str) -> str:

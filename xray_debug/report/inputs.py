@@ -41,6 +41,7 @@ class RunFiles:
     verdict: dict | None = None
     probe: dict | None = None
     records: dict[str, dict] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)  # image_id -> event, by reviewers, from the cleaned data
     patch: Callable[[str], bytes | None] = lambda image_id: None  # that erases an image's text
     not_shown: list[dict[str, str]] = field(default_factory=list)
 
@@ -91,9 +92,31 @@ def read_run(store: Store, config: PipelineConfig, stages: Iterable[StageInfo]) 
     run.boxes = store.boxes() if store.has("regions") else {}
     for name in ("explanations", "sanity", "cases", "changes", "verdict", "probe"):
         setattr(run, name, _known(store, name))
+    _without_excluded(run)
     run.patch = store.patches()
     run.records = {stage.name: record for stage in run.stages if (record := store.record(stage.name)) is not None}
     return run
+
+
+def _without_excluded(run: RunFiles) -> None:
+    """Leaves out of every score, and of the counts of cleaning, the images that reviewers have excluded; says so.
+
+    The models of the original images are scored without them, too: every row is over the same images.
+    """
+    if not run.store.has("cleaning facts"):
+        return
+    run.excluded = run.store.json("cleaning facts").get("excluded", {})
+    if not run.excluded:
+        return
+    test = 0
+    if run.predictions is not None:
+        gone = run.predictions["image_id"].isin(list(run.excluded))
+        test = run.predictions["image_id"][gone].nunique()
+        run.predictions = run.predictions[~gone].reset_index(drop=True)
+    if run.changes is not None:
+        run.changes = run.changes[~run.changes["image_id"].isin(list(run.excluded))].reset_index(drop=True)
+    run.leave_out(f"{len(run.excluded)} images that reviewers have excluded, {test} of them test images",
+                  "they are in no cleaned dataset, and in no row of the scores; the audit has seen them")
 
 
 def _known(store: Store, name: str) -> Any:

@@ -7,7 +7,7 @@ import re
 
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
-from xray_debug.report.html import test_names, verdict_rows
+from xray_debug.report.html import counted, test_names, verdict_rows
 from xray_debug.run.store import OUTPUTS
 
 SHOWN_CASES = 6
@@ -57,13 +57,16 @@ def _no_evidence(report: dict) -> list[str]:
 
 
 def _verdict(report: dict) -> list[str]:
-    rows = []
-    for row in verdict_rows(report["verdict"]):
+    found, rows = verdict_rows(report["verdict"]), []
+    rest = [row for row in found if not row["shown"]]
+    for row in [row for row in found if row["shown"]] or rest:
         shown = [_interval(row[name] or {}, "value", lambda v: f"{v:+.2f}", "") for name in ("effect", "control")]
         rows.append([_text(row["test_set"]), _text(row["label"]), _text(row["question"]), count(row["n"]), *shown,
                      p_value(row["p_adjusted"]), _text(row["words"])])  # fmt: skip
     head = ["test set", "class", "question", "images", "effect", "controls", "p (adjusted)", "verdict"]
-    return ["## Verdict", _table(head, rows)] if rows else []
+    folded = f"Not shown: {len(rest)} of {len(found)} questions ({_text(counted(rest, 'question'))})."
+    parts = ["## Verdict", _table(head, rows)] if rows else []
+    return [*parts, folded] if 0 < len(rest) < len(found) else parts
 
 
 def _table4(report: dict) -> list[str]:
@@ -90,10 +93,13 @@ def _differences(report: dict) -> list[str]:
     rows = [
         [_text(row["what"]), _text(row["test_set"]), _interval(row, "accuracy", points), _interval(row, "f1", points),
          p_value(row["p_holm"]), _text(row["wording"])]
-        for row in report["differences"]
+        for row in report["differences"] if row["wording"] in ("improves", "worsens")
     ]  # fmt: skip
     head = ["what changes", "test set", "accuracy, points", "macro F1, points", "p (Holm)", "reads as"]
-    return ["### Differences, on the same images", _table(head, rows)] if rows else []
+    total = len(report["differences"])
+    parts = ["### Differences, on the same images", *([_table(head, rows)] if rows else [])]
+    parts += [f"No difference can be shown in {total - len(rows)} of {total} comparisons."] if len(rows) < total else []
+    return parts if total else []
 
 
 def _left_out(report: dict) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of a run: report.json with every figure, report.html that opens by itself, report.md, figures/.
+"""The report of a run: report.json with every figure, report.html that opens by itself, report.pdf, .md, figures/.
 
 Reads the run through the store only; no model is loaded. What the run does not hold is left out and named in
 `not_shown`.
@@ -6,12 +6,13 @@ Reads the run through the store only; no model is loaded. What the run does not 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from xray_debug.config import PipelineConfig
 from xray_debug.data.classes import COVID_CLASSES
-from xray_debug.data.files import write_text
+from xray_debug.data.files import atomic_write, write_text
 from xray_debug.report import cleaning as report_cleaning
 from xray_debug.report import figures as report_figures
 from xray_debug.report import tables as report_tables
@@ -21,6 +22,7 @@ from xray_debug.report.format import plain, timing_rows
 from xray_debug.report.html import render_html
 from xray_debug.report.inputs import RunFiles, StageInfo, read_cells, read_run
 from xray_debug.report.markdown import render_markdown
+from xray_debug.report.pdf import render_pdf
 from xray_debug.report.words import headline
 from xray_debug.run.folder import lineage
 from xray_debug.run.store import OUTPUTS, Store
@@ -28,7 +30,7 @@ from xray_debug.stats.intervals import LEVEL
 
 
 def write_report(store: Store, config: PipelineConfig, stages: Iterable[StageInfo] = ()) -> Path:
-    """Writes report.json, report.html, report.md and figures/ where the store puts them; returns report.json's path.
+    """Writes report.json, .html, .md, .pdf and figures/ where the store puts them; returns report.json's path.
 
     `stages`: the pipeline's, in order (anything with `name` and `help`), for times and versions.
     Raises ValueError where the run is no folder, a table is broken or predictions contradict each other.
@@ -42,6 +44,8 @@ def write_report(store: Store, config: PipelineConfig, stages: Iterable[StageInf
     store.write_json("report", report)
     write_text(store.path("page"), render_html(report, figures.parent))
     write_text(store.path("summary"), render_markdown(report))
+    paper = render_pdf(report, figures.parent)
+    atomic_write(store.path("paper"), lambda file: file.write(paper))
     return store.path("report")
 
 
@@ -53,6 +57,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     comparable = run.config.model is None and set(run.classes) == set(COVID_CLASSES)  # with the paper's networks
     report = {
         "name": run.config.name,
+        "run": run_shown(run.store.folder),
         "level": LEVEL,
         "classes": run.classes,
         "no_evidence": verdict.pop("no_evidence", None),
@@ -83,6 +88,14 @@ def build_report(run: RunFiles, figures: Path) -> dict:
     report["not_shown"] = run.not_shown
     report["headline"] = headline(report)
     return report
+
+
+def run_shown(folder: Path) -> str:
+    """The run's folder as a command names it: from the working directory, or RUN where it lies elsewhere."""
+    try:
+        return shlex.quote(folder.resolve().relative_to(Path.cwd().resolve()).as_posix())
+    except ValueError:  # a report is handed on: it does not tell where a home directory is
+        return "RUN"
 
 
 def given_model(run: RunFiles) -> dict | None:

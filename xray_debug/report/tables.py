@@ -195,12 +195,15 @@ def _say_no_leave_out(run: RunFiles) -> None:
 
 
 def confusion(cells: Cells) -> list[dict]:
-    """Counts summed over the seeds' models; rows are the truth, columns the prediction."""
-    return [
-        {**_named(key), "classes": list(cell.classes), "seeds": len(cell.seeds),
-         "counts": confusion_matrices(cell).sum(0).astype(int).tolist()}
-        for key, cell in cells.items()
-    ]  # fmt: skip
+    """Counts summed over the seeds' models, and their share of each true class; rows are the truth, columns the
+    prediction."""
+    rows = []
+    for key, cell in cells.items():
+        counts = confusion_matrices(cell).sum(0).astype(int)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        rows.append({**_named(key), "classes": list(cell.classes), "seeds": len(cell.seeds),
+                     "counts": counts.tolist(), "shares": shares.tolist()})  # fmt: skip
+    return rows
 
 
 def calibration(cells: Cells, run: RunFiles) -> list[dict]:

@@ -14,6 +14,11 @@ def headline(report: dict) -> list[dict[str, str]]:
     return [{"about": about, "text": text} for about, text in entries]
 
 
+def answer_of(report: dict) -> dict[str, str]:
+    """The one sentence that answers what was asked: the verdict's, or the first there is."""
+    return next((entry for entry in report["headline"] if entry["about"] == "verdict"), report["headline"][0])
+
+
 def _given(report: dict) -> list[tuple[str, str]]:
     """Which model was audited, where it was not trained here, and how well it does."""
     given = report.get("given_model")

@@ -1,48 +1,57 @@
 """The reviewers' decisions: an SQLite file that only grows. No Streamlit and no torch here.
 
-Each decision is one row; the latest one of an image counts, earlier ones stay as its history. Several programs
-may write at once (write-ahead log, short transactions).
+Each decision is one event; the latest one of an image that has not been withdrawn counts, and all stay as its history.
+Undo and redo are events, too: they withdraw a decision or reinstate it. Several programs may write at once (write-ahead
+log, short transactions).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xray_debug.data.boxes import as_boxes
+from xray_debug.review import schema
+from xray_debug.review.events import (
+    COLUMNS,
+    DECISIONS,
+    Conflict,
+    Event,
+    Locked,
+    ReviewError,
+    checked_decision,
+    event_of,
+)
+from xray_debug.review.schema import SCHEMA_VERSION
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # status reads decisions and imports nothing heavy
     import pandas as pd
 
-DECISIONS = ("approve", "reject", "edit")
-COLUMNS = ["image_id", "decision", "boxes", "reviewer", "note", "decided_at"]
-SCHEMA_VERSION = 1
-WAIT_SECONDS = 30  # for another writer
+    from xray_debug.stats.intervals import Interval
 
-_SCHEMA = """
-CREATE TABLE decisions (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    image_id TEXT NOT NULL CHECK (length(image_id) > 0),
-    decision TEXT NOT NULL CHECK (decision IN ('approve', 'reject', 'edit')),
-    boxes TEXT CHECK ((decision = 'edit') = (boxes IS NOT NULL)),
-    reviewer TEXT NOT NULL,
-    note TEXT NOT NULL,
-    decided_at TEXT NOT NULL
-);
-CREATE INDEX decisions_of_image ON decisions (image_id, id);
-CREATE TRIGGER decisions_stay BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are never changed'); END;
-CREATE TRIGGER decisions_last BEFORE DELETE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are never deleted'); END;
-"""
+__all__ = ["COLUMNS", "DECISIONS", "SCHEMA_VERSION", "Agreement", "Conflict", "Event", "Locked", "ReviewDB",
+           "ReviewError", "as_table"]  # fmt: skip
+
+_EVENTS = "SELECT * FROM history"
+_LATEST = f"{_EVENTS} WHERE id IN (SELECT max(id) FROM standing GROUP BY image_id)"
+_UNDONE = ("SELECT id, bulk, of FROM events WHERE reviewer = ? AND decision = 'withdraw' "
+           "AND id = (SELECT max(turn.id) FROM events AS turn WHERE turn.of = events.of)")  # fmt: skip
 
 
-class ReviewError(ValueError):
-    """A review file or a decision that cannot be used; the message is one sentence."""
+class Agreement(NamedTuple):
+    """Cohen's kappa of two reviewers: their names, on how many images both decided, and kappa with its interval.
+
+    kappa is nan where both said the same one thing of all images; then there is no chance to be better than.
+    """
+
+    pair: tuple[str, str]
+    images: int
+    kappa: float
+    interval: Interval
 
 
 class ReviewDB:
@@ -50,105 +59,196 @@ class ReviewDB:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if "\0" in str(self.path):
-            raise ReviewError(f"{self.path}: no file can have a NUL in its name")
-        if not os.path.isdir(self.path.parent):
-            raise ReviewError(f"{self.path}: its folder does not exist")
-        with contextlib.suppress(OSError):  # private from its first byte; SQLite's further files follow it
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        with self._connection("EXCLUSIVE") as connection:
-            self._prepare(connection)
+        schema.make(self.path)
 
-    def decide(self, image_id: str, decision: str, boxes=None, reviewer: str = "", note: str = "") -> int:
-        """Adds a decision on one image and returns its number.
+    # ------------------------------------------------------------------------------------------ deciding
+
+    def decide(
+        self,
+        image_id: str,
+        decision: str,
+        boxes=None,
+        reviewer: str = "",
+        note: str = "",
+        seen: int | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> int:
+        """Adds a decision on one image and returns its number; it is on the disk then.
 
         "approve": erase the boxes found; "reject": leave the image as it is; "edit": erase `boxes` (N, 4) instead,
-        pixels of the image. ReviewError for another word, or boxes missing, malformed or given without "edit".
+        pixels of the image, none of them to erase nothing; "exclude": leave the image out of the cleaned data.
+
+        Args:
+            seen: the image's `version` that the reviewer was shown; None: it is not looked at.
+            size: (height, width) of the image, in which the boxes must lie.
+
+        Raises:
+            Conflict: an event came after `seen`; nothing is stored.
+            ReviewError: another word, or boxes missing, malformed, outside, or given without "edit".
+            Locked: another program holds the file.
         """
-        if not isinstance(image_id, str) or not image_id:
-            raise ReviewError(f"image_id: expected a file name, got {image_id!r}")
-        if decision not in DECISIONS:
-            raise ReviewError(f"decision on {image_id}: expected one of {', '.join(DECISIONS)}, got {decision!r}")
-        if (decision == "edit") != (boxes is not None):
-            need = "needs boxes" if decision == "edit" else f"takes no boxes with {decision!r}, only with 'edit'"
-            raise ReviewError(f"decision on {image_id}: {need}")
-        stored = None if boxes is None else json.dumps(_checked(image_id, boxes))
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._connection() as connection:
-            added = connection.execute(
-                "INSERT INTO decisions (image_id, decision, boxes, reviewer, note, decided_at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (image_id, decision, stored, str(reviewer), str(note), now),
-            )
-            return int(added.lastrowid)
+        row = {"image_id": image_id, "decision": decision, "boxes": boxes, "seen": seen, "size": size}
+        return self._store([row], reviewer, note)[0]
+
+    def decide_many(self, rows: Iterable[Mapping[str, Any]], reviewer: str = "", note: str = "") -> int:
+        """Stores decisions on many images, all or none, and returns how many; one `undo` withdraws them all.
+
+        `rows`: mappings with `image_id`, `decision` and, as in `decide`, `boxes`, `seen`, `size`.
+        """
+        return len(self._store(list(rows), reviewer, note))
+
+    def _store(self, rows: list[Mapping[str, Any]], reviewer: str, note: str) -> list[int]:
+        checked = [(row["image_id"], row["decision"],
+                    checked_decision(row["image_id"], row["decision"], row.get("boxes"), row.get("size")),
+                    _version(row["image_id"], row.get("seen"))) for row in rows]  # fmt: skip
+        for text in (reviewer, note, *(row[0] for row in checked)):
+            _check_text(text)
+        now, numbers = _now(), []
+        with schema.transaction(self.path) as connection:
+            first = None if len(checked) < 2 else _count(connection) + 1
+            for image_id, _, _, seen in checked:
+                if seen is not None:
+                    self._check_seen(connection, image_id, seen)
+            for image_id, decision, boxes, seen in checked:
+                numbers.append(add(connection, image_id, decision, boxes, reviewer, note, now, seen, bulk=first))
+        return numbers
+
+    def _check_seen(self, connection: sqlite3.Connection, image_id: str, seen: int) -> None:
+        """Conflict where the image has had an event after number `seen`."""
+        query = f"{_EVENTS} WHERE image_id = ? ORDER BY id DESC LIMIT 1"
+        last = connection.execute(query, (image_id,)).fetchone()
+        if (last["id"] if last else 0) < seen:
+            raise ReviewError(f"decision on {image_id}: the page has seen event {seen}, which {self.path} lacks")
+        if last is not None and last["id"] > seen:
+            raise Conflict(event_of(last, self.path))
+
+    def undo(self, reviewer: str) -> Event | None:
+        """Withdraws the reviewer's last decision that counts (of a bulk: all of it); None where there is none."""
+        with schema.transaction(self.path) as connection:
+            last = connection.execute(
+                "SELECT id, bulk FROM standing WHERE reviewer = ? ORDER BY id DESC LIMIT 1", (reviewer,)
+            ).fetchone()
+            if last is None:
+                return None
+            those = connection.execute(
+                "SELECT id FROM standing WHERE reviewer = ? AND (id = ? OR bulk = ?) ORDER BY id", (reviewer, *last)
+            ).fetchall()
+            return self._turn(connection, "withdraw", [row["id"] for row in those], reviewer)
+
+    def redo(self, reviewer: str) -> Event | None:
+        """Reinstates what the reviewer's last `undo` withdrew; None where there is none, or a decision came since.
+
+        A decision that another reviewer has made meanwhile is later and goes on to count.
+        """
+        with schema.transaction(self.path) as connection:
+            last = connection.execute(f"{_UNDONE} ORDER BY id DESC LIMIT 1", (reviewer,)).fetchone()
+            since = connection.execute(
+                "SELECT id FROM events WHERE reviewer = ? AND of IS NULL ORDER BY id DESC LIMIT 1", (reviewer,)
+            ).fetchone()
+            if last is None or since["id"] > last["id"]:
+                return None
+            those = connection.execute(
+                f"{_UNDONE} AND (id = ? OR bulk = ?) ORDER BY of", (reviewer, last["id"], last["bulk"])
+            ).fetchall()
+            return self._turn(connection, "reinstate", [row["of"] for row in those], reviewer)
+
+    def _turn(self, connection: sqlite3.Connection, turn: str, numbers: list[int], reviewer: str) -> Event:
+        now, first = _now(), None if len(numbers) < 2 else _count(connection) + 1
+        for number in numbers:
+            (image_id,) = connection.execute("SELECT image_id FROM events WHERE id = ?", (number,)).fetchone()
+            add(connection, image_id, turn, None, reviewer, "", now, of=number, bulk=first)
+        found = connection.execute(f"{_EVENTS} WHERE id = ?", (numbers[-1],)).fetchone()
+        return event_of(found, self.path)
+
+    # ------------------------------------------------------------------------------------------ reading
 
     def decisions(self) -> pd.DataFrame:
-        """The latest decision of each image, in the order of image_id.
-
-        Columns: image_id, decision, boxes (list of [x0, y0, x1, y1], or None), reviewer, note, decided_at (UTC).
-        """
+        """The decision of each image that counts, in the order of image_id; columns: COLUMNS, as in `Event`."""
         return as_table(self.latest())
 
     def latest(self) -> list[dict[str, Any]]:
         """The rows of `decisions`."""
-        return self._read(
-            "SELECT * FROM decisions WHERE id IN (SELECT max(id) FROM decisions GROUP BY image_id) ORDER BY image_id"
-        )
+        return [dict(vars(event)) for event in self._read(f"{_LATEST} ORDER BY image_id")]
+
+    def of(self, image_id: str) -> dict[str, Any] | None:
+        """The decision on one image that counts, as in `latest`; None where there is none."""
+        found = self._read(f"{_EVENTS} WHERE id = (SELECT max(id) FROM standing WHERE image_id = ?)", (image_id,))
+        return dict(vars(found[0])) if found else None
+
+    def version(self, image_id: str) -> int:
+        """The number of the image's latest event of any kind, 0 where there is none: what `decide(seen=)` is given."""
+        return self._number("SELECT max(id) FROM events WHERE image_id = ?", (image_id,))
+
+    def count(self) -> int:
+        """How many events there are: another number than before says that something has changed."""
+        return self._number("SELECT count(*) FROM events")
 
     def history(self, image_id: str | None = None) -> pd.DataFrame:
-        """Every decision ever made, oldest first; of one image or of all. Columns as in `decisions`."""
+        """Every event, oldest first, withdrawn ones and undo and redo too; of one image or of all. Columns: COLUMNS."""
+        return as_table([dict(vars(event)) for event in self.events(image_id)])
+
+    def events(self, image_id: str | None = None) -> list[Event]:
+        """The rows of `history`."""
         if image_id is None:
-            return as_table(self._read("SELECT * FROM decisions ORDER BY id"))
-        return as_table(self._read("SELECT * FROM decisions WHERE image_id = ? ORDER BY id", (image_id,)))
+            return self._read(f"{_EVENTS} ORDER BY id")
+        return self._read(f"{_EVENTS} WHERE image_id = ? ORDER BY id", (image_id,))
 
-    def _read(self, query: str, values: tuple = ()) -> list[dict[str, Any]]:
-        with self._connection("DEFERRED") as connection:
-            rows = connection.execute(query, values).fetchall()
-        return [{name: self._boxes(row) if name == "boxes" else row[name] for name in COLUMNS} for row in rows]
+    def events_in(self, connection: sqlite3.Connection) -> list[Event]:
+        """All events, as a transaction that is under way sees them."""
+        return [event_of(row, self.path) for row in connection.execute(f"{_EVENTS} ORDER BY id").fetchall()]
 
-    def _boxes(self, row: sqlite3.Row) -> list[list[int]] | None:
-        try:
-            return None if row["boxes"] is None else _checked(row["image_id"], json.loads(row["boxes"]))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ReviewError(f"{self.path}: decision {row['id']} cannot be used: {error}") from error
+    def by_reviewer(self, image_id: str | None = None) -> dict[str, dict[str, Event]]:
+        """reviewer -> image_id -> the decision of that reviewer that stands, whoever decided last; of all or one."""
+        found: dict[str, dict[str, Event]] = {}
+        of, values = ("", ()) if image_id is None else ("WHERE image_id = ?", (image_id,))
+        query = f"{_EVENTS} WHERE id IN (SELECT max(id) FROM standing {of} GROUP BY image_id, reviewer) ORDER BY id"
+        for event in self._read(query, values):
+            found.setdefault(event.reviewer, {})[event.image_id] = event
+        return found
 
-    @contextlib.contextmanager
-    def _connection(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """One short transaction on a connection of its own, so that threads and processes never share one."""
-        connection = None
-        try:
-            connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            if kind == "EXCLUSIVE" and not self._foreign(connection):  # what is not ours is not touched
-                with contextlib.suppress(sqlite3.OperationalError):  # another program is just switching it
-                    connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"BEGIN {kind}")
-            yield connection
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise ReviewError(f"{self.path}: the review file cannot be used: {error}") from error
-        finally:
-            if connection is not None:
-                connection.close()  # rolls back what was not committed
+    def disagreements(self, image_id: str | None = None) -> set[str]:
+        """The images, or this one, of which two reviewers' standing decisions differ, an edit's boxes included."""
+        said: dict[str, set[str]] = {}
+        for own in self.by_reviewer(image_id).values():
+            for image_id, event in own.items():
+                said.setdefault(image_id, set()).add(f"{event.decision} {sorted(event.boxes or [])}")
+        return {image_id for image_id, answers in said.items() if len(answers) > 1}
 
-    def _foreign(self, connection: sqlite3.Connection) -> str:
-        """What the file is, where it is neither new nor a review file of this version."""
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            return f"version {version}"
-        columns = [row["name"] for row in connection.execute("PRAGMA table_info(decisions)")]
-        ours = columns == ["id", *COLUMNS] and version == SCHEMA_VERSION
-        new = version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        return "" if ours or new else "another program's tables"
+    def agreement(self) -> list[Agreement]:
+        """Cohen's kappa of every pair of reviewers who have decided on the same images, in the order of their names.
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        if found := self._foreign(connection):
-            raise ReviewError(f"{self.path}: expected a review file of version {SCHEMA_VERSION}, found {found}")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
-            return
-        for statement in _statements(_SCHEMA):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        An edit agrees with an edit, whatever its boxes.
+        """
+        from xray_debug.stats.agreement import cohen_kappa
+
+        said, found = self.by_reviewer(), []
+        for first, second in combinations(sorted(said), 2):
+            both = sorted(set(said[first]) & set(said[second]))
+            if both:
+                words = ([said[name][image_id].decision for image_id in both] for name in (first, second))
+                interval = cohen_kappa(*words)
+                found.append(Agreement((first, second), len(both), interval.value, interval))
+        return found
+
+    def _read(self, query: str, values: tuple = ()) -> list[Event]:
+        with schema.transaction(self.path, "DEFERRED") as connection:
+            return [event_of(row, self.path) for row in connection.execute(query, values).fetchall()]
+
+    def _number(self, query: str, values: tuple = ()) -> int:
+        with schema.transaction(self.path, "DEFERRED") as connection:
+            return int(connection.execute(query, values).fetchone()[0] or 0)
+
+
+def add(connection: sqlite3.Connection, image_id: str, decision: str, boxes: list | None, reviewer: str, note: str,
+        decided_at: str, seen: int | None = None, of: int | None = None, bulk: int | None = None) -> int:  # fmt: skip
+    """Writes one event, whose values were checked, and returns its number."""
+    added = connection.execute(
+        "INSERT INTO events (image_id, decision, boxes, reviewer, note, decided_at, seen, of, bulk) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (image_id, decision, None if boxes is None else json.dumps(boxes), str(reviewer), str(note), decided_at, seen,
+         of, bulk),
+    )  # fmt: skip
+    return int(added.lastrowid)
 
 
 def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -158,22 +258,23 @@ def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
-def _statements(script: str) -> Iterator[str]:
-    """The script's statements one by one: executescript would commit the transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+def _version(image_id: str, seen) -> int | None:
+    if seen is not None and (isinstance(seen, bool) or not isinstance(seen, int) or seen < 0):
+        raise ReviewError(f"decision on {image_id}: seen: expected the number of an event or 0, got {seen!r}")
+    return seen
 
 
-def _checked(image_id: str, boxes) -> list[list[int]]:
+def _check_text(text) -> None:
     try:
-        array = as_boxes(boxes)
-    except (ValueError, TypeError) as error:
-        raise ReviewError(f"boxes of {image_id}: {error}") from error
-    for box in array.tolist():
-        if box[0] < 0 or box[1] < 0 or box[2] <= box[0] or box[3] <= box[1]:
-            raise ReviewError(f"boxes of {image_id}: expected 0 <= x0 < x1 and 0 <= y0 < y1, got {box}")
-    return array.tolist()
+        str(text).encode()
+    except UnicodeEncodeError as error:
+        raise ReviewError(f"{text!r}: expected text that can be written as UTF-8") from error
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    """The number of the last event."""
+    return int(connection.execute("SELECT max(id) FROM events").fetchone()[0] or 0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -92,6 +92,7 @@ OUTPUTS: dict[str, Output] = {
     "changes": Output(
         "clean", "changes.parquet", "table", ("image_id", "label", "source", "boxes", "file", "cleaned_sha256"),
         "repaired share by class and source, residual text"),
+    "decided": Output("clean", "decisions.json", "json", values={"images": dict}),
     "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned",
                              values={"failed": dict, "remarks": list}),
     "probe": Output("clean", "probe.json", "json", shows="the inpainting probe"),
@@ -107,6 +108,7 @@ OUTPUTS: dict[str, Output] = {
     "report": Output("report", "report.json", "json", steady=False),
     "page": Output("report", "report.html", "file", steady=False),
     "summary": Output("report", "report.md", "file", steady=False),
+    "paper": Output("report", "report.pdf", "file", steady=False),
     "figures": Output("report", "figures", "folder", steady=False),
 }  # fmt: skip
 
@@ -137,10 +139,13 @@ class Store:
     def why_absent(self, name: str) -> str:
         """Why `has` says no, in a few words for a reader."""
         stage = OUTPUTS[name].stage
-        begun = (self.folder / ".work" / stage).exists()
         done = (self.folder / stage / "stage.json").is_file()
-        state = "did not write it" if done else "has not finished" if begun else "has not run"
+        state = "did not write it" if done else "has not finished" if self.begun(stage) else "has not run"
         return f"{OUTPUTS[name].where} is not in the run folder: stage {stage} {state}"
+
+    def begun(self, stage: str) -> bool:
+        """Whether a stage was begun and is not complete."""
+        return (self.folder / ".work" / stage).exists()
 
     def table(self, name: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table (or some of its columns); StoreError where it is absent, damaged or lacks columns."""
@@ -287,10 +292,24 @@ class Store:
         file = self.folder / stage / "stage.json"
         return mapping_in(file, {}) if file.exists() else None
 
+    def state(self) -> tuple:
+        """Stands for what a reader finds in the run: the stages that are complete, by their stage.json, and options."""
+        files = [self.folder / stage / "stage.json" for stage in sorted({o.stage for o in OUTPUTS.values()})]
+        return tuple(_mark(file) for file in [self.pipeline_file, *files])
+
     @property
     def review_file(self) -> Path:
         """The reviewers' decisions; only review/decisions.py opens it."""
         return self.folder / "review.sqlite"
+
+    @property
+    def further_maps(self) -> Path:
+        """The folder of maps that were made for single cases; run/further.py reads and writes them."""
+        return self.folder / "further_maps"
+
+    def job_folder(self, name: str) -> Path:
+        """Where a program that the review app has started says how far it is."""
+        return self.folder / ".work" / "app" / name
 
     @property
     def data_file(self) -> Path:
@@ -300,6 +319,15 @@ class Store:
     @property
     def pipeline_file(self) -> Path:
         return self.folder / "pipeline.yaml"
+
+
+def _mark(file: Path) -> tuple[int, int]:
+    """When a file was written, and its size; zeros where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def mapping_in(path: Path, values: Mapping[str, type]) -> dict:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.network import Network, borrowed, prepared, target_scores
+from xray_debug.saliency.network import Network, at_least_single, borrowed, placement, prepared, target_scores
 from xray_debug.saliency.result import Explanation
 
 Output = str | int | Callable | None
@@ -106,7 +106,8 @@ class Chosen(nn.Module):
         self.model, self.output = model, output
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return logits_of(self.model(images), self.output)
+        found = logits_of(self.model(images.to(placement(self.model, images)[1])), self.output)
+        return found.to(at_least_single(found.dtype)) if isinstance(found, torch.Tensor) else found
 
 
 def logits_of(found, output: Output):

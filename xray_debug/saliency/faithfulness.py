@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import compose, upsample, upsample_saliency
+from xray_debug.saliency.images import checked_number, checked_whole, compose, upsample, upsample_saliency
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.seeds import generator, image_seeds
 
@@ -85,8 +85,8 @@ def deletion_insertion(
     Either way step k replaces the first round(k * count / steps) entries. `noise` adds Gaussian noise of that
     standard deviation to every perturbed image. Scores are softmax probabilities.
     """
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, got {steps}")
+    checked_whole("steps", steps, 1)
+    checked_number("noise", noise)
     if grid not in ("pixels", "mask"):
         raise ValueError(f"grid: expected pixels or mask, got {grid!r}")
     images, targets = prepared(model, images, targets)

@@ -5,6 +5,7 @@ A mask is 1 where the image is kept and 0 where the baseline takes its place; sa
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -96,7 +97,20 @@ def normalised(maps: torch.Tensor) -> torch.Tensor:
     return ((flat - low) / span).clamp(0, 1).view(maps.shape).float()
 
 
+def checked_whole(name: str, value: int, least: int) -> int:
+    """A whole number of at least `least`; ValueError names what came."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def checked_number(name: str, value: float, positive: bool = False) -> float:
+    """A finite number of at least 0, or above it; ValueError names what came."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    if not good or (positive and value == 0):
+        raise ValueError(f"{name}: expected a finite number {'above 0' if positive else 'of 0 or more'}, got {value!r}")
+    return value
+
+
 def checked_mask_size(mask_size: int) -> int:
-    if isinstance(mask_size, bool) or not isinstance(mask_size, int) or mask_size < 2:
-        raise ValueError(f"mask_size: expected a whole number of at least 2, got {mask_size!r}")
-    return mask_size
+    return checked_whole("mask_size", mask_size, 2)

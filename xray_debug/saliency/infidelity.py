@@ -10,7 +10,7 @@ from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import compose, upsample_saliency
-from xray_debug.saliency.network import CPU_CHUNK, borrowed, checked_logits, finite, prepared
+from xray_debug.saliency.network import CPU_CHUNK, answer, borrowed, checked_logits, finite, prepared
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator, image_seeds
 
@@ -58,7 +58,7 @@ def _infidelity(model, image, saliency, target, baseline, samples: int, squares)
         return hidden.expand_as(frames), compose(frames, baseline, 1 - hidden)
 
     def score(frames: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(finite(checked_logits(model(frames), target), "logits"), 1)
+        return torch.softmax(finite(checked_logits(answer(model, frames), target), "logits"), 1)
 
     from captum import metrics  # it takes a second
 

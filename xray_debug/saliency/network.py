@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import nn
@@ -37,22 +38,35 @@ def borrowed(model: nn.Module) -> Iterator[nn.Module]:
 
 def placement(model: nn.Module, images: torch.Tensor) -> tuple[torch.device, torch.dtype]:
     """Device and floating dtype of the model; the images' own where it has no parameters or buffers."""
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in chain(model.parameters(), model.buffers()):
         if tensor.is_floating_point():
             return tensor.device, tensor.dtype
     return images.device, images.dtype if images.is_floating_point() else torch.float32
 
 
+def at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """float32 for half precision: squared gradients of masks underflow there, and neighbouring values become equal."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def answer(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """What the model returns for images of any floating dtype, in at least single precision where it is a tensor."""
+    found = model(images.to(placement(model, images)[1]))
+    if isinstance(found, torch.Tensor) and found.is_floating_point():
+        return found.to(at_least_single(found.dtype))
+    return found
+
+
 def prepared(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor | int | list[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (N, C, H, W) and targets (N,) checked and moved to the model's device and dtype."""
+    """Images (N, C, H, W) and targets (N,) checked and moved to the model's device and dtype (float32 for half)."""
     if not isinstance(images, torch.Tensor):
         raise TypeError(f"images: expected a tensor (N, C, H, W), got {type(images).__name__}")
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images: expected (N, C, H, W) with nothing empty, got {tuple(images.shape)}")
     device, dtype = placement(model, images)
-    images = images.detach().to(device=device, dtype=dtype)
+    images = images.detach().to(device=device, dtype=at_least_single(dtype))
     if not torch.isfinite(images).all():
         raise ValueError("images: expected finite values, got NaN or infinity")
     targets = torch.as_tensor(targets, device=device)
@@ -181,7 +195,7 @@ class Network:
         return torch.cat(parts)
 
     def _logits(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        logits = self.model(inputs)
+        logits = answer(self.model, inputs)
         if not self._checked:
             checked_logits(logits, targets)
             self._checked = True

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from xray_debug.saliency.network import borrowed, checked_logits, prepared
+from xray_debug.saliency.network import answer, borrowed, checked_logits, prepared
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator, image_seeds, uniform
 
@@ -137,7 +137,7 @@ def other_classes(model: nn.Module, images: torch.Tensor, targets: torch.Tensor,
     """For each image (N, C, H, W) a class other than its target, drawn by its own seed: (N,) int64."""
     images, targets = prepared(model, images, targets)
     with borrowed(model), torch.no_grad():
-        count = checked_logits(model(images[:1]), targets[:1]).shape[1]
+        count = checked_logits(answer(model, images[:1]), targets[:1]).shape[1]
     steps = [1 + int(uniform("random logit", own) * (count - 1)) for own in image_seeds(seed, len(images))]
     return (targets + torch.tensor(steps, device=targets.device)) % count
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from xray_debug.saliency.faithfulness import rank_pixels
 from xray_debug.saliency.images import upsample_saliency
-from xray_debug.saliency.network import CPU_CHUNK, borrowed, checked_logits, finite, prepared
+from xray_debug.saliency.network import CPU_CHUNK, answer, borrowed, checked_logits, finite, prepared
 from xray_debug.saliency.seeds import generator, image_seeds
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def road(
             frames = images[row : row + 1].expand(len(removed), *images.shape[1:])
             frames = noisy_linear_imputation(frames, removed, noise, [seeds[row]] * len(removed))
             same = targets[row : row + 1].expand(len(frames))
-            said = [checked_logits(model(part), same) for part in frames.split(CPU_CHUNK)]
+            said = [checked_logits(answer(model, part), same) for part in frames.split(CPU_CHUNK)]
             logits = finite(torch.cat(said), "logits")
             scores[:, row] = torch.softmax(logits, 1)[:, targets[row]].view(2, -1)
             hits[:, row] = (logits.argmax(1) == targets[row]).view(2, -1).cpu()

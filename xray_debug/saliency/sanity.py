@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from xray_debug.saliency.faithfulness import deletion_insertion
-from xray_debug.saliency.network import borrowed, prepared
+from xray_debug.saliency.network import answer, borrowed, checked_logits, prepared
 from xray_debug.saliency.randomisation import rank_correlation
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator
@@ -87,7 +87,8 @@ def mi_fgsm(
     with borrowed(model), torch.enable_grad():
         for _ in range(steps):
             x = moved.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(F.cross_entropy(model(x), goal, reduction="sum"), x)
+            logits = checked_logits(answer(model, x), goal)
+            (slope,) = torch.autograd.grad(F.cross_entropy(logits, goal, reduction="sum"), x)
             size = slope.abs().mean((1, 2, 3), keepdim=True)
             momentum = decay * momentum + slope / torch.where(size > 0, size, torch.ones_like(size))
             moved = moved + sign * epsilon / steps * momentum.sign()
@@ -116,7 +117,7 @@ def adversarial_alarm(
     for images in (clean, adversarial):
         images, _ = prepared(model, images, 0)
         with borrowed(model), torch.no_grad():
-            predicted = torch.cat([model(part) for part in images.split(8)]).argmax(1)
+            predicted = torch.cat([answer(model, part) for part in images.split(8)]).argmax(1)
         saliency = method(model, images, predicted, **options).saliency
         areas.append(deletion_insertion(model, images, saliency, predicted, steps=steps).insertion)
     difference = areas[0][:, None] - areas[1][None, :]

@@ -166,7 +166,7 @@ class Objective:
         area = (1 - mask).abs().mean((-2, -1))
         variation = total_variation(mask)
         if self.edges is not None:
-            edges = self.edges if len(rows) == len(self.seeds) else tuple(edge[rows] for edge in self.edges)
+            edges = tuple(edge[rows] for edge in self.edges)
             variation = (variation + bilateral_total_variation(upsample(mask, self.size), edges)) / 2
         return self.setting.area_weight * area, self.setting.smooth_weight * variation
 

@@ -13,8 +13,10 @@ def differences(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return maps[..., 1:, :] - maps[..., :-1, :], maps[..., 1:] - maps[..., :-1]
 
 
-def _mean_power(steps: torch.Tensor, beta: float) -> torch.Tensor:
-    return (steps.square() if beta == 2 else steps.abs().pow(beta)).mean((-2, -1))
+def _mean_power(steps: torch.Tensor, beta: float, weight: torch.Tensor | float = 1.0) -> torch.Tensor:
+    """Mean of weight |step|^beta over the neighbours; 0 where there are none, in a row or column of one pixel."""
+    powers = weight * (steps.square() if beta == 2 else steps.abs().pow(beta))
+    return powers.sum((-2, -1)) / max(1, steps.shape[-2] * steps.shape[-1])
 
 
 def total_variation(masks: torch.Tensor, beta: float = 2.0) -> torch.Tensor:
@@ -59,6 +61,4 @@ def bilateral_total_variation(
 
     A step of the mask costs little where the image has an edge and its full price where the image is flat.
     """
-    down, across = differences(masks)
-    powers = (s.square() if beta == 2 else s.abs().pow(beta) for s in (down, across))
-    return sum((weight * power).mean((-2, -1)) for weight, power in zip(weights, powers, strict=True))
+    return sum(_mean_power(step, beta, weight) for step, weight in zip(differences(masks), weights, strict=True))

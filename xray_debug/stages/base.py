@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_debug.config import ConfigError, PipelineConfig
-from xray_debug.run.fingerprint import Seen
+from xray_debug.run.fingerprint import Fingerprint, Seen
 from xray_debug.run.store import Store
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ class Context:
     """What a stage at work is given.
 
     `folder`: its work folder; `scratch`: a folder for parts that are gone once the stage is complete; `stages`: all
-    of the pipeline, in order; `facts`: what it adds to stage.json (`images`); `seen`: what its `inputs` have read.
+    of the pipeline, in order; `facts`: what it adds to stage.json (`images`); `seen`: what its `inputs` have read;
+    `mark`: what its result depends on; `fresh`: nothing of an earlier result is wanted.
     """
 
     store: Store
@@ -32,6 +33,8 @@ class Context:
     stages: tuple[Stage, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     seen: Mapping[str, Any] = field(default_factory=dict)
+    mark: Fingerprint | None = None
+    fresh: bool = False
 
     @property
     def progress(self):
@@ -45,11 +48,16 @@ class Context:
     @property
     def device(self) -> str:
         """The device that the configuration asks for; "auto" is a GPU where there is one."""
-        import torch
+        return device_of(self.config)
 
-        if self.config.device != "auto":
-            return self.config.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+
+def device_of(config: PipelineConfig) -> str:
+    """See Context.device."""
+    import torch
+
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_device(config: PipelineConfig) -> None:

@@ -41,7 +41,7 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
         from xray_debug.review.decisions import ReviewDB
 
         rows = ReviewDB(store.review_file).latest()
-    facts = [{name: row[name] for name in ("image_id", "decision", "boxes")} for row in rows]
+    facts = [{name: row[name] for name in ("image_id", "decision", "boxes", "id", "reviewer")} for row in rows]
     found: dict[str, str | Seen] = {"decisions": Seen(digest(facts), rows)}
     if config.detect.second is not None:
         found["second reader"] = packages_of(config.detect.second)
@@ -70,8 +70,10 @@ def run(context: Context) -> None:
     from xray_debug.cleaning.residue import probe_result
     from xray_debug.cleaning.worker import CleanWorker
     from xray_debug.data.formats.layout import Layout
+    from xray_debug.review.behind import made_with
     from xray_debug.review.decisions import as_table
     from xray_debug.run.engine import TableRows
+    from xray_debug.stages.earlier import earlier_clean
 
     store, config = context.store, context.config
     manifest, views, patch_of = store.manifest(), store.views(), store.patches()
@@ -89,10 +91,16 @@ def run(context: Context) -> None:
     for remark in plan.attrs["remarks"]:
         context.say(remark)
     row_of = {name: index for index, name in enumerate(manifest["image_id"])}
+    earlier = earlier_clean(context)
+    known = earlier.count(plan)
 
     def add(rows: list[dict]) -> list[dict]:
-        """The view of an image that stays as it was, the patch of one whose text the audit has erased."""
+        """The view of an image that stays as it was, the patch of one whose text the audit has erased, or all that came
+        of the very same row before."""
         for row in rows:
+            row["before"] = earlier.result(row["image_id"], row["key"])
+            if row["before"] is not None:
+                continue
             if len(row["boxes"]):
                 row["patch"] = patch_of(row["image_id"])
             else:
@@ -101,8 +109,9 @@ def run(context: Context) -> None:
 
     view = config.view.model_dump()
     worker = CleanWorker(
-        config.clean.model_dump(), config.seed, str(out), str(control) if control else None, reader, view
-    )
+        config.clean.model_dump(), config.seed, str(out), str(control) if control else None, reader, view,
+        earlier.folders,
+    )  # fmt: skip
     shape = ((view["size"], view["size"]), np.uint8)
     arrays = {"view": shape} | ({"control_view": shape} if control else {})
     parts = context.engine.run(
@@ -117,11 +126,16 @@ def run(context: Context) -> None:
     changes["label"] = changes["image_id"].map(plan.set_index("image_id")["label"])
     store.write_table("changes", changes)
     facts = changes.attrs["summary"]
-    store.write_json("cleaning facts", {"failed": facts["failed"], "remarks": facts["remarks"]})
+    store.write_json("decided", {"images": made_with(context.seen["decisions"])})
+    store.write_json("cleaning facts", {name: facts[name] for name in ("failed", "remarks", "excluded")})
     features = [row["probe"] for row in parts.rows(["probe"]) if row.get("probe") is not None]
     store.write_json("probe", probe_result(features, config.seed))
     context.facts["images"] = len(plan)
-    context.say(f"{len(changes)} of {len(plan)} images repaired")
+    context.say(f"{facts['changed']} of {len(plan)} images repaired")
+    if facts["excluded"]:
+        context.say(f"{len(facts['excluded'])} images are left out of the cleaned data: reviewers have excluded them")
+    if known:
+        context.say(f"{known} images are as they were before, {len(plan) - known} were made anew")
     for note, count in _forms(changes, facts["rewritten"]).items():
         context.say(f"{count} images: {note}")
 
@@ -139,7 +153,7 @@ STAGE = Stage(
     help="Write COVIDx++, honouring the reviewers' decisions.",
     needs=("manifest", "views", "regions", "unread", "dataset"),
     options=("clean", "detect.second", "detect.second_images", "view"),
-    outputs=("changes", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
+    outputs=("changes", "decided", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,
     plugins=lambda store, config: (

@@ -211,7 +211,7 @@ class Job:
             self.run.note_asked(request, stage.name, mark)
         store = Store(self.run.folder, {stage.name: folder})
         context = Context(store, self.config, self.engine, folder, self.run.scratch(stage.name), self._tell,
-                          tuple(STAGES.values()), seen=mark.seen)  # fmt: skip
+                          tuple(STAGES.values()), seen=mark.seen, mark=mark, fresh=fresh)  # fmt: skip
         start, before = time.perf_counter(), _processor_seconds()
         try:
             with MemoryWatch() as memory:

@@ -1,4 +1,4 @@
-"""report: tables, figures and one HTML file."""
+"""report: tables, figures, one HTML file and a PDF."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
 
 STAGE = Stage(
     name="report",
-    help="Tables, figures and one HTML file.",
+    help="Tables, figures, one HTML file and a PDF.",
     needs=("manifest", "views", "predictions"),
     wants=(
         "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict", "patches", "changes", "probe",
@@ -34,7 +34,7 @@ STAGE = Stage(
         "report", "name", "seeds", "phantom", "prepare", "train", "explain", "detect", "audit", "clean", "retrain",
         "model",
     ),
-    outputs=("report", "page", "summary", "figures"),
+    outputs=("report", "page", "summary", "paper", "figures"),
     work=run,
     inputs=inputs,
 )  # fmt: skip

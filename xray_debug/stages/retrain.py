@@ -60,14 +60,22 @@ def _left_out(context: Context, frame: pd.DataFrame, folder: Path) -> list[Model
 
 
 def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
-    """Manifest and views without the images that could not be cleaned: every version holds the same images."""
+    """Manifest and views without the images that could not be cleaned or that reviewers have excluded.
+
+    So every version holds the same images.
+    """
     import numpy as np
 
     store = context.store
     frame, views = store.manifest(), {name: store.views(name) for name in versions}
-    kept = np.array([not row["problem"] for row in store.parts("cleaned views").rows(["problem"])], bool)
+    found = list(store.parts("cleaned views").rows(["problem", "excluded"]))
+    done = np.array([not row["problem"] for row in found], bool)
+    wanted = np.array([not row.get("excluded") for row in found], bool)
+    for count, what in (((~done & wanted).sum(), "could not be cleaned"), ((~wanted).sum(), "are excluded by review")):
+        if count:
+            context.say(f"{count} images that {what} are left out")
+    kept = done & wanted
     if not kept.all():
-        context.say(f"{int((~kept).sum())} images that could not be cleaned are left out")
         frame, views = frame[kept].reset_index(drop=True), {name: found.rows(kept) for name, found in views.items()}
     return frame, views
 
@@ -82,6 +90,12 @@ def check(config: PipelineConfig) -> None:
     own_retrain.check(config)
 
 
+def _erased(store: Store) -> str:
+    """A digest of what was done to the images; who has approved of it does not count."""
+    log = store.table("changes").drop(columns=["decision", "event", "reviewer"], errors="ignore")
+    return digest(log.astype(str).to_dict("list"))
+
+
 def _given(context: Context) -> None:
     """A given model is asked of the cleaned test images; it is trained anew where the user says how."""
     import pandas as pd
@@ -94,7 +108,7 @@ def _given(context: Context) -> None:
         versions = ["cleaned"] + ["control"] * config.clean.control
         new = [Model(folder / name / f"seed-{seed}", name, seed) for name in versions for seed in config.all_seeds]
     for model in new:
-        known = modelling.recorded(context, "clean", "changes") + modelling.recorded(context, "prepare", "manifest")
+        known = _erased(store) + modelling.recorded(context, "prepare", "manifest")
         data = store.path("cleaned" if model.trained_on == "cleaned" else "control")
         own_retrain.train(context, model.trained_on, data, model.folder, model.seed, known + model.trained_on)
     frame, views = _usable(context, list(TESTED))

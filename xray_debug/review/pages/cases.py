@@ -1,157 +1,189 @@
-"""The page of cases: pages through flagged cases and saves decisions.
+"""The page of cases: one film, why it is here, and the keys that decide.
 
-Shows and asks only; what is shown comes from review/view.py, what is decided goes to review/decisions.py.
-File names and notes are shown as plain text, never as Markdown or HTML, and without signs that turn a line round.
+Shows and asks only: what is shown comes from review/view.py, queue.py and words.py; what a button does is in
+answers.py. File names, names of people and notes are shown as plain text, never as Markdown or HTML, and without signs
+that turn a line round.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from xray_debug.data.overlay import map_facts
 from xray_debug.data.shown import shown
-from xray_debug.review.decisions import ReviewDB, ReviewError
-from xray_debug.review.view import ImageError, RunView, ViewError, load_run, parse_boxes, picture
-from xray_debug.run.store import Store
+from xray_debug.review.decisions import ReviewError
+from xray_debug.review.pages import address, answers, editor
+from xray_debug.review.pages.maps import offer_map
+from xray_debug.review.pages.shell import Context
+from xray_debug.review.queue import Decided, Queue, neighbour, next_open, select
+from xray_debug.review.words import DECISIONS, NAMES, four_numbers, measures, percent, why
 
-START = "Start with: xray-debug review --run DIR"
-ANSWERS = {"approve": "Approve: erase these boxes", "reject": "Reject: leave the image", "edit": "Save my boxes"}
+BUTTONS = (  # decision, label, key, what it does
+    ("approve", "Approve", "A", "Erase the boxes shown"),
+    ("reject", "Reject", "X", "Leave the film as it is"),
+    ("edit", "Save boxes", "S", "Erase the boxes shown, as your correction"),
+    ("exclude", "Exclude", "E", "Leave the image out of the cleaned data"),
+)
 
 
-def run_folder(arguments: Sequence[str]) -> str | None:
-    parser = argparse.ArgumentParser(prog="xray-debug review", exit_on_error=False)
-    parser.add_argument("--run", help="a run folder")
+def page(context: Context) -> None:
+    """Draws the page."""
+    run = context.run
     try:
-        return parser.parse_known_args(arguments)[0].run
-    except argparse.ArgumentError:
-        return None
-
-
-def open_to_all() -> bool:
-    """Whether Streamlit listens everywhere because nobody has said where: films and notes are patients' data."""
-    return st.get_option("server.address") is None and bool(st.context.headers)  # none: no server, but a test
-
-
-def show_table(frame: pd.DataFrame) -> None:
-    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
-    readable = {name: frame[name].map(lambda value: value if pd.isna(value) else shown(value)) for name in texts}
-    st.dataframe(frame.assign(**readable), hide_index=True)
-
-
-@st.cache_resource(show_spinner=False)
-def store_of(folder: str) -> Store:
-    """One store for all sessions, so that it keeps what it knows of large results."""
-    return Store(folder)
-
-
-def step(by: int, count: int) -> None:
-    st.session_state["position"] = min(max(st.session_state.get("position", 0) + by, 0), max(count - 1, 0))
-
-
-def choose_case(names: list[str], decided: dict[str, str]) -> str:
-    """The case in front, with buttons to the one before and after it."""
-    position = min(st.session_state.get("position", 0), len(names) - 1)
-    st.session_state["position"] = position
-    left, middle, right = st.columns([1, 4, 1])
-    left.button("Previous", on_click=step, args=(-1, len(names)), disabled=position == 0, key="previous")
-    right.button("Next", on_click=step, args=(1, len(names)), disabled=position == len(names) - 1, key="next")
-    answer = decided.get(names[position], "not decided")
-    middle.text(f"Case {position + 1} of {len(names)}: {shown(names[position])} ({answer})")
-    return names[position]
-
-
-def show_picture(run: RunView, image_id: str) -> None:
-    saliency = run.saliency(image_id)
-    opacity = st.slider("Opacity of the saliency", 0.0, 1.0, 0.5, 0.05, disabled=saliency is None, key="opacity")
-    try:
-        image = run.image(image_id)
-    except (ImageError, ViewError) as error:
-        st.warning("The image cannot be shown.")
+        decided = answers.answers_of(run, context.review).now()
+    except ReviewError as error:
+        st.error("The decisions cannot be read.")
         st.text(shown(error))
         return
-    plain, marked = st.columns(2)
-    plain.image(image, caption="Image")
-    overlay = picture(image, run.boxes_of(image_id), saliency, run.view, opacity)
-    facts = "" if saliency is None else f" ({map_facts(saliency)})"
-    marked.image(overlay, caption=f"Saliency and text boxes{facts}")
-    if saliency is None:
-        st.info("This case has no saliency map.")
-
-
-def show_numbers(run: RunView, image_id: str) -> None:
-    facts, numbers = run.facts(image_id), run.numbers(image_id)
-    st.text("\n".join(f"{shown(name)}: {shown(value)}" for name, value in facts.items()))
-    if len(numbers):
-        show_table(numbers)
-    else:
-        st.info("This case has not been audited.")
-
-
-def ask(run: RunView, review: ReviewDB, image_id: str) -> None:
-    """Note, boxes to edit and the three answers; a saved answer turns to the next case."""
-    found = pd.DataFrame(run.boxes_of(image_id), columns=["x0", "y0", "x1", "y1"])
-    with st.form(f"decision-{image_id}"):
-        reviewer = st.text_input("Reviewer", value=st.session_state.get("reviewer_name", ""))
-        note = st.text_input("Note")
-        edited = st.data_editor(found, num_rows="dynamic", key=f"boxes-{image_id}")
-        pressed = {name: column.form_submit_button(label) for (name, label), column in
-                   zip(ANSWERS.items(), st.columns(3), strict=True)}  # fmt: skip
-    answer = next((name for name, hit in pressed.items() if hit), None)
-    if answer is None:
+    if not len(run.queue):
+        st.info("No case to show: no text was found, and nothing was audited.")
         return
+    chosen = select(run.queue, decided, address.asked(run.queue))
+    image_id = current(context, decided, chosen)
+    _turned_to(image_id)
     try:
-        boxes = parse_boxes(edited.to_dict("records")) if answer == "edit" else None
-        review.decide(image_id, answer, boxes, reviewer, note)
-    except (ReviewError, ViewError) as error:
-        st.error("Not saved.")
+        version = context.review.version(image_id)
+    except ReviewError as error:
+        st.error("The decisions cannot be read.")
         st.text(shown(error))
         return
-    st.session_state["reviewer_name"] = reviewer
-    step(1, len(run.image_ids(st.session_state.get("flagged_only", True))))
-    st.rerun()
+    row = decided.rows.get(image_id)
+    with st.container(key="screen"):
+        with st.container(key="film"):
+            size = editor.show(run, image_id, answers.stored_boxes(run, row, image_id), version)
+        with st.container(key="side", gap="small"):
+            _place(context, decided, chosen, image_id)
+            _told()
+            _why(context, image_id, row)
+            _ask(context, image_id, version, size)
+            _more(context, image_id)
+    _prepare_next(context, decided, chosen, image_id)
 
 
-def show_history(review: ReviewDB, image_id: str) -> None:
-    history = review.history(image_id)
-    if len(history):
-        st.caption("Decisions so far")
-        show_table(history[["decision", "reviewer", "note", "decided_at"]])
+def current(context: Context, decided: Decided, chosen: np.ndarray) -> str:
+    """The case of the address; else the first that nobody has decided; else the first."""
+    queue = context.run.queue
+    asked = st.query_params.get("case")
+    if asked in queue.position:
+        return asked
+    if asked is not None:
+        answers.tell("warning", "There is no such case; here is another.", shown(asked))
+    first = next_open(chosen, decided, -1)
+    return queue.names[first if first is not None else chosen[0] if len(chosen) else 0]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draws the page; `arguments` are the command's, `--run DIR`."""
-    st.set_page_config(page_title="xray-debug review", layout="wide")
-    st.title("Flagged radiographs")
-    if open_to_all():
-        st.error(f"This page would be open to everybody in the network. {START}, or give a --server.address.")
+def _turned_to(image_id: str) -> None:
+    if st.query_params.get("case") != image_id:
+        address.go(image_id)
+    if st.session_state.get("at") != image_id:
+        st.session_state["at"], st.session_state["note"] = image_id, ""
+
+
+def _place(context: Context, decided: Decided, chosen: np.ndarray, image_id: str) -> None:
+    """Where in the queue this is, and the ways on."""
+    queue = context.run.queue
+    here = queue.position[image_id]
+    before, after = neighbour(chosen, here, -1), neighbour(chosen, here, 1)
+    with st.container(horizontal=True, key="steps", vertical_alignment="center", gap="small"):
+        for label, key, place in (("Before", "Left", before), ("After", "Right", after)):
+            target = None if place is None else queue.names[place]
+            st.button(label, key=f"{key}-{image_id}", shortcut=key, disabled=target is None, on_click=address.go,
+                      args=(target,))  # fmt: skip
+        st.button("Next undecided", key=f"next-{image_id}", shortcut="N", on_click=answers.turn_to_open,
+                  args=(context, image_id))  # fmt: skip
+        st.session_state["search"] = st.query_params.get("search", "")
+        st.text_input("Search by name", key="search", placeholder="Search by name ( / )", label_visibility="collapsed",
+                      width=170, on_change=_search, args=(context,))  # fmt: skip
+        st.text(_where(queue, decided, chosen, here), width="content")
+
+
+def _where(queue: Queue, decided: Decided, chosen: np.ndarray, here: int) -> str:
+    place = int(np.searchsorted(chosen, here))
+    inside = place < len(chosen) and chosen[place] == here
+    filtered = address.in_words(address.asked(queue))
+    return (f"{place + 1 if inside else 'Not one'} of {len(chosen)}{shown(f' ({filtered})') if filtered else ''}, "
+            f"{int(decided.open[chosen].sum())} undecided")  # fmt: skip
+
+
+def _search(context: Context) -> None:
+    address.ask("search", [st.session_state["search"].strip()])
+    queue = context.run.queue
+    chosen = select(queue, answers.answers_of(context.run, context.review).now(), address.asked(queue))
+    if len(chosen) and queue.position.get(st.query_params.get("case", ""), -1) not in chosen:
+        address.go(queue.names[chosen[0]])
+
+
+def _told() -> None:
+    kind, head, detail = st.session_state.pop("told", ("", "", ""))
+    if kind:
+        with st.container(key="told"):
+            getattr(st, kind)(head)
+            if detail:
+                st.text(detail)
+
+
+def _why(context: Context, image_id: str, row: dict | None) -> None:
+    """Name, facts, the sentence and the four numbers."""
+    found = context.run.row(image_id)
+    facts = [shown(found[name]) for name in ("label", "source", "split") if found.get(name) not in (None, "")]
+    state = "not decided"
+    if row is not None:
+        state = f"{DECISIONS.get(row['decision'], row['decision'])} by {shown(row['reviewer'] or 'somebody')}"
+        state += f": {shown(row['note'])}" if row["note"] else ""
+    with st.container(key="why", gap="small"):
+        st.text(f"{shown(image_id)} ({', '.join([*facts, state])})")
+        st.text(why(found, len(context.run.boxes_of(image_id))))
+        if found.get("remarks"):
+            st.text(f"Note: {shown(found['remarks'])}.")
+    with st.container(horizontal=True, key="numbers", gap="small"):
+        for number in four_numbers(found):
+            st.metric(number.name, percent(number.value), help=number.how)
+
+
+def _ask(context: Context, image_id: str, version: int, size: tuple[int, int] | None) -> None:
+    with st.container(horizontal=True, key="answers", gap="small"):
+        for decision, label, key, say in BUTTONS:
+            st.button(label, key=f"{decision}-{image_id}-{version}", shortcut=key, help=say,
+                      type="primary" if decision == "approve" else "secondary", on_click=answers.decide,
+                      args=(context, image_id, decision, version, size))  # fmt: skip
+        for way, key in (("undo", "U"), ("redo", "Y")):
+            st.button(way.capitalize(), key=way, shortcut=key, on_click=answers.back, args=(context, way),
+                      help=f"{way.capitalize()} your last decision; nothing is deleted")  # fmt: skip
+    st.text_input("Note", key="note", placeholder="Note: kept with your next decision on this case",
+                  label_visibility="collapsed")  # fmt: skip
+
+
+def _more(context: Context, image_id: str) -> None:
+    """Everything else that is known."""
+    run = context.run
+    if problem := editor.map_problem(run, image_id):
+        st.warning("This case's saliency map is damaged.")
+        st.text(shown(problem))
+    with st.expander("All that was measured, and the record"):
+        facts = [(NAMES.get(name, name), shown(value)) for name, value in run.facts(image_id).items()]
+        rows = pd.DataFrame(facts + [pair for pair in measures(run.row(image_id)) if pair[0] not in dict(facts)],
+                            columns=["What", "Value"])  # fmt: skip
+        st.dataframe(rows, hide_index=True, height=240)
+        _record(context, image_id)
+        offer_map(context, image_id)
+
+
+def _record(context: Context, image_id: str) -> None:
+    history = context.review.history(image_id)
+    if not len(history):
+        st.text("Nobody has decided this case.")
         return
-    folder = run_folder(arguments)
-    if folder is None:
-        st.error(START)
-        return
-    try:
-        run = load_run(store_of(folder))
-        review = ReviewDB(run.store.review_file)
-    except (ViewError, ReviewError) as error:
-        st.error("The run cannot be shown.")
-        st.text(shown(error))
-        return
-    flagged_only = st.toggle("Flagged cases only", value=True, key="flagged_only")
-    names = run.image_ids(flagged_only)
-    if not names:
-        st.info("No case to show.")
-        return
-    decided = review.decisions().set_index("image_id")["decision"].to_dict()
-    st.progress(sum(name in decided for name in names) / len(names), "decided")
-    image_id = choose_case(names, decided)
-    left, right = st.columns([2, 1])
-    with left:
-        show_picture(run, image_id)
-    with right:
-        show_numbers(run, image_id)
-        ask(run, review, image_id)
-        show_history(review, image_id)
+    readable = history[["decision", "reviewer", "note", "decided_at"]].map(
+        lambda value: "" if value is None else shown(value))  # fmt: skip
+    st.text("The record, oldest first")
+    st.dataframe(readable, hide_index=True)
+
+
+def _prepare_next(context: Context, decided: Decided, chosen: np.ndarray, image_id: str) -> None:
+    """The pictures of the cases that may come next, made while this one is looked at."""
+    queue, here = context.run.queue, context.run.queue.position[image_id]
+    places = (next_open(chosen, decided, here), neighbour(chosen, here, 1))
+    names = [queue.names[place] for place in places if place is not None]
+    wanted = {name: answers.stored_boxes(context.run, decided.rows.get(name), name) for name in names}
+    editor.pictures().ahead(context.run, wanted)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,12 @@ from torch import nn
 
 from xray_debug.saliency.asking import Chosen, explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, normalised
-from xray_debug.saliency.network import borrowed, checked_logits, differentiable, prepared, watched
+from xray_debug.saliency.images import checked_mask_size, checked_whole, normalised
+from xray_debug.saliency.network import at_least_single, borrowed, checked_logits, differentiable, prepared, watched
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Evaluations, Explanation
 
+Progress = Callable[[int, int], None]
 MOST_EXTRA = 8  # tokens before those of the patches: class, distillation, registers
 
 
@@ -68,16 +70,17 @@ def gradient(
 @explains
 def integrated_gradients(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, mask_size: int = 28, seed=0,
-    steps: int = 50, absolute: bool = False, internal_batch_size: int = 32,
+    steps: int = 50, absolute: bool = False, internal_batch_size: int = 32, progress: Progress | None = None,
 ) -> Explanation:  # fmt: skip
     """Integrated gradients (Sundararajan et al. 2017) from the baseline, summed over channels, pooled to the mask.
 
     They are signed: what speaks against the class ranks last. absolute=True ranks by their size instead. `seed` is
-    not used.
+    not used. `progress` is called with (points of the path done, points), after each `internal_batch_size` of them.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
-    found = attributions(model, images, targets, baselines, steps, internal_batch_size)
+    checked_whole("steps", steps, 1)
+    found = attributions(model, images, targets, baselines, steps, internal_batch_size, progress)
     count = Evaluations(len(images) * steps + 1, len(images) * steps)
     maps = normalised(_pooled(found, mask_size, absolute))
     return Explanation(maps, count, time.perf_counter() - started, "integrated_gradients")
@@ -85,7 +88,7 @@ def integrated_gradients(
 
 def attributions(
     model: nn.Module, images: torch.Tensor, targets: torch.Tensor, baselines=None, steps: int = 50,
-    internal_batch_size: int = 32,
+    internal_batch_size: int = 32, progress: Progress | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Integrated gradients of the probability, (N, C, H, W); they sum to f(image) - f(baseline) as `steps` grow."""
     from captum.attr import IntegratedGradients
@@ -96,7 +99,7 @@ def attributions(
     with borrowed(model), torch.enable_grad(), ExitStack() as stack:
         _check(model, images, targets)
         stack.enter_context(watched(model))
-        method = IntegratedGradients(_scores(model))
+        method = IntegratedGradients(_counted(_scores(model), len(images) * steps, progress))
         for row in range(len(images)):
             one = slice(row, row + 1)
             own = method.attribute(
@@ -107,26 +110,53 @@ def attributions(
     return torch.cat(found)
 
 
+def _counted(scores: Callable, total: int, progress: Progress | None) -> Callable:
+    """`scores`, and `progress` told of each pass: captum has no callback of its own."""
+    done = 0
+
+    def count(x: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        found = scores(x)
+        done = min(done + len(x), total)
+        progress(done, total)
+        return found
+
+    return count if progress else scores
+
+
 POOLING = (
     nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d
 )  # fmt: skip
 Reshape = Callable[[torch.Tensor], torch.Tensor]
 
 
-def tokens_to_map(tokens: torch.Tensor) -> torch.Tensor:
-    """Tokens (N, T, K) of a vision transformer as features (N, K, h, h); those before the patches (class) left out.
+def tokens_to_map(tokens: torch.Tensor, aspect: float = 1.0) -> torch.Tensor:
+    """Tokens (N, T, K) of a vision transformer as features (N, K, h, w); those before the patches (class) left out.
 
-    Features (N, K, h, w) stay as they are, those with channels last (N, h, h, K), as of a Swin transformer, are
-    turned. ValueError where there is no square of patches.
+    Features (N, K, h, w) stay as they are, those with channels last (N, h, w, K), as of a Swin transformer, are
+    turned. `aspect`: height over width of the image, which its patches share. ValueError where no grid of them does.
     """
     if tokens.ndim == 4:
-        last = tokens.shape[1] == tokens.shape[2] != tokens.shape[3]
-        return tokens.permute(0, 3, 1, 2) if last else tokens
-    if tokens.ndim != 3 or not _square(tokens):
-        raise ValueError(f"gradcam: expected features (N, K, h, w) or tokens (N, T, K) of a square, got "
+        first, last = (_distortion(*tokens.shape[i : i + 2], aspect) for i in (2, 1))
+        return tokens.permute(0, 3, 1, 2) if last < first else tokens
+    grid = _grid(tokens.shape[1], aspect) if tokens.ndim == 3 else None
+    if grid is None:
+        raise ValueError(f"gradcam: expected features (N, K, h, w) or tokens (N, T, K) of a grid like the image, got "
                          f"{tuple(tokens.shape)}; reshape_transform=... makes features of them")  # fmt: skip
-    side = math.isqrt(tokens.shape[1])
-    return tokens[:, tokens.shape[1] - side * side :].transpose(1, 2).unflatten(2, (side, side))
+    return tokens[:, tokens.shape[1] - math.prod(grid) :].transpose(1, 2).unflatten(2, grid)
+
+
+def _distortion(height: int, width: int, aspect: float) -> float:
+    return abs(math.log(height / width / aspect))
+
+
+def _grid(count: int, aspect: float) -> tuple[int, int] | None:
+    """Rows and columns of patches shaped as the image is, with the fewest tokens besides; None where there are none."""
+    extras = [extra for extra in range(MOST_EXTRA + 1) if count - extra > 1]
+    grids = [(h, (count - extra) // h) for extra in extras for h in range(1, count + 1) if (count - extra) % h == 0]
+    best = min(grids, key=lambda grid: _distortion(*grid, aspect), default=None)
+    # patches that do not fit whole are cut, so a grid may be a little off the image's shape
+    return best if best and _distortion(*best, aspect) < math.log(1 + 0.5 / min(best)) else None
 
 
 def layer_named(model: nn.Module, name: str) -> nn.Module:
@@ -148,10 +178,12 @@ class Features:
     none.
     """
 
-    def __init__(self, model: nn.Module, layer: nn.Module | str | None, reshape: Reshape | None):
+    def __init__(self, model: nn.Module, layer: nn.Module | str | None, reshape: Reshape | None, aspect: float):
         self.layer = layer_named(model, layer) if isinstance(layer, str) else layer
-        self.reshape = reshape or tokens_to_map
-        self.modules = [self.layer] if self.layer is not None else [m for m in model.modules() if m is not model]
+        self.aspect = aspect
+        self.reshape = reshape or partial(tokens_to_map, aspect=aspect)
+        modules = [self.layer] if self.layer is not None else [m for m in model.modules() if m is not model]
+        self.modules = [m for m in modules if not isinstance(m, torch.jit.ScriptModule)]  # nobody can look into these
         self.maps: list[torch.Tensor] = []
         self.tokens: list[torch.Tensor] = []
         self.pooled: list[torch.Tensor] = []
@@ -181,19 +213,14 @@ class Features:
         self.maps, self.tokens, self.pooled = [], [], []
         for number, own in enumerate(candidates):
             (slope,) = torch.autograd.grad(total, own, retain_graph=True, allow_unused=True)
-            if slope is None or (own.ndim == 3 and self.layer is None and not _square(own)):
+            if slope is None or (own.ndim == 3 and self.layer is None and not _grid(own.shape[1], self.aspect)):
                 continue
-            weighed, slope = self.reshape(own.detach()), self.reshape(slope)
+            weighed, slope = (self.reshape(part).to(at_least_single(part.dtype)) for part in (own.detach(), slope))
             if weighed.ndim != 4:
                 raise ValueError(f"gradcam: expected features (N, K, h, w), got {tuple(weighed.shape)}")
             if bool(slope.any()) or number == len(candidates) - 1:
                 return weighed, slope
         raise ValueError("gradcam: expected a model with feature maps (N, K, h, w), or layer=..., got none")
-
-
-def _square(tokens: torch.Tensor) -> bool:
-    side = math.isqrt(tokens.shape[1])
-    return side > 1 and tokens.shape[1] - side * side <= MOST_EXTRA
 
 
 @METHODS.register("gradcam", help="Grad-CAM at the last features")
@@ -206,13 +233,14 @@ def gradcam(
 
     Channels weighed by their mean gradient, what is positive, resized bilinearly to the mask. `layer` is a module or
     its dotted name. `reshape_transform` makes features (N, K, h, w) of what the layer gives; tokens (N, T, K) of a
-    square of patches are understood without it. `baselines` and `seed` are not used.
+    grid of patches are understood without it. `baselines` and `seed` are not used.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
     images, targets = prepared(model, images, targets)
     maps = []
-    with borrowed(model), torch.enable_grad(), watched(model), Features(model, layer, reshape_transform) as features:
+    looking = Features(model, layer, reshape_transform, images.shape[2] / images.shape[3])
+    with borrowed(model), torch.enable_grad(), watched(model), looking as features:
         for rows in range(0, len(images), internal_batch_size):
             part, own = images[rows : rows + internal_batch_size], targets[rows : rows + internal_batch_size]
             logits = differentiable(checked_logits(model(part.clone().requires_grad_(True)), targets))

@@ -22,7 +22,7 @@ from xray_debug.saliency.seeds import image_seeds
 from xray_debug.saliency.terms import Objective
 
 Progress = Callable[[int, int], None]
-TIE = 1e-4  # a share of the scale that is kept for ordering saturated entries
+TIE = 2.0**-23  # between two saturated entries: what float32 tells apart up to 1
 IGOS_PRESETS = {
     "paper": IGOS_PAPER,
     "default": replace(PRESETS["default"], variant="deletion", bilateral=False, iterations=17, rate=0.3),
@@ -93,7 +93,8 @@ def igos(
 ) -> Explanation:
     """I-GOS: one mask, the deletion term, plain total variation. Arguments as in igos_pp.
 
-    preset="paper" has its authors' settings: 20 iterations of 15 points, line search from 8.
+    preset="paper" has its authors' settings: 20 iterations of 15 points, line search from 8. Its condition is
+    over the path, as in iGOS++ (equation 8); Qi et al. have it at the mask itself, where a certain network is flat.
     """
     plan = chosen(IGOS_PRESETS, "paper" if paper else preset, changes)
     return optimise(
@@ -152,10 +153,11 @@ def _ranked(saliency: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
     A mask that is nearly 0 or 1 everywhere says which entries matter together, not which one most; those that went
     first matter most. No two entries stay equal, but where all are.
     """
+    saliency, history = saliency.double(), history.double()
     order = (_ranks(saliency) * _ranks(history)).flatten(1)
     first = order.argsort(dim=1, stable=True)
-    steps = torch.arange(order.shape[1], device=order.device, dtype=order.dtype) / order.shape[1]
-    values = (1 - TIE) * saliency.flatten(1).sort(1).values + TIE * steps
+    steps = TIE * torch.arange(order.shape[1], device=order.device, dtype=order.dtype)
+    values = (1 - TIE * order.shape[1]) * saliency.flatten(1).sort(1).values + steps
     ranked = torch.empty_like(order).scatter_(1, first, values).view_as(saliency)
     return torch.where(saliency.amax((2, 3), True) > saliency.amin((2, 3), True), ranked, saliency)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, compose
+from xray_debug.saliency.images import checked_mask_size, checked_number, checked_whole, compose
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.optimisers import Adam
 from xray_debug.saliency.registry import METHODS
@@ -54,16 +54,23 @@ def mask_perturbation(
     beta: float = 3.0,
     jitter: int = 4,
     internal_batch_size: int | None = None,
-    progress=None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """The mask that lowers the score most: f(I with M) + area_weight |1 - M| + smooth_weight sum |dM|^beta.
 
     Sums over mask entries, not means, and the paper's settings: Adam, 300 iterations, rate 0.1, images shifted
     by up to `jitter` pixels (circularly) each iteration, the mask enlarged by a Gaussian, and as a start the
-    smallest centred disc whose removal takes away 99 % of what removing everything would.
+    smallest centred disc whose removal takes away 99 % of what removing everything would. `progress` is called with
+    (iterations done, iterations).
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
+    checked_whole("iterations", iterations, 1)
+    checked_whole("jitter", jitter, 0)
+    for name, value in (("area_weight", area_weight), ("smooth_weight", smooth_weight)):
+        checked_number(name, value)
+    for name, value in (("rate", rate), ("beta", beta)):
+        checked_number(name, value, positive=True)
     images, targets = prepared(model, images, targets)
     baselines = checked_baselines(baselines, images)
     seeds = image_seeds(seed, len(images))

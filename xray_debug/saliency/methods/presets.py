@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
-from xray_debug.saliency.images import checked_mask_size
+from xray_debug.saliency.images import checked_mask_size, checked_number, checked_whole
 from xray_debug.saliency.terms import Setting
 
 
@@ -67,6 +67,8 @@ def chosen(presets: dict[str, Preset], name: str, changes: dict) -> Preset:
         known = ", ".join(sorted(field.name for field in fields(Preset)))
         raise TypeError(f"unexpected option {unknown[0]!r}; a preset has {known}")
     given = set(changes)
+    if "iterations" in given:
+        checked_whole("iterations", changes["iterations"], 1)
     if "iterations" in given and "end_iterations" not in given:
         share = presets[name].end_iterations / presets[name].iterations
         changes = {**changes, "end_iterations": int(share * changes["iterations"])}
@@ -74,14 +76,15 @@ def chosen(presets: dict[str, Preset], name: str, changes: dict) -> Preset:
     if preset.variant in ("deletion", "insertion") and "end_iterations" not in given:
         # one term alone: where the network is certain its end has no slope, and the area term would undo the mask
         preset = replace(preset, end_iterations=0)
-    for key in ("iterations", "integration_steps"):
-        if getattr(preset, key) < 1:
-            raise ValueError(f"{key}: expected at least 1, got {getattr(preset, key)}")
-    if not 0 <= preset.end_iterations <= preset.iterations:
+    for key, least in (("integration_steps", 1), ("end_iterations", 0)):
+        checked_whole(key, getattr(preset, key), least)
+    if preset.end_iterations > preset.iterations:
         raise ValueError(f"end_iterations: expected 0 to {preset.iterations}, got {preset.end_iterations}")
-    for key in ("noise", "area_weight", "smooth_weight"):
-        if getattr(preset, key) is not None and getattr(preset, key) < 0:
-            raise ValueError(f"{key}: expected 0 or more, got {getattr(preset, key)}")
+    for key in ("noise", "area_weight", "smooth_weight", "rate", "scale"):
+        if getattr(preset, key) is not None:
+            checked_number(key, getattr(preset, key), positive=key in ("rate", "scale"))
+    if not isinstance(preset.bilateral, bool):
+        raise ValueError(f"bilateral: expected true or false, got {preset.bilateral!r}")
     if preset.result not in ("last", "ranked", "mean"):
         raise ValueError(f"result: expected last, ranked or mean, got {preset.result!r}")
     return preset
@@ -90,7 +93,8 @@ def chosen(presets: dict[str, Preset], name: str, changes: dict) -> Preset:
 def with_presets(presets: Mapping[str, Preset]) -> Callable:
     """Decorates a method whose further keywords are fields of Preset: its signature names them one by one.
 
-    `method.check_options(preset=..., paper=..., **changes)` says what `chosen` would, before anything is computed.
+    `method.check_options(preset=..., paper=..., **changes)` says what `chosen` would, before anything is computed;
+    `method.presets` has the presets' names.
     """
 
     def decorate(method: Callable) -> Callable:
@@ -104,7 +108,7 @@ def with_presets(presets: Mapping[str, Preset]) -> Callable:
             changes = {name: value for name, value in options.items() if name in names}
             chosen(dict(presets), "paper" if paper else preset, changes)
 
-        method.check_options = check_options
+        method.check_options, method.presets = check_options, tuple(presets)
         return method
 
     return decorate

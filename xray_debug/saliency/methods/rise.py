@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import nn
 
 from xray_debug.saliency.asking import explains
 from xray_debug.saliency.baselines import checked_baselines
-from xray_debug.saliency.images import checked_mask_size, compose, normalised, upsample
+from xray_debug.saliency.images import checked_mask_size, checked_whole, compose, normalised, upsample
 from xray_debug.saliency.network import Network, borrowed, prepared
 from xray_debug.saliency.registry import METHODS
 from xray_debug.saliency.result import Explanation
@@ -54,17 +54,20 @@ def rise(
     cells: int = 7,
     keep: float = 0.5,
     internal_batch_size: int | None = None,
-    progress=None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Saliency = mean over random masks of score * mask / keep, pooled to the mask size and stretched to [0, 1].
 
     What a mask hides becomes the baseline; without one, zero, as in the paper (4,000 masks there for VGG, 8,000
-    for ResNet). Forward passes only, `masks` per image.
+    for ResNet). Forward passes only, `masks` per image. `progress` is called with (passes done, passes), after each
+    BLOCK of them.
     """
     started = time.perf_counter()
     checked_mask_size(mask_size)
-    if masks < 1 or cells < 1 or not 0 < keep < 1:
-        raise ValueError(f"rise: expected masks >= 1, cells >= 1, 0 < keep < 1; got {masks}, {cells}, {keep}")
+    checked_whole("rise: masks", masks, 1)
+    checked_whole("rise: cells", cells, 1)
+    if not 0 < keep < 1:
+        raise ValueError(f"rise: keep: expected a number between 0 and 1, got {keep}")
     images, targets = prepared(model, images, targets)
     hidden = torch.zeros_like(images) if baselines is None else checked_baselines(baselines, images)
     size = tuple(images.shape[-2:])
@@ -80,7 +83,7 @@ def rise(
                     targets[row].expand(len(drawn)),
                 )
                 total += (scores.double().view(-1, 1, 1, 1) * drawn).sum(0, keepdim=True)
+                if progress:
+                    progress(row * masks + min(first + BLOCK, masks), len(images) * masks)
             maps.append(F.adaptive_avg_pool2d(total / (masks * keep), mask_size))
-            if progress:
-                progress(row + 1, len(images))
     return Explanation(normalised(torch.cat(maps)), network.evaluations, time.perf_counter() - started, "rise")

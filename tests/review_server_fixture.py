@@ -1,0 +1,177 @@
+"""The review app as a person starts it, and a page of the browser on it that keeps what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+WAIT = 60_000  # milliseconds: the machine may be busy
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+class Server:
+    """`xray-debug review` on a run (or on none), started in the folder `where`; `kill` ends it as a crash would."""
+
+    def __init__(self, run: Path | None, *more: str, port: int | None = None, where: Path | None = None,
+                 environment: dict | None = None):  # fmt: skip
+        self.port = port or free_port()
+        given = ["--run", str(run)] if run else []
+        command = [sys.executable, "-m", "xray_debug", "review", *given, "--port", str(self.port), *more]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"} | (environment or {})
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        start_new_session=True, cwd=where)  # fmt: skip
+        self.wait()
+
+    @property
+    def address(self) -> str:
+        return f"http://localhost:{self.port}/"
+
+    def wait(self) -> None:
+        for _ in range(600):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}_stcore/health", timeout=5):
+                return
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the review app ended with {self.process.returncode}")
+            time.sleep(0.1)
+        raise RuntimeError("the review app did not start")
+
+    def stop(self) -> None:
+        """Ends it as Ctrl-C would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=30)
+        self.kill()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def serving(run: Path, *more: str) -> Iterator[Server]:
+    server = Server(run, *more)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+class Case:
+    """The page of cases in a browser. `faults`: errors of the console and of scripts."""
+
+    def __init__(self, browser, address: str, size=(1280, 800), **options):
+        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.faults: list[str] = []
+        self.page.on("console", lambda said: said.type == "error" and self.faults.append(said.text))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.goto(address)
+
+    def close(self) -> None:
+        self.context.close()
+
+    def __enter__(self) -> Case:
+        self.ready()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def editor(self):
+        return self.page.locator(".editor")
+
+    def ready(self, name: str | None = None) -> str:
+        """Waits until the film of a case (`name`, or any) is drawn; its name."""
+        wanted = json.dumps(name)
+        self.page.wait_for_function(f"""() => {{
+            const find = (root) => root.querySelector(".editor")
+                ?? [...root.querySelectorAll("*")].map((e) => e.shadowRoot && find(e.shadowRoot)).find(Boolean);
+            const editor = find(document);
+            const name = new URLSearchParams(location.search).get("case");
+            return editor && editor.dataset.case && editor.dataset.case === name && ({wanted} ?? name) === name
+                && document.querySelector(`[data-testid="stApp"]`).dataset.testScriptState === "notRunning";
+        }}""")
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return self.editor.get_attribute("data-case")
+
+    @property
+    def boxes(self) -> list[list[int]]:
+        return json.loads(self.editor.get_attribute("data-boxes"))
+
+    @property
+    def view(self) -> list[float]:
+        """Scale, left and top of the film on the stage, in CSS pixels."""
+        return json.loads(self.editor.get_attribute("data-view"))
+
+    def fitted(self) -> list[float]:
+        """What `view` is when a film of 256 x 256 pixels fills the stage."""
+        stage = self.page.locator(".stage").bounding_box()
+        scale = min(stage["width"], stage["height"]) / 256
+        return [scale, (stage["width"] - 256 * scale) / 2, (stage["height"] - 256 * scale) / 2]
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Waits for what the page or the review file must come to."""
+        end = time.monotonic() + WAIT / 1000
+        while not true():
+            assert time.monotonic() < end, "it did not come to that"
+            self.page.wait_for_timeout(50)
+
+    def settled(self) -> None:
+        """Waits until nothing moves any more: what was typed is sent, and the page is drawn."""
+        self.page.wait_for_timeout(400)
+        self.page.wait_for_function(
+            """() => document.querySelector('[data-testid="stApp"]').dataset.testScriptState === "notRunning" """)
+        self.page.wait_for_timeout(50)
+
+    def outcome(self, before: str) -> bool:
+        """After a decision on `before`: whether it was taken (another case is there) or a conflict is shown."""
+        self.page.wait_for_function("""before => new URLSearchParams(location.search).get("case") !== before
+            || document.querySelector(".st-key-told")""", arg=before)  # fmt: skip
+        taken = self.page.locator(".st-key-told").count() == 0
+        self.ready()
+        return taken
+
+    def key(self, key: str, away: bool = True) -> str:
+        """Presses a key; `away`: and waits for another case."""
+        before = self.name
+        self.page.keyboard.press(key)
+        if away:
+            self.page.wait_for_function(
+                "before => new URLSearchParams(location.search).get('case') !== before", arg=before)  # fmt: skip
+        return self.ready()
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Where a pixel edge of the film is on the screen."""
+        scale, left, top = self.view
+        bounds = self.page.locator(".editor canvas").bounding_box()
+        return bounds["x"] + left + x * scale, bounds["y"] + top + y * scale
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """From one pixel edge of the film to another, with the mouse."""
+        self.page.mouse.move(*self.place(*start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place(*((a + b) / 2 for a, b in zip(start, end, strict=True))))
+        self.page.mouse.move(*self.place(*end))
+        self.page.mouse.up()

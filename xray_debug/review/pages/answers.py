@@ -1,0 +1,132 @@
+"""What the buttons of the page of cases do: decide, undo, redo, turn to another case.
+
+Run as callbacks, before the page is drawn: a decision is in the file before the next case is shown.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import streamlit as st
+
+from xray_debug.data.shown import shown
+from xray_debug.review.decisions import Conflict, ReviewDB, ReviewError
+from xray_debug.review.pages import address, editor
+from xray_debug.review.pages.shell import Context
+from xray_debug.review.queue import Decided, next_open, select
+from xray_debug.review.view import RunView
+from xray_debug.review.words import DECISIONS
+
+
+class Answers:
+    """The decisions of a run as its queue sees them, for all sessions; read again only when an event was added."""
+
+    def __init__(self, run: RunView, review: ReviewDB):
+        self.run, self.review, self._lock = run, review, threading.Lock()
+        self._decided = Decided(run.queue, -1)
+
+    def now(self) -> Decided:
+        """ReviewError where the file cannot be read."""
+        count = self.review.count()
+        with self._lock:
+            if count != self._decided.events:
+                self._decided = Decided(self.run.queue, count, self.review.latest(), self.review.disagreements())
+            return self._decided
+
+    def changed(self, image_id: str) -> None:
+        """After an event on one image: where it is the only new one, no other is read again."""
+        with self._lock:
+            if self.review.count() == self._decided.events + 1:
+                self._decided.put(image_id, self.review.of(image_id), bool(self.review.disagreements(image_id)))
+                self._decided.events += 1
+
+
+@st.cache_resource(show_spinner=False, max_entries=2, hash_funcs={RunView: id, ReviewDB: id})
+def answers_of(run: RunView, review: ReviewDB) -> Answers:
+    return Answers(run, review)
+
+
+def tell(kind: str, head: str, detail: str = "") -> None:
+    """A message for the next drawing of the page: `head` is ours, `detail` is shown as plain text."""
+    st.session_state["told"] = (kind, head, detail)
+
+
+def boxes_now(run: RunView, row: dict | None, image_id: str, version: int) -> list[list[int]]:
+    """The boxes on the screen: unsaved ones, else the reviewer's, else the detector's."""
+    draft = editor.draft_of(image_id, version)
+    if draft:
+        return draft["boxes"]
+    return stored_boxes(run, row, image_id)
+
+
+def stored_boxes(run: RunView, row: dict | None, image_id: str) -> list[list[int]]:
+    own = row is not None and row["decision"] == "edit"
+    return row["boxes"] if own else run.boxes_of(image_id).tolist()
+
+
+def decide(context: Context, image_id: str, decision: str, seen: int, size: tuple[int, int] | None) -> None:
+    """Stores a decision on what the page showed, and turns to the next case that nobody has decided."""
+    if st.query_params.get("case") != image_id:
+        return  # a second press of a key, meant for a case that is no longer shown
+    editor.take_edit()  # both may have come at once, and in which order callbacks run is not said
+    run, review = context.run, context.review
+    try:
+        row = answers_of(run, review).now().rows.get(image_id)
+        boxes = boxes_now(run, row, image_id, seen) if decision in ("approve", "edit") else None
+        if decision == "approve":  # what is approved is what is on the screen
+            decision = "approve" if _same(boxes, run.boxes_of(image_id).tolist()) else "edit"
+        review.decide(image_id, decision, boxes if decision == "edit" else None, context.reviewer,
+                      st.session_state.get("note", ""), seen=seen, size=size)  # fmt: skip
+    except Conflict as conflict:
+        tell("warning", "Not saved: somebody has decided this case since it was shown to you.", _other(conflict))
+        return
+    except ReviewError as error:
+        tell("error", "Not saved.", shown(error))
+        return
+    answers_of(run, review).changed(image_id)
+    editor.drafts().pop(image_id, None)
+    st.session_state["note"] = ""
+    turn_to_open(context, image_id)
+
+
+def _same(one, other) -> bool:
+    return sorted(map(tuple, one)) == sorted(map(tuple, other))
+
+
+def _other(conflict: Conflict) -> str:
+    other = conflict.other
+    who = shown(other.reviewer or "somebody")
+    note = f' ("{shown(other.note)}")' if other.note else ""
+    return (f"{who}: {DECISIONS.get(other.decision, other.decision)}{note}, {other.decided_at[:16].replace('T', ' ')}. "
+            "The page shows it now; decide again, and yours counts. Both stay in the record.")  # fmt: skip
+
+
+def turn_to_open(context: Context, image_id: str | None = None) -> None:
+    """To the next case of the filter that nobody has decided."""
+    run = context.run
+    try:
+        decided = answers_of(run, context.review).now()
+    except ReviewError as error:
+        tell("error", "The decisions cannot be read.", shown(error))
+        return
+    chosen = select(run.queue, decided, address.asked(run.queue))
+    here = run.queue.position.get(image_id or st.query_params.get("case", ""), -1)
+    place = next_open(chosen, decided, here)
+    if place is None:
+        tell("success", "Every case of this filter is decided.")
+        return
+    address.go(run.queue.names[place])
+
+
+def back(context: Context, way: str) -> None:
+    """`way`: "undo" or "redo" this reviewer's last step, and turn to its case."""
+    try:
+        event = getattr(context.review, way)(context.reviewer)
+    except ReviewError as error:
+        tell("error", f"Nothing was changed by {way}.", shown(error))
+        return
+    if event is None:
+        tell("info", f"Nothing of yours to {way}.")
+        return
+    editor.drafts().pop(event.image_id, None)
+    address.go(event.image_id)
