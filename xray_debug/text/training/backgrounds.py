@@ -33,7 +33,7 @@ def load_backgrounds(
 
     With a teacher, its reading is what is known of their text, `review` correcting it; else text is masked where
     rapidocr suspects it. `devices`: a person's labels, see `with_labels`. `readings`: folder where what the teacher
-    read is kept, for a run that is started again. Files that are no images are passed over. ValueError if there is none.
+    read is kept, for a run that is started again. Files that are no images are passed over; ValueError without any.
     """
     files = sorted(f for f in Path(folder).rglob("*") if f.suffix.lower() in SUFFIXES)
     if len(files) > limit:
