@@ -1,6 +1,7 @@
 """A detector that tells devices from text: what detect keeps, clean erases, and the audit says of them."""
 
 import importlib.metadata
+import json
 import textwrap
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import xray_debug
+from xray_debug.cli import app
 from xray_debug.config import ConfigError, PipelineConfig, parse_config
 from xray_debug.data.images import read_image, write_image
 from xray_debug.run.engine import Engine
@@ -72,9 +74,10 @@ def films(folder, count):
 
 def test_the_audit_takes_devices_for_a_region_and_names_them(teller, tmp_path):
     folder, table = films(tmp_path / "films", 40)
+    table.to_csv(tmp_path / "films.csv", index=False)
     result = xray_debug.audit_model(
-        SeesDevices(), table, classes=["normal", "ill"], size=SIZE, channels=1, normalise="unit", images=folder,
-        out=tmp_path / "run", options={
+        SeesDevices(), tmp_path / "films.csv", classes=["normal", "ill"], size=SIZE, channels=1, normalise="unit",
+        images=folder, out=tmp_path / "run", options={
             "detect.detector": "teller", "detect.second": None, "explain.method": "gradient", "explain.max_cases": 2,
             "explain.sanity_cases": 0, "audit.controls": 1, "audit.swaps": 0, "audit.shares": [0.06],
             "audit.permutations": 50, "report.bootstrap": 100, "engine.workers": 1,
@@ -91,6 +94,12 @@ def test_the_audit_takes_devices_for_a_region_and_names_them(teller, tmp_path):
     area = (DEVICE[2] - DEVICE[0] + 2) * (DEVICE[3] - DEVICE[1] + 2) / SIZE**2  # one pixel wider
     found = cases["region_devices_area"]
     assert found.notna().sum() == 20 and found.max() == pytest.approx(area, rel=1e-3)
+    for kinds, changed in (("[text]", 14), ("[text, device]", 27)):
+        options = [part for option in (f"clean.kinds={kinds}", "clean.control=false") for part in ("--set", option)]
+        app(["clean", "--run", str(tmp_path / "run"), *options], standalone_mode=False)
+        changes = store.table("changes").set_index("image_id")
+        assert len(changes) == changed
+        assert len(json.loads(changes.loc["03.png", "boxes"])) == (2 if "device" in kinds else 1)
 
 
 def job(source, out, **changes):

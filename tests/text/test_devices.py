@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from text_fixture import film
 
 from xray_debug.data.boxes import TextBox
-from xray_debug.text.craft import Thresholds, find_words
+from xray_debug.text.craft import CraftLite, Thresholds, find_words, save_lite
 from xray_debug.text.detectors.craft_lite import CraftLiteDetector
 from xray_debug.text.devices import PIECE, find_devices, settle
 from xray_debug.text.scales import merge
@@ -98,3 +99,26 @@ def test_the_detector_gives_both_kinds_and_takes_thresholds_for_a_use():
     assert found[1].x0 <= 77 and found[1].x1 >= 103
     (found,) = Drawn(np.concatenate([region, heat[None]]), device_threshold=0.8).detect([image])
     assert [box.kind for box in found] == ["text"]
+
+
+class Bright(CraftLiteDetector):
+    """Takes for a device what is bright, and for text nothing; reads closely where a look saw something."""
+
+    def forward(self, batch):
+        bright = torch.nn.functional.avg_pool2d((batch[:, :1] + 1) / 2, 2)
+        return torch.cat([0 * bright, 0 * bright, bright], dim=1)
+
+
+@pytest.mark.parametrize("look", [0.1, None])
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize("side", [768, 1536])
+def test_devices_are_read_closely_like_text(tmp_path, look, mirror, side):
+    save_lite(CraftLite((4, 4, 6, 6, 8), outputs=3), tmp_path / "w.safetensors")
+    image, size = np.zeros((side, side), np.uint8), side // 768
+    image[300 * size:340 * size, 500 * size:550 * size] = 250
+    detector = Bright(tmp_path / "w.safetensors", precision="fp32", look=look, mirror=mirror)
+    (found,) = detector.detect([image])
+    (box,) = found
+    assert box.kind == "device" and box.score > 0.9
+    np.testing.assert_allclose(box.box, np.array([500, 300, 550, 340]) * size, atol=20 * size)
+    assert box.x0 <= 500 * size and box.y1 >= 340 * size

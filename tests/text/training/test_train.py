@@ -181,6 +181,14 @@ def test_pseudo_labels_keep_the_sure_and_mask_the_doubtful():
     assert found.unsure[60, 70] and not found.unsure[20, 30] and not found.unsure[5, 5]
 
 
+def test_a_reading_is_kept_and_not_made_again(tmp_path):
+    image, kept = image_with_a_corner(), tmp_path / "readings" / "a.npy"
+    first = backgrounds.pseudo_label(Teacher(), image, None, (160, 200), kept)
+    again = backgrounds.pseudo_label(None, image, None, (160, 200), kept)
+    np.testing.assert_array_equal(first.known, again.known)
+    np.testing.assert_array_equal(first.known, backgrounds.pseudo_label(Teacher(), image, None, (160, 200)).known)
+
+
 def test_corrections_are_in_pixels_of_the_original():
     correction = {"not_text": [[20, 10, 40, 30]], "text": [[60, 50, 80, 70]]}  # the original is half the working size
     found = backgrounds.pseudo_label(Teacher(), image_with_a_corner(), correction, (80, 100))

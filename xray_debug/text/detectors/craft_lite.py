@@ -35,9 +35,10 @@ class CraftLiteDetector(MapDetector):
 
     `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
     mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
-    where that region (or device) map exceeds `look`; None reads all of it closely. `precision`: fp32, bf16, or auto:
-    bf16 where a short measurement shows that it is clearly faster. `use`: clean or audit, which sets the thresholds
-    that are not given themselves (USES). Devices are found by weights that have a map of them.
+    where that region map exceeds `look` (or the map of devices half of `low_device`); None reads all of it closely.
+    `precision`: fp32, bf16, or auto: bf16 where a short measurement shows that it is clearly faster. `use`: clean or
+    audit, which sets the thresholds that are not given themselves (USES). Devices are found by weights that have a map
+    of them.
     """
 
     name = "craft-lite"
@@ -97,7 +98,8 @@ class CraftLiteDetector(MapDetector):
             return
         image, sides = to_gray8(image), working_sides(*image.shape[:2], self.base, self.finest)
         values, seen_size = self.prepared(image, max(STRIDE, round(LOOK_SIZE * sides[-1])))
-        seen = self._over(self.run(values, self.forward), self.look, self.look)
+        trace = max(self.look, self.device_thresholds.low / 2)  # larger than print: a look nearly finds them
+        seen = self._over(self.run(values, self.forward), self.look, trace)
         for side in sides if seen.any() else ():
             values, size = self.prepared(image, side)
             straight = self._read(values, self.forward, self._places(seen, seen_size, values, size))

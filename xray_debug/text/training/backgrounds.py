@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from xray_debug.data.boxes import rasterise_boxes
-from xray_debug.data.files import write_json
+from xray_debug.data.files import atomic_write, file_sha256, write_json
 from xray_debug.data.images import SUFFIXES, ImageError, read_film
 from xray_debug.stats.seeds import rng_of
 from xray_debug.text.detectors import load_detector
@@ -27,13 +27,13 @@ SURE, DOUBTFUL, FAINT = 0.6, 0.2, 0.15
 def load_backgrounds(
     folder: Path, limit: int = 2000, seed: int = 0, boxes_file: Path | None = None, teacher: Path | None = None,
     review: Path | None = None, phantoms: int = 0, progress: Callable[[int, int], None] | None = None,
-    devices: Path | None = None, slices: int = 0,
+    devices: Path | None = None, slices: int = 0, readings: Path | None = None,
 ) -> list[Background]:
     """Up to `limit` radiographs of `folder` (and its subfolders), long side 768, in the order of their names.
 
     With a teacher, its reading is what is known of their text, `review` correcting it; else text is masked where
-    rapidocr suspects it. `devices`: a person's labels, see `with_labels`. Files that are no images are passed over.
-    ValueError if there is none at all.
+    rapidocr suspects it. `devices`: a person's labels, see `with_labels`. `readings`: folder where what the teacher
+    read is kept, for a run that is started again. Files that are no images are passed over; ValueError without any.
     """
     files = sorted(f for f in Path(folder).rglob("*") if f.suffix.lower() in SUFFIXES)
     if len(files) > limit:
@@ -51,7 +51,8 @@ def load_backgrounds(
             continue
         if teacher:
             correction = corrections.get(file.name, {}) if corrections is not None else None
-            result.append(pseudo_label(reader, resize_to(image, BASE), correction, image.shape))
+            kept = readings and readings / f"{file.name}.{file_sha256(teacher)[:12]}.npy"
+            result.append(pseudo_label(reader, resize_to(image, BASE), correction, image.shape, kept))
         else:
             if file.name not in suspected:
                 suspected[file.name] = [box.box for box in reader.detect([image])[0]]
@@ -82,20 +83,31 @@ def masked(image: np.ndarray, boxes) -> Background:
     return Background(small, unsure=rasterise_boxes(_half_boxes(boxes, small, image.shape, 8), *half))
 
 
-def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict | None,
-                 shape: tuple[int, int]) -> Background:
+def _reading(reader: CraftLiteDetector, image: np.ndarray, kept: Path | None) -> np.ndarray:
+    """(2, h, w) float32, in steps of half precision: what is read of text in the image and its mirror image."""
+    if kept is not None and kept.exists():
+        return np.load(kept, allow_pickle=False).astype(np.float32)
+    straight, turned = (reader.score_maps(np.ascontiguousarray(side))[:2] for side in (image, image[:, ::-1]))
+    maps, width = straight.copy(), image.shape[1] // 2
+    maps[:, :, :width] = (straight[:, :, :width] + turned[:, :, :width][:, :, ::-1]) / 2
+    half = maps.astype(np.float16)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(kept, lambda file: np.save(file, half, allow_pickle=False))
+    return half.astype(np.float32)
+
+
+def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict | None, shape: tuple[int, int],
+                 kept: Path | None = None) -> Background:
     """What the teacher reads in `image` (long side 768) and in its mirror image, as targets.
 
     `correction` holds lists of boxes, in pixels of the original, of `shape`: "text" (the teacher is believed there
     from a faint reading on; where it reads nothing, nothing is learnt), "not_text" and "unsure". What the teacher reads
-    elsewhere is then unsure; only without a correction (None) is it believed where it reads strongly.
+    elsewhere is then unsure; only without a correction (None) is it believed where it reads strongly. `kept`: the file
+    that holds the reading, or will.
     """
     reviewed, correction = correction is not None, correction or {}
-    straight, turned = reader.score_maps(image), reader.score_maps(np.ascontiguousarray(image[:, ::-1]))
-    width = image.shape[1] // 2
-    straight, turned = straight[:2], turned[:2]
-    maps = straight.copy()
-    maps[:, :, :width] = (straight[:, :, :width] + turned[:, :, :width][:, :, ::-1]) / 2
+    maps = _reading(reader, image, kept)
     marks = {key: [rasterise_boxes([box], *maps.shape[1:])
                    for box in _half_boxes(correction.get(key, []), image, shape, 2)]
              for key in ("text", "not_text", "unsure")}

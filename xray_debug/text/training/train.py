@@ -206,6 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--text-boxes", type=Path, help="JSON of rapidocr's boxes in the backgrounds; made if missing")
     parser.add_argument("--teacher", type=Path, help="weights of an earlier run, to label the backgrounds with")
     parser.add_argument("--review", type=Path, help="JSON of a person's corrections to the teacher's labels")
+    parser.add_argument("--readings", type=Path, help="folder for what the teacher read; kept for another start")
     parser.add_argument("--devices", type=Path, help="JSON of devices that a person saw in the backgrounds")
     parser.add_argument("--phantoms", type=int, default=0, help="add so many synthetic radiographs")
     parser.add_argument("--slices", type=int, default=0, help="add so many synthetic slices of a CT")
@@ -224,7 +225,7 @@ def main() -> None:
         backgrounds = load_backgrounds(
             options.backgrounds, options.max_backgrounds, options.seed, boxes_file=options.text_boxes,
             teacher=options.teacher, review=options.review, phantoms=options.phantoms, slices=options.slices,
-            devices=options.devices,
+            devices=options.devices, readings=options.readings,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
         task = progress.add_task("training")
