@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from xray_debug.cleaning.decided import UNDECIDED, Decided, boxes_to_erase, usable_decisions
+from xray_debug.config import CleanConfig, made_config
 from xray_debug.data.boxes import clip_boxes
 from xray_debug.data.files import write_table, write_text
 from xray_debug.review.decisions import ReviewDB, as_table
 from xray_debug.run.store import Store
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-KINDS = ("text", "region")  # found by the detector; drawn by a reviewer
+DRAWN = "region"  # the category of a reviewer's boxes; the detector's are what the run erases: text, device
 SUFFIXES = (".json", ".parquet")
 
 
@@ -24,22 +20,22 @@ def write_coco(store: Store, file: Path) -> int:
     """The images of the cleaned data with the boxes that are erased in each; how many images.
 
     `file_name` is the path below the dataset's folder; excluded images are left out. Of the detector's boxes the
-    category is text, of a reviewer's region.
+    category is their kind (text), of a reviewer's region.
     """
-    images, annotations = [], []
+    images, annotations, names = [], [], [*_kinds(store), DRAWN]
     for row, decided, boxes in _to_erase(store):
         if decided.decision == "exclude":
             continue
         number, height, width = len(images) + 1, int(row["height"]), int(row["width"])
         images.append({"id": number, "file_name": row["path"], "width": width, "height": height,
                        "image_id": row["image_id"], "decision": decided.decision})  # fmt: skip
-        for x0, y0, x1, y1 in boxes.tolist():
+        for kind, (x0, y0, x1, y1) in boxes:
             annotations.append({
-                "id": len(annotations) + 1, "image_id": number, "category_id": 1 + KINDS.index(_kind(decided)),
+                "id": len(annotations) + 1, "image_id": number, "category_id": 1 + names.index(kind),
                 "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
                 "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
             })  # fmt: skip
-    categories = [{"id": 1 + i, "name": name, "supercategory": "to clean"} for i, name in enumerate(KINDS)]
+    categories = [{"id": 1 + i, "name": name, "supercategory": "to clean"} for i, name in enumerate(names)]
     info = {"description": f"what is erased in the images of {store.folder.name}", "version": "1.0"}
     write_text(file, json.dumps({"info": info, "licenses": [], "images": images, "annotations": annotations,
                                  "categories": categories}, ensure_ascii=False) + "\n")  # fmt: skip
@@ -58,26 +54,30 @@ def write_boxes_table(store: Store, file: Path) -> int:
             "filepath": str(store.image_file(row["path"])), "image_id": row["image_id"], "label": row["label"],
             "split": row["split"], "source": row["source"], "width": width, "height": height,
             "decision": decided.decision, "event": decided.event, "reviewer": decided.reviewer,
-            "detections": [{"label": _kind(decided), "bounding_box": [x0 / width, y0 / height, (x1 - x0) / width,
+            "detections": [{"label": kind, "bounding_box": [x0 / width, y0 / height, (x1 - x0) / width,
                                                                       (y1 - y0) / height]}
-                           for x0, y0, x1, y1 in boxes.tolist()],
+                           for kind, (x0, y0, x1, y1) in boxes],
         })  # fmt: skip
     write_table(file, pd.DataFrame(rows))
     return len(rows)
 
 
-def _kind(decided: Decided) -> str:
-    return KINDS[decided.decision == "edit"]
+def _kinds(store: Store) -> list[str]:
+    """Of the detector's boxes that the run erases."""
+    return made_config(store.pipeline_file).clean.kinds if store.pipeline_file.exists() else CleanConfig().kinds
 
 
-def _to_erase(store: Store) -> list[tuple[pd.Series, Decided, np.ndarray]]:
-    """(the manifest's row, what was decided, the boxes that are erased) of every usable image."""
-    manifest, found = store.manifest(), store.boxes()
+def _to_erase(store: Store) -> list[tuple[dict, Decided, list[tuple[str, list[int]]]]]:
+    """(the manifest's row, what was decided, kind and box of all that is erased) of every usable image."""
+    manifest, found = store.manifest(), {kind: store.boxes(kind) for kind in _kinds(store)}
     latest = ReviewDB(store.review_file).latest() if store.review_file.exists() else []
     decided, _ = usable_decisions(as_table(latest), manifest)
     rows = []
     for row in manifest.to_dict("records"):
         own = decided.get(row["image_id"], UNDECIDED)
-        boxes = boxes_to_erase(own, found.get(row["image_id"], ()))
-        rows.append((row, own, clip_boxes(boxes, int(row["height"]), int(row["width"]))))
+        size = int(row["height"]), int(row["width"])
+        kinds = found if own.boxes is None else {DRAWN: {}}
+        boxes = [(kind, box) for kind, of in kinds.items()
+                 for box in clip_boxes(boxes_to_erase(own, of.get(row["image_id"], ())), *size).tolist()]  # fmt: skip
+        rows.append((row, own, boxes))
     return rows

@@ -15,7 +15,7 @@ import streamlit as st
 from xray_debug.data.boxes import as_boxes, clip_boxes
 from xray_debug.data.shown import shown
 from xray_debug.review.pictures import Patch, Pictures
-from xray_debug.review.view import ERASED, ImageError, RunView, ViewError
+from xray_debug.review.view import ImageError, RunView, ViewError
 
 SOURCES = Path(__file__).parents[1] / "editor"
 DRAFTS = 200  # cases whose unsaved boxes a session keeps
@@ -74,7 +74,8 @@ def show(run: RunView, image_id: str, boxes: Boxes, version: int) -> tuple[int, 
     draft, regions = draft_of(image_id, version), run.regions(image_id)
     boxes = draft["boxes"] if draft else boxes
     others = [{"box": box.tolist(), "kind": shown(kind)}
-              for box, kind in zip(regions.boxes, regions.kinds, strict=True) if kind != ERASED]  # fmt: skip
+              for box, kind in zip(regions.boxes, regions.kinds, strict=True)
+              if kind not in run.clean.kinds]  # fmt: skip
     head = {"case": image_id, "version": version, "edit": draft["number"] if draft else 0, "boxes": boxes,
             "found": run.boxes_of(image_id).tolist(), "others": others, "problem": "", "map": "",
             "at": (0, 0)}  # fmt: skip
