@@ -63,6 +63,15 @@ def test_masks_that_hardly_moved_are_named(folder, films, tmp_path, monkeypatch)
     assert line.endswith(", the masks hardly moved")
 
 
+def test_a_film_that_says_no_more_than_its_blurred_one_is_named(folder, tmp_path):
+    film = tmp_path / "even.png"
+    Image.fromarray(np.full((40, 40), 90, np.uint8)).save(film)
+    (line,) = explain_images([film], folder, [Way("gradient")], None, tmp_path / "out.png", mask_size=4)
+    probability = line.split(" ")[1]
+    assert f" {probability} (blurred {probability}), deletion {probability}, insertion {probability}, " in line
+    assert line.endswith(", the blurred film says about the same: there is nothing to explain")
+
+
 def test_ways():
     assert ways_of(["igos_pp"], []) == [IGOS]
     assert ways_of(["igos_pp", "gradcam", "igos_pp"], ["default", "quick"]) == [

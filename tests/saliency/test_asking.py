@@ -9,7 +9,21 @@ import pytest
 import torch
 from torch import nn
 
-from xray_debug.saliency import METHODS, gradcam, igos_pp, rise
+from xray_debug.saliency import (
+    METHODS,
+    deletion_insertion,
+    gradcam,
+    gradient,
+    igos_pp,
+    infidelity,
+    max_sensitivity,
+    mprt,
+    pointing_game,
+    random_logit,
+    rise,
+    road,
+    sparseness,
+)
 from xray_debug.saliency.asking import OddInput, as_images, logits_of
 from xray_debug.saliency.methods.gradients import tokens_to_map
 
@@ -273,3 +287,58 @@ def test_a_model_in_half_precision_is_explained_in_single(name, dtype):
     if name == "igos_pp":
         assert len(found.saliency.unique()) == 36
         assert found.objective["total"].item() == pytest.approx(expected.objective["total"].item(), abs=0.02)
+
+
+MEASURES = {
+    "deletion": lambda model, maps, **more: deletion_insertion(model, pictures(), maps, [1, 0], **more).deletion,
+    "road": lambda model, maps, **more: road(model, pictures(), maps, [1, 0], **more).gap,
+    "infidelity": lambda model, maps, **more: infidelity(model, pictures(), maps, [1, 0], **more),
+    "max_sensitivity": lambda model, maps, **more: max_sensitivity(gradient, model, pictures(), [1, 0], **more),
+    "random_logit": lambda model, maps, **more: random_logit(gradient, model, pictures(), [1, 0], **more),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.filterwarnings("ignore")
+def test_measures_take_the_models_and_maps_that_methods_take_and_give(name):
+    measure, found = MEASURES[name], gradient(Small(), pictures(), mask_size=4)
+    right = measure(Small(), found.saliency)
+    model = Small()
+    for other in (lambda images: model(images), Wrapped(lambda logits: {"logits": logits})):
+        torch.testing.assert_close(measure(other, found.saliency), right, equal_nan=True)
+    aside = Wrapped(lambda logits: {"aux": logits[:, :1], "out": logits})
+    torch.testing.assert_close(measure(aside, found.saliency, output="out"), right, equal_nan=True)
+    for maps in (found, found.saliency.numpy()):
+        torch.testing.assert_close(measure(Small(), maps), right, equal_nan=True)
+
+
+def test_maps_are_taken_as_explanation_or_array_and_nothing_else():
+    found = gradcam(Small(), pictures(), mask_size=4)
+    boxes = [[(0, 0, 4, 4)]] * 2
+    for measure in (sparseness, lambda maps: pointing_game(maps, boxes, (16, 16))):
+        right = measure(found.saliency)
+        for maps in (found, found.saliency.numpy()):
+            torch.testing.assert_close(measure(maps), right, equal_nan=True)
+        with pytest.raises(TypeError, match=r"^saliency: expected a tensor \(N, 1, m, m\), got list$"):
+            measure(found.saliency.tolist())
+
+
+@pytest.mark.parametrize("targets", [None, ["bright", "dark"], ["1", "0"]])
+def test_targets_that_are_no_numbers_are_told(targets):
+    with pytest.raises(ValueError, match="^targets: expected 2 class indices, got "):
+        road(Small(), pictures(), torch.rand(2, 1, 4, 4), targets)
+
+
+def test_layers_of_a_function_cannot_be_drawn_anew():
+    with pytest.raises(TypeError, match="^model: expected a module, whose layers can be drawn anew, got function$"):
+        mprt(gradient, lambda images: Small()(images), pictures(), [1, 0])
+
+
+def test_a_map_that_is_0_everywhere_is_told():
+    class Aside(Small):
+        def forward(self, images):
+            unseen = self.norm(self.stem(images))  # as a transformer's patches after its last attention
+            return images.flatten(1)[:, :2] + 0 * unseen.mean()
+
+    with pytest.warns(OddInput, match=r"^the maps of images \[0, 1\] are 0 everywhere"):
+        gradcam(Aside(), pictures() + torch.rand(2, 1, 16, 16), [0, 1], layer="norm")

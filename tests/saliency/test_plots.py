@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from xray_debug.data.overlay import heat_overlay
@@ -55,6 +56,32 @@ def test_the_papers_figure_has_a_row_for_each_image(tmp_path, shown):
                 assert np.array_equal(drawn.get_xdata(), np.linspace(0, 100, 11))
     assert len(places[1, 0].get_title()) <= 30
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["igos", "rise"]
+
+
+def inside_and_apart(figure) -> None:
+    """All titles and captions lie in the figure, and no two over each other."""
+    figure.draw_without_rendering()
+    texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)] + figure.texts
+    texts = [text for text in texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    for text, box in zip(texts, boxes, strict=True):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text.get_text()
+    for number, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+        for other, its in zip(texts[:number], boxes, strict=False):
+            assert Bbox.intersection(box.padded(-1), its.padded(-1)) is None, (text.get_text(), other.get_text())
+
+
+@pytest.mark.parametrize("films", [1, 3])
+@pytest.mark.parametrize("ways", [2, 4])
+def test_text_is_neither_cut_off_nor_written_over(films, ways, tmp_path, shown):
+    name = "actmed-CR.1.2.840.113564.1722810170.20200416110930703890.1003000225.jpg"
+    maps = [explained(number, "integrated_gradients", hardly_moved=True) for number in range(ways)]
+    compare_figure([Compared(IMAGE, name, "COVID-19 0.697 (blurred 0.730)", maps)] * films, tmp_path / "c.png")
+    explain_figure(IMAGE, maps[0], f"{name * 3}: COVID-19 0.697 (igos_pp)", tmp_path / "e.png")
+    for figure in shown:
+        inside_and_apart(figure)
+    assert shown[1].get_suptitle().endswith(": COVID-19 0.697 (igos_pp)")
+    inside_and_apart(Explanation(torch.rand(films, 1, 7, 7), Evaluations(0, 0), 0.0).plot(torch.rand(films, 3, 64, 64)))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 2])

@@ -39,6 +39,8 @@ def changes(row: pd.Series) -> tuple[int, int]:
 
 def reason(row: pd.Series) -> str:
     """Why the case is flagged: one sentence with its numbers and the removal that they are of, or ""."""
+    if not row["kind"]:  # a case without text, or one that was set aside, has no removal
+        return ""
     change = f"from {row['probability']:.2f} to {row['p_text_removed']:.2f}"
     beyond = f"; the controls move it by {row['control_effect']:.2f} on average" if row["controls"] else ""
     by = SAID[row["removed_by"]]
@@ -46,9 +48,7 @@ def reason(row: pd.Series) -> str:
         agreeing = "{} of {} ways of removing it agree".format(*changes(row))
         return (f"Without its text ({by}; {agreeing}) the decision changes from {row['predicted']} to "
                 f"{row['decision_text_removed']} (probability of {row['predicted']} {change}{beyond}).")
-    if row["kind"] == "probability":
-        return f"Without its text ({by}) the probability of {row['predicted']} goes {change}{beyond}."
-    return ""
+    return f"Without its text ({by}) the probability of {row['predicted']} goes {change}{beyond}."
 
 
 def remark(row: pd.Series) -> str:

@@ -17,6 +17,7 @@ from xray_debug.models.explainer import ExplainWorker, checked_method
 from xray_debug.models.predict import probabilities
 from xray_debug.saliency import METHODS
 from xray_debug.saliency.plots import Compared, Explained, compare_figure, explain_figure
+from xray_debug.saliency.result import alike
 
 MOST = 32  # films in one picture
 
@@ -93,7 +94,7 @@ def explain_images(images: Sequence[Path], model: Path, ways: Sequence[Way], tar
             seconds = time.perf_counter() - started
             lines.append(_said(image, way, row, seconds, len(images) * len(ways) > 1))
     found = [[explained(way, row) for way, row in zip(ways, own, strict=True)] for own in zip(*rows, strict=True)]
-    said = [f"{row['target']} {row['probability']:.3f}" for row in rows[0]]
+    said = [said_of(row) for row in rows[0]]
     if data is not None:
         known = [round(float(value), 6) for value in probabilities(worker.model, views[0][None])[0]]
         write_explanation(data, images[0].name, read_film(images[0]), worker.model.view, rows[0][0],
@@ -116,8 +117,19 @@ def explained(way: Way, row: dict) -> Explained:
                      row["insertion"], row["hardly_moved"])  # fmt: skip
 
 
+def said_of(row: dict) -> str:
+    """The class and its probability, and that of the blurred film where it is about the same."""
+    blurred = f" (blurred {row['deletion_curve'][-1]:.3f})" if _alike(row) else ""
+    return f"{row['target']} {row['probability']:.3f}{blurred}"
+
+
+def _alike(row: dict) -> bool:
+    return bool(alike(*torch.as_tensor(row["deletion_curve"])[[0, -1]]))
+
+
 def _said(image: Path, way: Way, row: dict, seconds: float, named: bool) -> str:
     start = f"{image.name}, {way.name}: " if named else ""
     still = ", the masks hardly moved" if row["hardly_moved"] else ""
-    return (f"{start}{row['target']} {row['probability']:.3f}, deletion {row['deletion']:.3f}, insertion "
-            f"{row['insertion']:.3f}, {seconds:.1f} s{still}")  # fmt: skip
+    same = ", the blurred film says about the same: there is nothing to explain" if _alike(row) else ""
+    return (f"{start}{said_of(row)}, deletion {row['deletion']:.3f}, insertion "
+            f"{row['insertion']:.3f}, {seconds:.1f} s{same}{still}")  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xray_debug.config import ConfigError
 from xray_debug.data.unchanged import read_known
-from xray_debug.models.explain_images import explained, predicted_class, ways_of
+from xray_debug.models.explain_images import explained, predicted_class, said_of, ways_of
 from xray_debug.models.explainer import ExplainWorker
 from xray_debug.saliency.plots import explain_figure
 
@@ -46,7 +46,7 @@ class PictureWorker:
         view = model.view.apply(*film)
         target = self.target or predicted_class(model, view)
         found = self.worker([{"image_id": row["image_id"], "view": view, "target": target}])[0]
-        title = f"{row['image_id']}: {found['target']} {found['probability']:.3f} ({self.way.name})"
+        title = f"{row['image_id']}: {said_of(found)} ({self.way.name})"
         explain_figure(view, explained(self.way, found), title, row["picture"])
         return {name: value for name, value in found.items() if isinstance(value, str | int | float)} | {
             "picture": Path(row["picture"]).name

@@ -26,7 +26,7 @@ from xray_debug.review.view import ImageError, RunView, ViewError
 from xray_debug.run.further import further_mark
 
 HEAT_SIDE = 512  # pixels: heat is smooth, the browser scales it to the film
-KEPT_BYTES = 40 << 20  # of pictures and pixels, for all sessions together
+KEPT_BYTES = 24 << 20  # of pictures and pixels, for all sessions together
 THUMBNAIL = 150
 
 

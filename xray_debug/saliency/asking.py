@@ -21,11 +21,9 @@ from torch import nn
 
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.network import Network, at_least_single, borrowed, placement, prepared, target_scores
-from xray_debug.saliency.result import Explanation
+from xray_debug.saliency.result import Explanation, alike, as_saliency
 
 Output = str | int | Callable | None
-# a change of probability between image and baseline below which, and below half of which, there is nothing to explain
-ALIKE = 0.05
 BYTES = 20.0  # inputs beyond it are grey levels, not normalised values
 FAR = 1.5  # standard deviations by which the first batch normalisation's input may lie off what it was trained on
 
@@ -49,9 +47,30 @@ def explains(method: Callable) -> Callable:
             model, images = as_module(model, output), as_images(images)
             targets = _looked_at(model, images, targets, baselines, options.get("internal_batch_size"))
             found = method(model, images, targets, baselines, *rest, **options)
+        empty = (found.saliency.amax((1, 2, 3)) == 0).nonzero().flatten().tolist()
+        if empty and found.deletion_mask is None:  # masks that stay have StillMask
+            _warn(f"the maps of images {empty[:5]} are 0 everywhere: nothing that the method looks at (for Grad-CAM, "
+                  "the layer) speaks for the class", 3)  # fmt: skip
         return replace(found, images=images, targets=targets)
 
     ask.__signature__ = signature.replace(parameters=parameters)
+    return ask
+
+
+def measures(measure: Callable) -> Callable:
+    """Decorates measure(model, images, saliency, targets, ...): it takes what the methods take and what they give.
+
+    `model` may be a plain function, `output` names the logits as for a method; `saliency` may be an Explanation or an
+    array. TypeError for other saliency.
+    """
+    signature = inspect.signature(measure)
+    extra = inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Output)
+
+    @wraps(measure)
+    def ask(model, images, saliency, *rest, output: Output = None, **options):
+        return measure(as_module(model, output), images, as_saliency(saliency), *rest, **options)
+
+    ask.__signature__ = signature.replace(parameters=[*signature.parameters.values(), extra])
     return ask
 
 
@@ -148,10 +167,9 @@ def _looked_at(model: nn.Module, images: torch.Tensor, targets, baselines, chunk
         known = logits.argmax(1) if targets is None else known
         score = target_scores(logits, known)
         without = network.scores(lambda rows: blank[rows], known)
-    change, larger = (score - without).abs(), torch.maximum(score, without)
-    alike = ((change < ALIKE) & (change < larger / 2)).nonzero().flatten().tolist()
-    if alike:
-        named = ", ".join(f"{row} ({float(score[row]):.2f} and {float(without[row]):.2f})" for row in alike[:5])
+    same = alike(score, without).nonzero().flatten().tolist()
+    if same:
+        named = ", ".join(f"{row} ({float(score[row]):.2f} and {float(without[row]):.2f})" for row in same[:5])
         _warn(f"the model gives these images and their baselines about the same probability: {named}; there is "
               "nothing to explain, but by another target or another baseline")  # fmt: skip
     largest, far = float(images.abs().amax()), distance()
@@ -163,8 +181,8 @@ def _looked_at(model: nn.Module, images: torch.Tensor, targets, baselines, chunk
     return known
 
 
-def _warn(said: str) -> None:
-    warnings.warn(said, OddInput, stacklevel=4)
+def _warn(said: str, level: int = 4) -> None:
+    warnings.warn(said, OddInput, stacklevel=level)
 
 
 @contextmanager

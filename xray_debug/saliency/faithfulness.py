@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from xray_debug.saliency.asking import measures
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import checked_number, checked_whole, compose, upsample, upsample_saliency
 from xray_debug.saliency.network import Network, borrowed, prepared
@@ -65,6 +66,7 @@ def insertion_deletion_images(
     return compose(images, baselines, top), compose(images, baselines, 1 - top)
 
 
+@measures
 def deletion_insertion(
     model: nn.Module,
     images: torch.Tensor,

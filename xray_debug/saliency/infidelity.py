@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from xray_debug.saliency.asking import as_module, measures
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.images import compose, upsample_saliency
 from xray_debug.saliency.network import CPU_CHUNK, answer, borrowed, checked_logits, finite, prepared
@@ -15,6 +16,7 @@ from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator, image_seeds
 
 
+@measures
 def infidelity(
     model: nn.Module,
     images: torch.Tensor,
@@ -94,7 +96,7 @@ def max_sensitivity(
     The largest |S(x + e) - S(x)| / |S(x)| over `samples` draws of e, each pixel's uniform in [-radius, radius], in the
     images' units. `method` and its `options` as the map was made, with the same `seed`: its own noise stays the same.
     """
-    images, targets = prepared(model, images, targets)
+    images, targets = prepared(as_module(model), images, targets)
     if samples < 1:
         raise ValueError(f"samples: expected at least 1, got {samples}")
     if not radius > 0:

@@ -11,7 +11,7 @@ from torch import nn
 from xray_debug.saliency.baselines import checked_baselines
 from xray_debug.saliency.methods.presets import PAPER
 from xray_debug.saliency.network import Network, borrowed, prepared
-from xray_debug.saliency.result import Explanation
+from xray_debug.saliency.result import Explanation, as_saliency
 from xray_debug.saliency.terms import Objective
 
 
@@ -28,7 +28,7 @@ def sparseness(saliency: torch.Tensor) -> torch.Tensor:
 
     0 for an even map, 1 - 1/n where one of n entries holds everything.
     """
-    values = saliency.detach().double().flatten(1).sort(1).values
+    values = as_saliency(saliency).detach().double().flatten(1).sort(1).values
     if not bool((torch.isfinite(values) & (values >= 0)).all()):
         raise ValueError("saliency: expected finite values of at least 0, got others")
     count = values.shape[1]

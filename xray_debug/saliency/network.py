@@ -69,7 +69,10 @@ def prepared(
     images = images.detach().to(device=device, dtype=at_least_single(dtype))
     if not torch.isfinite(images).all():
         raise ValueError("images: expected finite values, got NaN or infinity")
-    targets = torch.as_tensor(targets, device=device)
+    try:
+        targets = torch.as_tensor(targets, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:  # None, names
+        raise ValueError(f"targets: expected {len(images)} class indices, got {targets!r}") from error
     if targets.ndim == 0:
         targets = targets.expand(len(images))
     if targets.shape != (len(images),) or targets.is_floating_point():

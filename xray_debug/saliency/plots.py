@@ -93,7 +93,7 @@ class Explained:
 
     @property
     def facts(self) -> str:
-        return map_facts(self.saliency) + (", hardly moved" if self.hardly_moved else "")
+        return map_facts(self.saliency) + ("\nhardly moved" if self.hardly_moved else "")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def explain_figure(image: np.ndarray, found: Explained, title: str, path: str | 
     _curve_axes(axes[3], "pixels deleted or inserted, %, most salient first")
     axes[3].legend(fontsize=8, frameon=False, loc="best")
     axes[3].set_ylabel("class probability", fontsize=8, color=INK)
-    figure.suptitle(literal(title), fontsize=10, color=INK)
+    figure.suptitle(literal(_short(title, 110)), fontsize=10, color=INK)
     return save_figure(figure, path, 130, EXPLAINED)
 
 
@@ -132,7 +132,7 @@ def compare_figure(rows: Sequence[Compared], path: str | Path) -> Path:
     below it), and the deletion and the insertion curves of all. Every row has the same number of maps.
     """
     count = len(rows[0].maps)
-    figure = empty_figure(2.1 * (count + 1) + 2 * 2.7, 2.6 * len(rows) + 0.3)
+    figure = empty_figure(2.3 * (count + 1) + 2 * 2.9, 3.0 * len(rows) + 0.3)
     places = figure.subplots(len(rows), count + 3, squeeze=False, width_ratios=[1] * (count + 1) + [1.3] * 2)
     for axes, row in zip(places, rows, strict=True):
         show_panel(axes[0], Panel(row.image, _short(row.title), row.caption))
@@ -144,12 +144,13 @@ def compare_figure(rows: Sequence[Compared], path: str | Path) -> Path:
                 colour, style = LINES[number % len(LINES)], STYLES[number % len(STYLES)]
                 _curve(place, getattr(found, f"{kind}_curve"), colour, style, found.name)
             _curve_axes(place, f"{kind}: pixels, %, most salient first")
+        axes[-2].set_ylabel("class probability", fontsize=8, color=INK)
     figure.legend(*places[0][-1].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=count,
                   loc="outside lower right")  # fmt: skip
     return save_figure(figure, path, 130, EXPLAINED)
 
 
-def _short(text: str, most: int = 30) -> str:
+def _short(text: str, most: int = 24) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) + 1 :]}"
 
 
@@ -171,7 +172,7 @@ def explanation_figure(images: np.ndarray, maps: np.ndarray) -> Figure:
 
     Images beyond [0, 1] (normalised ones) are stretched to it; other than one or three channels are averaged.
     """
-    figure = empty_figure(4.6, 2.5 * len(images))
+    figure = empty_figure(4.6, 2.8 * len(images))
     for axes, image, saliency in zip(figure.subplots(len(images), 2, squeeze=False), images, maps, strict=True):
         shown = shown_image(image)
         show_panel(axes[0], Panel(shown, "image"))

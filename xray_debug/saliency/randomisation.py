@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from xray_debug.saliency.asking import Output, as_module
 from xray_debug.saliency.network import answer, borrowed, checked_logits, prepared
 from xray_debug.saliency.result import Explanation
 from xray_debug.saliency.seeds import generator, image_seeds, uniform
@@ -125,6 +126,8 @@ def mprt(
 
     A method that explains the model loses its similarity on the way; one that only finds edges keeps it.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a module, whose layers can be drawn anew, got {type(model).__name__}")
     original = method(model, images, targets, **options).saliency
     found = []
     for name, changed in randomised_models(model, seed, order, every):
@@ -133,8 +136,14 @@ def mprt(
     return found
 
 
-def other_classes(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, seed=0) -> torch.Tensor:
-    """For each image (N, C, H, W) a class other than its target, drawn by its own seed: (N,) int64."""
+def other_classes(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, seed=0, output: Output = None
+) -> torch.Tensor:
+    """For each image (N, C, H, W) a class other than its target, drawn by its own seed: (N,) int64.
+
+    `output`: see as_module.
+    """
+    model = as_module(model, output)
     images, targets = prepared(model, images, targets)
     with borrowed(model), torch.no_grad():
         count = checked_logits(answer(model, images[:1]), targets[:1]).shape[1]
@@ -150,6 +159,6 @@ def random_logit(
     A method that explains the decision gives another map for another class (Sixt et al. 2020, who compare by SSIM).
     `seed`: one, or one for each image; it draws the class and is the method's.
     """
-    others = other_classes(model, images, targets, seed)
+    others = other_classes(model, images, targets, seed, options.get("output"))
     maps = [method(model, images, own, seed=seed, **options).saliency for own in (targets, others)]
     return rank_correlation(*maps)

@@ -9,6 +9,7 @@ import torch
 
 from xray_debug.saliency.faithfulness import rank_pixels
 from xray_debug.saliency.images import upsample_saliency
+from xray_debug.saliency.result import as_saliency
 
 Boxes = Sequence[Sequence[Sequence[float]]]
 
@@ -76,6 +77,7 @@ def _where_boxes(values: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
 
 
 def _at_size(saliency: torch.Tensor, boxes: Boxes, size: tuple[int, int], tolerance: float = 0.0):
+    saliency = as_saliency(saliency)
     if len(boxes) != len(saliency):
         raise ValueError(f"boxes: expected {len(saliency)} sequences, one per map; got {len(boxes)}")
     maps = upsample_saliency(saliency.detach().double().cpu(), size)[:, 0]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 HARDLY = 0.1  # a mask whose saliency peaks below this did not move
+# a change of probability between image and baseline below which, and below half of which, there is nothing to explain
+ALIKE = 0.05
 
 
 class StillMask(UserWarning):
@@ -107,3 +109,18 @@ class Explanation:
         """
         still = self.saliency.amax((1, 2, 3)) < HARDLY
         return still if self.deletion_mask is not None else torch.zeros_like(still)
+
+
+def as_saliency(saliency: torch.Tensor | np.ndarray | Explanation) -> torch.Tensor:
+    """Maps as a tensor: of an Explanation, an array or a tensor; TypeError for another."""
+    saliency = saliency.saliency if isinstance(saliency, Explanation) else saliency
+    saliency = torch.from_numpy(saliency) if isinstance(saliency, np.ndarray) else saliency
+    if not isinstance(saliency, torch.Tensor):
+        raise TypeError(f"saliency: expected a tensor (N, 1, m, m), got {type(saliency).__name__}")
+    return saliency
+
+
+def alike(score: torch.Tensor, without: torch.Tensor) -> torch.Tensor:
+    """Whether the class is about as probable for the baseline as for the image, (N,) bool: nothing to explain."""
+    change = (score - without).abs()
+    return (change < ALIKE) & (change < torch.maximum(score, without) / 2)

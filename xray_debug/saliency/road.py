@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from xray_debug.saliency.asking import measures
 from xray_debug.saliency.faithfulness import rank_pixels
 from xray_debug.saliency.images import upsample_saliency
 from xray_debug.saliency.network import CPU_CHUNK, answer, borrowed, checked_logits, finite, prepared
@@ -104,6 +105,7 @@ def _filled(values: np.ndarray, gone: np.ndarray, size: tuple[int, int]) -> np.n
     return spsolve(system, weights[:, left] @ values[:, left].T).reshape(len(gone), -1).T
 
 
+@measures
 def road(
     model: nn.Module,
     images: torch.Tensor,
