@@ -105,6 +105,19 @@ def test_undo_and_redo_lead_back_to_the_case(open_case, prepared):
     case.until(lambda: decided(prepared, second)[0] is None)
 
 
+def test_undo_takes_changed_boxes_back_before_any_decision(open_case, prepared):
+    case = open_case("train-00003.png", "&reviewer=uma&show=all")
+    case.key("x")
+    second, found, events = case.name, case.boxes, ReviewDB(prepared.review_file).count()
+    case.drag((100, 120), (140, 170))
+    case.settled()
+    assert case.boxes == [*found, [100, 120, 140, 170]]
+    case.page.keyboard.press("u")
+    case.settled()
+    assert (case.name, case.boxes) == (second, found) and ReviewDB(prepared.review_file).count() == events
+    assert case.key("u") == "train-00003.png" and decided(prepared, "train-00003.png")[0] is None
+
+
 def test_enter_in_a_text_field_decides_nothing(open_case, prepared):
     case = open_case("train-00002.png", "&show=all")
     before = ReviewDB(prepared.review_file).count()
