@@ -63,6 +63,8 @@ def test_every_method_finds_the_class_and_shows_itself(name):
     assert torch.equal(found.saliency, method(Small(), pictures(), [1, 0], **options).saliency)
     assert found.overlay().shape == (2, 16, 16, 3) and found.overlay().dtype == np.uint8
     assert found._repr_png_().startswith(b"\x89PNG") and len(found.plot().axes) == 4
+    assert len(found.plot(found.images.numpy()).axes) == 4
+    assert "tensor" not in repr(found) and "evaluations" in repr(found)  # a line, not a screenful
 
 
 class Wrapped(nn.Module):

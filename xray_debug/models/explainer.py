@@ -86,7 +86,7 @@ class ExplainWorker:
                               f"not give; {NEEDS_NONE}")  # fmt: skip
         self.checks = SanityChecks(self.model_folder, self.method, self.options, self.mask_size, self.seed, self.device,
                                    fold=self.method not in LAYERED, trusted=self.trusted)  # fmt: skip
-        for known in (StillMask, OddInput):  # it is in the results
+        for known in (StillMask, OddInput):  # in the results: hardly_moved, the curves
             warnings.simplefilter("ignore", known)
 
     def __call__(self, rows: list[dict]) -> list[dict]:

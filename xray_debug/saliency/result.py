@@ -58,18 +58,18 @@ class Explanation:
     The last thing in a notebook's cell, it shows itself.
     """
 
-    saliency: torch.Tensor
+    saliency: torch.Tensor = field(repr=False)
     evaluations: Evaluations
     seconds: float
     method: str = ""
-    deletion_mask: torch.Tensor | None = None
-    insertion_mask: torch.Tensor | None = None
-    objective: dict[str, torch.Tensor] | None = None
+    deletion_mask: torch.Tensor | None = field(default=None, repr=False)
+    insertion_mask: torch.Tensor | None = field(default=None, repr=False)
+    objective: dict[str, torch.Tensor] | None = field(default=None, repr=False)
     trace: list[Step] | None = field(default=None, repr=False)
     images: torch.Tensor | None = field(default=None, repr=False)
     targets: torch.Tensor | None = field(default=None, repr=False)
 
-    def plot(self, images: torch.Tensor | None = None) -> Figure:
+    def plot(self, images: torch.Tensor | np.ndarray | None = None) -> Figure:
         """A matplotlib Figure: each image (N, C, H, W) beside its overlay, scaled to its peak, which is said below.
 
         `images`: the explained ones without it; others of the same number to show them in another form.
@@ -78,19 +78,19 @@ class Explanation:
 
         return explanation_figure(self._shown(images), self.saliency.detach().cpu().float().numpy())
 
-    def overlay(self, images: torch.Tensor | None = None) -> np.ndarray:
+    def overlay(self, images: torch.Tensor | np.ndarray | None = None) -> np.ndarray:
         """Each image with its map over it, scaled to its peak: uint8 (N, H, W, 3). `images` as in plot."""
         from xray_debug.saliency.plots import overlays
 
         return overlays(self._shown(images), self.saliency.detach().cpu().float().numpy())
 
-    def _shown(self, images: torch.Tensor | None) -> np.ndarray:
+    def _shown(self, images: torch.Tensor | np.ndarray | None) -> np.ndarray:
         images = self.images if images is None else images
         if images is None:
             raise ValueError("images: this explanation does not know what it explains, expected (N, C, H, W)")
         if len(images) != len(self.saliency):
             raise ValueError(f"images: expected {len(self.saliency)}, as there are maps, got {len(images)}")
-        return images.detach().cpu().float().numpy()
+        return torch.as_tensor(images).detach().cpu().float().numpy()
 
     def _repr_png_(self) -> bytes | None:
         if self.images is None:
