@@ -35,8 +35,8 @@ def page(context: Context) -> None:
             _filters(context, decided)
         with st.container(key="found", gap="small"):
             _told()
-            _thumbnails(context, decided, chosen)
             _bulk(context, decided, chosen)
+            _thumbnails(context, decided, chosen)
 
 
 def _told() -> None:
