@@ -109,7 +109,7 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
     from xray_debug.config import ConfigError, dump_config
     from xray_debug.run.folder import Run
     from xray_debug.run.store import Store
-    from xray_debug.stages.registry import Job, why_stale
+    from xray_debug.stages.registry import Job, stale_stages
 
     run, work = Run(folder), work or Work()
     part = share_of(work.part)
@@ -137,9 +137,11 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
     if part is None:
         show_costs(run, ran)
         if store.has("page"):
-            stale = why_stale(run, config, "report")
-            say(f"report: {store.path('page')}" if not stale else f"the report is of an earlier state ({stale}); "
-                f"xray-debug report --run {folder} makes it anew")
+            stale = stale_stages(run, config, "report")
+            anew = f"report --run {folder}" if stale == ["report"] else f"run {store.pipeline_file} --out {folder}"
+            say(f"report: {store.path('page')}" if not stale else
+                f"the report is of an earlier state: {', '.join(stale)} changed (xray-debug status --run {folder} says "
+                f"how); xray-debug {anew} makes it anew")
 
 
 def prepared(folder: Path, config, only: str | None) -> None:

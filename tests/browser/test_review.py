@@ -106,6 +106,31 @@ def test_undo_and_redo_lead_back_to_the_case(open_case, prepared):
     case.until(lambda: decided(prepared, second)[0] is None)
 
 
+def test_undo_takes_changed_boxes_back_before_any_decision(open_case, prepared):
+    case = open_case("train-00003.png", "&reviewer=uma&show=all")
+    case.key("x")
+    second, found, events = case.name, case.boxes, ReviewDB(prepared.review_file).count()
+    case.drag((100, 120), (140, 170))
+    case.settled()
+    assert case.boxes == [*found, [100, 120, 140, 170]]
+    case.page.keyboard.press("u")
+    case.settled()
+    assert (case.name, case.boxes) == (second, found) and ReviewDB(prepared.review_file).count() == events
+    assert case.key("u") == "train-00003.png" and decided(prepared, "train-00003.png")[0] is None
+
+
+def test_on_a_phone_nothing_is_cut_off(open_case):
+    case = open_case("train-00004.png", "&show=all", size=(390, 844))
+    shown = [*case.page.locator(".tools > *").all(), *case.page.locator(".st-key-bar button, .st-key-reviewer").all(),
+             *case.page.locator(".st-key-answers button").all()]  # fmt: skip
+    bounds = [found for one in shown if (found := one.bounding_box())]
+    assert len(bounds) >= 11 + 6 + 6
+    assert all(found["x"] >= 0 and found["x"] + found["width"] <= 390 for found in bounds)
+    tools = [one.bounding_box() for one in case.page.locator(".tools > *").all()]
+    for one, after in zip(tools, tools[1:], strict=False):  # beside each other, or in rows
+        assert one["x"] + one["width"] <= after["x"] + 1 or one["y"] + one["height"] <= after["y"] + 1
+
+
 def test_enter_in_a_text_field_decides_nothing(open_case, prepared):
     case = open_case("train-00002.png", "&show=all")
     before = ReviewDB(prepared.review_file).count()

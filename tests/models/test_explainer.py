@@ -112,7 +112,8 @@ def test_objective_sparseness_and_whether_the_mask_moved(folder, rows):
     ("method", "options", "words"),
     [("igos_pp", {"lambda": 3}, "igos_pp does not take lambda; it takes .*area_weight"),
      ("igos_pp", {"preset": "papre"}, "preset: expected one of .*paper.* got 'papre'"),
-     ("igos", {"noise": -1}, "noise: expected a finite number of 0 or more"), ("rise", {"preset": "paper"}, "rise does not take preset")],
+     ("igos", {"noise": -1}, "noise: expected a finite number of 0 or more"),
+     ("rise", {"preset": "paper"}, "rise does not take preset")],
 )  # fmt: skip
 def test_options_are_checked_before_anything_is_computed(method, options, words):
     with pytest.raises(ConfigError, match=words):

@@ -83,7 +83,7 @@ def test_flagged_cases_come_in_order_and_decisions_are_saved(start, tmp_path):
     press(app, "Reject")
     assert stored(run) == [[NASTY, "reject", None, "ada", ""], ["a.png", "approve", None, "ada", "the letter R"]]
     press(app, "Before")
-    assert f"{NASTY} (COVID-19, cohen, test, rejected by ada)" in texts(app)
+    assert f"{NASTY} (labelled COVID-19, source cohen, test, rejected by ada)" in texts(app)
 
 
 def test_exclude_undo_and_redo(start, tmp_path):
@@ -225,6 +225,61 @@ def test_when_all_is_decided_it_says_so(start, tmp_path):
     assert [element.value for element in app.success] == ["Every case of this filter is decided."]
 
 
+def test_of_cases_decided_before_the_next_one_comes(start, tmp_path):
+    """Those that reviewers disagree on, say: none is undecided, and each is decided anew."""
+    run = write_run(tmp_path / "run")
+    rows = [{"image_id": name, "decision": "reject"} for name in ("a.png", NASTY)]
+    ReviewDB(run.review_file).decide_many(rows, "bob")
+    app = press(start("--run", run.folder, case="a.png", reviewer="ada", decided="reject"), "Reject")
+    assert case(app) == NASTY and not app.success
+    press(app, "Reject")
+    assert case(app) == NASTY and [e.value for e in app.success] == ["Every case of this filter is decided."]
+
+
+def test_an_empty_filter_and_a_name_outside_it_are_told(start, tmp_path):
+    app = start("--run", write_run(tmp_path / "run").folder, case="a.png")
+    app.text_input(key="search").input("c.p").run()
+    assert [e.value for e in app.info] == [
+        "No case is left by this filter. Without its other fields (page Queue) 1 would be."]  # fmt: skip
+    assert case(app) == "a.png" and "Not among the 0 (flagged; name with c.p)" in texts(app)
+    press(app, "Next undecided")
+    assert [e.value for e in app.info] == ["No case is left by this filter."] and not app.success
+    app.text_input(key="search").input("a.p").run()
+    assert case(app) == "a.png" and not app.info
+
+
+def test_boxes_that_are_not_saved_are_said_to_be(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder)
+    assert "changed, not saved" not in texts(app)
+    app.session_state["drafts"] = {"a.png": {"version": 0, "number": 1, "boxes": [[1, 2, 30, 40]]}}
+    assert "not decided; boxes changed, not saved)" in texts(app.run())
+    app.session_state["drafts"] = {"a.png": {"version": 0, "number": 2, "boxes": [[5, 6, 20, 16]]}}  # as they were
+    assert "changed, not saved" not in texts(app.run())
+    press(app, "Save boxes")
+    assert "changed, not saved" not in texts(start("--run", run.folder, case="a.png"))
+
+
+def test_undo_of_many_says_how_many(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    rows = [{"image_id": name, "decision": "reject"} for name in ("a.png", NASTY)]
+    ReviewDB(run.review_file).decide_many(rows, "ada")
+    app = press(start("--run", run.folder, reviewer="ada"), "Undo")
+    said = "2 decisions that were made at one stroke are {}; this is the last of them."
+    assert [e.value for e in app.info] == [said.format("taken back")] and stored(run) == []
+    press(app, "Redo")
+    assert [e.value for e in app.info] == [said.format("made again")] and len(stored(run)) == 2
+    press(press(app, "Exclude"), "Undo")
+    assert not app.info and len(stored(run)) == 2
+
+
+def test_a_run_whose_text_was_not_looked_for_says_so(start, tmp_path):
+    run = write_run(tmp_path / "run", audit=False)
+    run.path("regions").unlink()
+    app = start("--run", run.folder)
+    assert "Text was not looked for yet (stage detect), not audited." in texts(app)
+
+
 # ------------------------------------------------------------------------------------------------- the address
 
 
@@ -312,7 +367,8 @@ def test_the_sentence_and_the_four_numbers(start, tmp_path):
 def test_a_hostile_name_is_plain_text_and_can_be_decided_on(start, tmp_path, name, seen):
     run = write_run(tmp_path / "run", nasty=name)
     app = start("--run", run.folder, case=name)
-    assert any(line.startswith(f"{seen or name} (COVID-19, cohen, test") for line in texts(app).splitlines())
+    first = f"{seen or name} (labelled COVID-19, source cohen, test"
+    assert any(line.startswith(first) for line in texts(app).splitlines())
     assert seen is None or name not in texts(app)
     press(app, "Reject")
     assert [row[:2] for row in stored(run)] == [[name, "reject"]]

@@ -10,6 +10,8 @@ from PIL import Image
 from review_fixture import NASTY, write_run
 
 from xray_debug import cli
+from xray_debug.config import dump_config, parse_config
+from xray_debug.data.files import write_text
 from xray_debug.review.boxes_out import write_boxes_table, write_coco
 from xray_debug.review.decisions import ReviewDB
 
@@ -50,12 +52,17 @@ def test_coco_is_what_its_readers_document(store, tmp_path):
     assert [image["file_name"] for image in images.values()] == ["a.png", "c.png", "damaged.png"]
 
 
-def test_all_kinds_that_cleaning_erases_are_written_as_what_they_are(store, tmp_path):
-    (store.pipeline_file).write_text("clean:\n  kinds: [text, device]\n", encoding="utf-8")
+def test_kinds_that_the_run_erases_are_told_apart(store, tmp_path):
+    write_text(store.pipeline_file, dump_config(parse_config({"clean": {"kinds": ["text", "device"]}})))
     write_coco(store, tmp_path / "x.json")
     found = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
-    names = {row["id"]: row["name"] for row in found["categories"]}
-    assert [names[row["category_id"]] for row in found["annotations"]] == ["region", "region", "text", "device"]
+    name = {row["id"]: row["name"] for row in found["categories"]}
+    file = {row["id"]: row["file_name"] for row in found["images"]}
+    erased = sorted((file[row["image_id"]], name[row["category_id"]]) for row in found["annotations"])
+    assert erased == [("a.png", "region")] * 2 + [("c.png", "text"), ("damaged.png", "device")]
+    write_boxes_table(store, tmp_path / "x.parquet")
+    table = pd.read_parquet(tmp_path / "x.parquet").set_index("image_id")["detections"]
+    assert [[row["label"] for row in table[at]] for at in ("a.png", "damaged.png")] == [["region"] * 2, ["device"]]
 
 
 def test_the_table_holds_what_fiftyone_makes_detections_of(store, tmp_path):

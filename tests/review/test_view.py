@@ -39,11 +39,23 @@ def test_what_is_shown_is_what_the_stages_wrote(tmp_path):
     assert load_run(store).view == ModelView(64, crop_top=0.1) and load_run(store).clean.radius == 3
 
 
-def test_the_boxes_of_a_case_are_of_the_kinds_that_cleaning_erases(tmp_path):
+def test_boxes_are_those_of_the_kinds_that_the_run_erases(tmp_path):
     store = write_run(tmp_path / "run")
-    store.pipeline_file.write_text("clean:\n  kinds: [device]\n", encoding="utf-8")
-    view = load_run(store)
-    assert view.boxes_of("damaged.png").tolist() == [[0, 0, 9, 9]] and not len(view.boxes_of("a.png"))
+    for kinds, of_a, of_damaged in ((["text"], 1, 0), (["device"], 0, 1), (["text", "device"], 1, 1)):
+        write_text(store.pipeline_file, dump_config(parse_config({"clean": {"kinds": kinds}})))
+        view = load_run(store)
+        assert (len(view.boxes_of("a.png")), len(view.boxes_of("damaged.png"))) == (of_a, of_damaged)
+        assert not len(view.boxes_of("none.png"))
+
+
+def test_a_run_of_another_version_opens(tmp_path):
+    """Options that this version does not know are no reason not to look at the run; values it cannot have are."""
+    store = write_run(tmp_path / "run")
+    write_text(store.pipeline_file, "gone: 1\nprepare: {near_duplicate_bits: 4}\nclean: {radius: 3, ink: {deep: 2}}\n")
+    assert load_run(store).clean.radius == 3
+    write_text(store.pipeline_file, "gone: 1\nclean: {radius: 0}\n")
+    with pytest.raises(ViewError, match="clean.radius"):
+        load_run(store)
 
 
 def test_boxes_of_many_images_are_each_images_own(tmp_path):

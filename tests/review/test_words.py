@@ -28,6 +28,10 @@ def test_why(row, boxes, sentence):
     assert why(row, boxes) == sentence
 
 
+def test_what_was_not_looked_for_is_not_called_absent():
+    assert why({"split": "train"}, 0, False) == "Text was not looked for yet (stage detect), a training image."
+
+
 def test_four_numbers_and_what_is_not_known():
     numbers = four_numbers(CASE | {"p_text_only": 1, "removed_by": "blurred"})
     assert [(n.name, percent(n.value)) for n in numbers] == [

@@ -57,14 +57,14 @@ def explain_image(
 
 def model_of(run: Path) -> tuple[Path, bool]:
     """The folder of a run's model, and whether it may be a program: where the run's user has named it."""
-    from xray_debug.config import load_config
+    from xray_debug.config import made_config
     from xray_debug.run.folder import RunError
     from xray_debug.run.store import Store
 
     store = Store(run)
     if not store.has("description"):
         raise RunError(f"{run}: {store.why_absent('description')}")
-    return store.path("model"), load_config(store.pipeline_file).model is not None
+    return store.path("model"), made_config(store.pipeline_file).model is not None
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def own_picture(picture: Path, image: Path) -> None:
 
 def explain_case(run: RunOption, image_ids: Annotated[list[str], typer.Argument(help="names of images of the run")]):
     """The map of images that stage explain has not explained; the review app shows it."""
-    from xray_debug.config import load_config
+    from xray_debug.config import made_config
     from xray_debug.run.folder import RunError
     from xray_debug.run.store import Store
     from xray_debug.stages.further import explain_cases
@@ -108,7 +108,7 @@ def explain_case(run: RunOption, image_ids: Annotated[list[str], typer.Argument(
     if not store.pipeline_file.exists():
         raise RunError(f"{run}: expected a run folder with pipeline.yaml; xray-debug run makes one")
     with told() as progress, private():
-        said = explain_cases(store, load_config(store.pipeline_file), image_ids, progress)
+        said = explain_cases(store, made_config(store.pipeline_file), image_ids, progress)
     for line in said:
         say(line)
 

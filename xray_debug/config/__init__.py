@@ -3,6 +3,7 @@
 from xray_debug.config.reading import (
     dump_config,
     load_config,
+    made_config,
     override,
     parse_config,
     read_yaml,
@@ -39,6 +40,7 @@ __all__ = [
     "ViewConfig",
     "dump_config",
     "load_config",
+    "made_config",
     "override",
     "parse_config",
     "read_yaml",

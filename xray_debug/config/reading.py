@@ -192,7 +192,26 @@ def _copied(value: Any) -> Any:
 
 def load_config(path: str | Path, assignments: list[str] = ()) -> PipelineConfig:
     """The pipeline in `path` with `--set` assignments applied."""
-    path = Path(path)
+    return parse_config(override(_values(Path(path)), list(assignments)), str(path))
+
+
+def made_config(path: str | Path) -> PipelineConfig:
+    """The options that a run keeps in `path`, to look at what they made: those of another version are left out."""
+    values = _copied(_values(Path(path)))
+    try:
+        PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        for found in error.errors():
+            *parents, last = found["loc"] or ("",)
+            node = values
+            for parent in parents:
+                node = node.get(parent) if isinstance(node, dict) else None
+            if found["type"] == "extra_forbidden" and isinstance(node, dict):
+                node.pop(last, None)
+    return parse_config(values, str(path))
+
+
+def _values(path: Path) -> dict:
     try:
         with path.open("rb") as file:
             found = file.read(MOST_BYTES + 1)
@@ -208,7 +227,7 @@ def load_config(path: str | Path, assignments: list[str] = ()) -> PipelineConfig
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of options, got {type(values).__name__}")
-    return parse_config(override(values, list(assignments)), str(path))
+    return values
 
 
 def dump_config(config: PipelineConfig) -> str:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from xray_debug.cleaning.decided import UNDECIDED, Decided, boxes_to_erase, usable_decisions
-from xray_debug.config import CleanConfig, load_config
+from xray_debug.config import CleanConfig, made_config
 from xray_debug.data.boxes import clip_boxes
 from xray_debug.data.files import write_table, write_text
 from xray_debug.review.decisions import ReviewDB, as_table
-from xray_debug.run.store import BOX, Store
+from xray_debug.run.store import Store
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-DRAWN = "region"  # the kind of a reviewer's box; a detector's has its own
+DRAWN = "region"  # the category of a reviewer's boxes; the detector's are what the run erases: text, device
 SUFFIXES = (".json", ".parquet")
 
 
@@ -26,8 +22,7 @@ def write_coco(store: Store, file: Path) -> int:
     `file_name` is the path below the dataset's folder; excluded images are left out. Of the detector's boxes the
     category is their kind (text), of a reviewer's region.
     """
-    images, annotations = [], []
-    names = [*_kinds(store), DRAWN]
+    images, annotations, names = [], [], [*_kinds(store), DRAWN]
     for row, decided, boxes in _to_erase(store):
         if decided.decision == "exclude":
             continue
@@ -68,23 +63,21 @@ def write_boxes_table(store: Store, file: Path) -> int:
 
 
 def _kinds(store: Store) -> list[str]:
-    """Of the detector's boxes: those that cleaning erases."""
-    return load_config(store.pipeline_file).clean.kinds if store.pipeline_file.exists() else CleanConfig().kinds
+    """Of the detector's boxes that the run erases."""
+    return made_config(store.pipeline_file).clean.kinds if store.pipeline_file.exists() else CleanConfig().kinds
 
 
-def _to_erase(store: Store) -> list[tuple[pd.Series, Decided, list[tuple[str, list[int]]]]]:
-    """(the manifest's row, what was decided, kind and box of each that is erased) of every usable image."""
-    manifest, regions = store.manifest(), store.table("regions")
-    regions = regions[regions["kind"].isin(_kinds(store))]
-    found = {name: part for name, part in regions.groupby("image_id")}
+def _to_erase(store: Store) -> list[tuple[dict, Decided, list[tuple[str, list[int]]]]]:
+    """(the manifest's row, what was decided, kind and box of all that is erased) of every usable image."""
+    manifest, found = store.manifest(), {kind: store.boxes(kind) for kind in _kinds(store)}
     latest = ReviewDB(store.review_file).latest() if store.review_file.exists() else []
     decided, _ = usable_decisions(as_table(latest), manifest)
     rows = []
     for row in manifest.to_dict("records"):
-        own, part = decided.get(row["image_id"], UNDECIDED), found.get(row["image_id"], regions[:0])
-        boxes = boxes_to_erase(own, part[list(BOX)].to_numpy())
-        kinds = [DRAWN] * len(boxes) if own.decision == "edit" else part["kind"]
+        own = decided.get(row["image_id"], UNDECIDED)
         size = int(row["height"]), int(row["width"])
-        rows.append((row, own, [(kind, cut) for kind, box in zip(kinds, boxes, strict=False)
-                                for cut in clip_boxes([box], *size).tolist()]))  # fmt: skip
+        kinds = found if own.boxes is None else {DRAWN: {}}
+        boxes = [(kind, box) for kind, of in kinds.items()
+                 for box in clip_boxes(boxes_to_erase(own, of.get(row["image_id"], ())), *size).tolist()]  # fmt: skip
+        rows.append((row, own, boxes))
     return rows

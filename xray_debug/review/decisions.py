@@ -202,6 +202,10 @@ class ReviewDB:
         """Every event, oldest first, withdrawn ones and undo and redo too; of one image or of all. Columns: COLUMNS."""
         return as_table([dict(vars(event)) for event in self.events(image_id)])
 
+    def together(self, event: Event) -> int:
+        """How many decisions were stored at one stroke with this one, itself among them."""
+        return 1 if event.bulk is None else self._number("SELECT count(*) FROM events WHERE bulk = ?", (event.bulk,))
+
     def events(self, image_id: str | None = None) -> list[Event]:
         """The rows of `history`."""
         if image_id is None:

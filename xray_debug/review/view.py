@@ -5,13 +5,13 @@ Read through the store; but for the manifest and the dataset's folder everything
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from xray_debug.config import CleanConfig, ConfigError, load_config
+from xray_debug.config import CleanConfig, ConfigError, made_config
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.images import Film, ImageError, ModelView
 from xray_debug.data.unchanged import read_known
@@ -34,8 +34,8 @@ class Found:
     kinds: np.ndarray
     scores: np.ndarray
 
-    def of_kinds(self, kinds: Collection[str]) -> np.ndarray:
-        return self.boxes[np.isin(self.kinds, list(kinds))]
+    def of_kinds(self, kinds: Iterable[str]) -> np.ndarray:
+        return self.boxes[np.isin(self.kinds.astype(str), list(kinds))]
 
 
 NOTHING_FOUND = Found(as_boxes([]), np.zeros(0, object), np.zeros(0))
@@ -57,7 +57,7 @@ class RunView:
         return self.found.get(image_id, NOTHING_FOUND)
 
     def boxes_of(self, image_id: str) -> np.ndarray:
-        """(N, 4) int64: what cleaning erases unless a reviewer decides otherwise."""
+        """(N, 4) int64: the boxes of clean.kinds, which are erased unless a reviewer decides otherwise."""
         return self.regions(image_id).of_kinds(self.clean.kinds)
 
     def film(self, image_id: str) -> Film:
@@ -101,7 +101,7 @@ def load_run(store: Store) -> RunView:
         regions = store.table("regions") if store.has("regions") else pd.DataFrame()
         view, clean = ModelView(224), CleanConfig()
         if store.pipeline_file.exists():
-            config = load_config(store.pipeline_file)
+            config = made_config(store.pipeline_file)
             view, clean = ModelView.from_config(config.view), config.clean
         further = [] if len(cases) else store.explained()
     except (StoreError, ConfigError) as error:

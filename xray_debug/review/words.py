@@ -36,14 +36,16 @@ def _points(value: float) -> str:
     return f"{count} point{'s' * (count != 1)}"
 
 
-def why(row: Mapping, boxes: int) -> str:
-    """Why the case is in the queue: one sentence."""
+def why(row: Mapping, boxes: int, looked: bool = True) -> str:
+    """Why the case is in the queue: one sentence. `looked`: stage detect has looked for text."""
     before, after = _number(row, "probability"), _number(row, "p_text_removed")
     predicted = shown(row.get("predicted") or "")
     count = "1 box" if boxes == 1 else f"{boxes} boxes"
     if before is None:
         where = "a training image" if row.get("split") in ("train", "val") else "not audited"
-        return f"Text was found here ({count}), {where}: nothing was measured." if boxes else f"No text found, {where}."
+        if boxes:
+            return f"Text was found here ({count}), {where}: nothing was measured."
+        return f"No text found, {where}." if looked else f"Text was not looked for yet (stage detect), {where}."
     if after is None:
         return f"The model says {predicted} ({percent(before)}); it sees no text that could be taken away."
     moved = _number(row, "control_effect")

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xray_debug.config import load_config
+from xray_debug.config import made_config
 from xray_debug.run.fingerprint import digest
 from xray_debug.run.store import Store, StoreError
 
@@ -47,7 +47,7 @@ def how_explained(store: Store) -> dict[str, Any]:
     """Method, its options, size of the mask and seed of stage explain: as it was done, else as the pipeline asks."""
     made = (store.record("explain") or {}).get("parameters", {})
     if "explain" not in made:
-        made = load_config(store.pipeline_file).model_dump(mode="json")
+        made = made_config(store.pipeline_file).model_dump(mode="json")
     return {**{name: made["explain"][name] for name in OPTIONS}, "seed": made.get("seed", 0)}
 
 

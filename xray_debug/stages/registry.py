@@ -122,12 +122,12 @@ def reason(run: Run, stage: str, mark: Fingerprint, again: bool, begun: Mapping[
     return "asked for" if again and begun.get(stage) != mark.key else run.reason_to_run(stage, mark)
 
 
-def why_stale(run: Run, config: PipelineConfig, stage: str) -> str:
-    """Why what there is of a stage no longer holds, it and what it reads; "" where it does."""
+def stale_stages(run: Run, config: PipelineConfig, stage: str) -> list[str]:
+    """Of a stage and those that it reads: the ones that no longer hold (`status` says why)."""
     wanted = {stage}
     for name in reversed(STAGES):
         wanted |= set(stages_before(STAGES[name])) if name in wanted else set()
-    return "; ".join(f"{found.name}: {why}" for found, why in plan(run, config) if why and found.name in wanted)
+    return [found.name for found, why in plan(run, config) if why and found.name in wanted]
 
 
 def made_otherwise(stage: Stage, run: Run, config: PipelineConfig) -> list[str]:

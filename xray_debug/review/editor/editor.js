@@ -9,7 +9,7 @@ const PIXELS_SEEN = 4; // times enlarged, from where single pixels are shown as 
 const DECIDING = new Set(["a", "x", "s", "e", "u", "y"]);
 const HELP = [
   ["A", "approve the boxes shown"], ["X", "reject: leave the film as it is"], ["S", "save the boxes as corrected"],
-  ["E", "exclude the image from the cleaned data"], ["U", "undo"], ["Y", "redo"], ["← →", "case before, after"],
+  ["E", "exclude the image from the cleaned data"], ["U", "undo; changed boxes first"], ["Y", "redo"], ["← →", "case before, after"],
   ["N", "next undecided case"], ["/", "search by name"], ["V", "hold: the cleaned film"], ["H", "heat on and off"],
   ["B", "boxes on and off"], ["D", "new box"], ["Tab [ ]", "choose a box"], ["Arrows", "move the chosen box"],
   ["Shift+arrows", "change its size"], ["Delete", "delete it"], ["Escape", "let it go"], ["0 1 + −", "zoom"], ["?", "this help"],
@@ -83,7 +83,7 @@ class Editor {
     Object.assign(this, { film, heat, patch, patchAt: head.at, answered: head.edit });
     if (fresh) {
       const other = head.case !== this.case;
-      Object.assign(this, { key, case: head.case, version: head.version, number: head.edit, boxes: head.boxes, found: head.found, others: head.others, chosen: -1, drag: null });
+      Object.assign(this, { key, case: head.case, version: head.version, number: head.edit, boxes: head.boxes, found: head.found, stored: head.stored, others: head.others, chosen: -1, drag: null });
       if (other) {
         this.set("level", 128); this.set("window", 256);
         this.fit();
@@ -373,6 +373,7 @@ class Editor {
     if (name === "out") this.zoomMiddle(this.scale / 1.25);
     if (name === "add") this.add();
     if (name === "delete" && this.chosen >= 0) { this.boxes.splice(this.chosen, 1); this.chosen = -1; this.changed(); }
+    if (name === "stored") { this.boxes = this.stored.map((box) => [...box]); this.chosen = -1; this.changed(); }
     if (name === "found") { this.boxes = this.found.map((box) => [...box]); this.chosen = -1; this.changed(); }
     if (name === "heat" && this.heat) this.setHeat(settings.heat ? 0 : settings.lastHeat);
     if (name === "boxes") settings.boxes = !settings.boxes;
@@ -432,6 +433,7 @@ class Editor {
     if (event.composedPath()[0].type === "range" && key.startsWith("Arrow")) { event.stopImmediatePropagation(); return; }
     const swallow = () => { event.preventDefault(); event.stopImmediatePropagation(); };
     if (event.repeat && DECIDING.has(key)) { swallow(); return; } // a key held down decides once
+    if (key === "u" && JSON.stringify(this.boxes) !== JSON.stringify(this.stored)) { swallow(); this.act("stored"); return; }
     if (DECIDING.has(key) || key === "n" || key.startsWith("Arrow")) this.flush();
     const here = event.composedPath().includes(this.canvas);
     if (here && this.chosen >= 0 && key.startsWith("Arrow")) { swallow(); this.nudge(key, event.shiftKey); return; }

@@ -13,11 +13,12 @@ from xray_debug.data.shown import shown
 from xray_debug.review.decisions import Conflict, Event, ReviewDB, ReviewError
 from xray_debug.review.pages import address, editor
 from xray_debug.review.pages.shell import Context
-from xray_debug.review.queue import Decided, next_open, select
+from xray_debug.review.queue import Decided, neighbour, next_open, select
 from xray_debug.review.view import RunView
 from xray_debug.review.words import DECISIONS
 
 MANY = 200  # images with new events, from which all are read again
+NONE_LEFT = "No case is left by this filter."
 
 
 class Answers:
@@ -65,6 +66,11 @@ def boxes_now(run: RunView, row: dict | None, image_id: str, version: int) -> li
     return stored_boxes(run, row, image_id)
 
 
+def unsaved(run: RunView, row: dict | None, image_id: str, version: int) -> bool:
+    """Whether the boxes on the screen are others than those that would be there after a reload."""
+    return not _same(boxes_now(run, row, image_id, version), stored_boxes(run, row, image_id))
+
+
 def stored_boxes(run: RunView, row: dict | None, image_id: str) -> list[list[int]]:
     own = row is not None and row["decision"] == "edit"
     return row["boxes"] if own else run.boxes_of(image_id).tolist()
@@ -92,7 +98,7 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
         return
     editor.drafts().pop(image_id, None)
     st.session_state["note"] = ""
-    turn_to_open(context, image_id)
+    turn_to_open(context, image_id, again=row is not None)
 
 
 def _same(one, other) -> bool:
@@ -107,8 +113,9 @@ def in_words(other: Event) -> str:
             "The page shows it now; decide again, and yours counts. Both stay in the record.")  # fmt: skip
 
 
-def turn_to_open(context: Context, image_id: str | None = None) -> None:
-    """To the next case of the filter that nobody has decided."""
+def turn_to_open(context: Context, image_id: str | None = None, again: bool = False) -> None:
+    """To the next case of the filter that nobody has decided. `again`: this one had been, so that with none left it is
+    the next one of all (of those that reviewers disagree on, say)."""
     run = context.run
     try:
         decided = answers_of(run, context.review).now()
@@ -118,8 +125,10 @@ def turn_to_open(context: Context, image_id: str | None = None) -> None:
     chosen = select(run.queue, decided, address.asked(run.queue))
     here = run.queue.position.get(image_id or st.query_params.get("case", ""), -1)
     place = next_open(chosen, decided, here)
+    if place is None and again:
+        place = neighbour(chosen, here, 1)
     if place is None:
-        tell("success", "Every case of this filter is decided.")
+        tell(*(("success", "Every case of this filter is decided.") if len(chosen) else ("info", NONE_LEFT)))
         return
     address.go(run.queue.names[place])
 
@@ -136,3 +145,6 @@ def back(context: Context, way: str) -> None:
         return
     editor.drafts().pop(event.image_id, None)
     address.go(event.image_id)
+    if (count := context.review.together(event)) > 1:
+        done = "taken back" if way == "undo" else "made again"
+        tell("info", f"{count} decisions that were made at one stroke are {done}; this is the last of them.")

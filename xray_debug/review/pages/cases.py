@@ -16,7 +16,7 @@ from xray_debug.review.decisions import ReviewError
 from xray_debug.review.pages import address, answers, editor
 from xray_debug.review.pages.maps import offer_map
 from xray_debug.review.pages.shell import Context
-from xray_debug.review.queue import Decided, Queue, neighbour, next_open, select
+from xray_debug.review.queue import Decided, Filter, Queue, neighbour, next_open, select
 from xray_debug.review.words import DECISIONS, NAMES, four_numbers, measures, percent, why
 
 BUTTONS = (  # decision, label, key, what it does
@@ -25,6 +25,7 @@ BUTTONS = (  # decision, label, key, what it does
     ("edit", "Save boxes", "S", "Erase the boxes shown, as your correction"),
     ("exclude", "Exclude", "E", "Leave the image out of the cleaned data"),
 )
+FACTS = {"label": "labelled", "source": "source", "split": ""}  # of the first line of a case, and their words
 
 
 def page(context: Context) -> None:
@@ -56,7 +57,7 @@ def page(context: Context) -> None:
         with st.container(key="side", gap="small"):
             _place(context, decided, chosen, image_id)
             _told()
-            _why(context, image_id, row)
+            _why(context, image_id, row, version)
             _ask(context, image_id, version, size)
             _more(context, image_id)
     _prepare_next(context, decided, chosen, image_id)
@@ -115,18 +116,25 @@ def _where(queue: Queue, decided: Decided, chosen: np.ndarray, here: int) -> str
     place = int(np.searchsorted(chosen, here))
     inside = place < len(chosen) and chosen[place] == here
     filtered = address.in_words(address.asked(queue))
-    return (f"{place + 1 if inside else 'Not one'} of {len(chosen)}{shown(f' ({filtered})') if filtered else ''}, "
-            f"{int(decided.open[chosen].sum())} undecided")  # fmt: skip
+    at = f"{place + 1} of" if inside else "Not among the"
+    return (f"{at} {len(chosen)}{shown(f' ({filtered})') if filtered else ''}, "
+            f"{int(decided.open[chosen].sum())} undecided; ? for all keys")  # fmt: skip
 
 
 def _search(context: Context) -> None:
     address.ask("search", [st.session_state["search"].strip()])
     queue = context.run.queue
+    asked = address.asked(queue)
     try:
-        chosen = select(queue, answers.answers_of(context.run, context.review).now(), address.asked(queue))
+        decided = answers.answers_of(context.run, context.review).now()
+        chosen = select(queue, decided, asked)
     except ReviewError:  # which the page is about to say
         return
-    if len(chosen) and queue.position.get(st.query_params.get("case", ""), -1) not in chosen:
+    if not len(chosen):
+        others = len(select(queue, decided, Filter.of({}, asked.search)))
+        answers.tell("info", f"{answers.NONE_LEFT} Without its other fields (page Queue) {others} would be."
+                     if others else answers.NONE_LEFT)  # fmt: skip
+    elif queue.position.get(st.query_params.get("case", ""), -1) not in chosen:
         address.go(queue.names[chosen[0]])
 
 
@@ -139,19 +147,22 @@ def _told() -> None:
                 st.text(detail)
 
 
-def _why(context: Context, image_id: str, row: dict | None) -> None:
+def _why(context: Context, image_id: str, row: dict | None, version: int) -> None:
     """Name, facts, the sentence and the four numbers."""
     found = context.run.row(image_id)
-    facts = [shown(found[name]) for name in ("label", "source", "split") if found.get(name) not in (None, "")]
+    known = {name: word for name, word in FACTS.items() if found.get(name) not in (None, "")}
+    facts = [f"{word} {shown(found[name])}".strip() for name, word in known.items()]
     state = "not decided"
     if row is not None:
         state = f"{DECISIONS.get(row['decision'], row['decision'])} by {shown(row['reviewer'] or 'somebody')}"
         state += f": {shown(row['note'])}" if row["note"] else ""
+    if answers.unsaved(context.run, row, image_id, version):
+        state += "; boxes changed, not saved"
     with st.container(key="why", gap="small"):
         st.text(f"{shown(image_id)} ({', '.join([*facts, state])})")
-        st.text(why(found, len(context.run.boxes_of(image_id))))
+        st.text(why(found, len(context.run.boxes_of(image_id)), context.store.has("regions")))
         if found.get("remarks"):
-            st.text(f"Note: {shown(found['remarks'])}.")
+            st.text(f"Remark: {shown(found['remarks'])}.")
     with st.container(horizontal=True, key="numbers", gap="small"):
         for number in four_numbers(found):
             st.metric(number.name, percent(number.value), help=number.how)

@@ -72,11 +72,12 @@ def take_edit() -> None:
 def show(run: RunView, image_id: str, boxes: Boxes, version: int) -> tuple[int, int] | None:
     """Draws the film with these boxes, editable; its (height, width), or None where it cannot be shown."""
     draft, regions = draft_of(image_id, version), run.regions(image_id)
-    boxes = draft["boxes"] if draft else boxes
-    others = [{"box": box.tolist(), "kind": shown(kind)} for box, kind in zip(regions.boxes, regions.kinds, strict=True)
+    stored, boxes = boxes, draft["boxes"] if draft else boxes
+    others = [{"box": box.tolist(), "kind": shown(kind)}
+              for box, kind in zip(regions.boxes, regions.kinds, strict=True)
               if kind not in run.clean.kinds]  # fmt: skip
     head = {"case": image_id, "version": version, "edit": draft["number"] if draft else 0, "boxes": boxes,
-            "found": run.boxes_of(image_id).tolist(), "others": others, "problem": "", "map": "",
+            "found": run.boxes_of(image_id).tolist(), "stored": stored, "others": others, "problem": "", "map": "",
             "at": (0, 0)}  # fmt: skip
     film = heat = patch = size = None
     try:

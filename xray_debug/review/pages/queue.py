@@ -35,8 +35,8 @@ def page(context: Context) -> None:
             _filters(context, decided)
         with st.container(key="found", gap="small"):
             _told()
-            _thumbnails(context, decided, chosen)
             _bulk(context, decided, chosen)
+            _thumbnails(context, decided, chosen)
 
 
 def _told() -> None:
@@ -97,7 +97,7 @@ def _thumbnails(context: Context, decided: Decided, chosen: np.ndarray) -> None:
         left = int(decided.open[chosen].sum())
         st.text(f"of {pages} pages; {len(chosen)} cases, {left} undecided", width="content")
     if not len(chosen):
-        st.info("No case is left by this filter.")
+        st.info(answers.NONE_LEFT)
         return
     first = (number - 1) * A_PAGE
     with st.container(key="thumbnails"):
