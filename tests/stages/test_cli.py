@@ -154,7 +154,7 @@ def test_the_report_of_an_earlier_state_is_not_offered(tiny):
         assert "the report is of an earlier state: " in said and "report.html" not in said
         said = " ".join(said.split())  # however the terminal breaks lines
         assert f"xray-debug status --run {tiny / 'run'} says how" in said
-        assert f"xray-debug run {tiny / 'run' / 'pipeline.yaml'} --out {tiny / 'run'} makes it anew" in said
+        assert f"xray-debug report --run {tiny / 'run'} makes it anew" in said
     finally:
         call("audit", "--run", tiny / "run", "--set", "audit.controls=1", check=0)
 

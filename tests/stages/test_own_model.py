@@ -13,8 +13,8 @@ import torch
 from own_models_fixture import CLASSES, FINDINGS, SIZE, Findings, OneLogit, Small, dataset, films, imagenet, trained
 
 import xray_debug
-from xray_debug.cli import app
-from xray_debug.config import ConfigError, parse_config
+from xray_debug.cli import app, prepared
+from xray_debug.config import ConfigError, load_config, parse_config
 from xray_debug.models.own.outputs import tensor_of
 from xray_debug.run.folder import Run, RunError
 from xray_debug.run.store import Store
@@ -166,6 +166,7 @@ def test_a_data_frame_is_data(small, tmp_path):
     plain = xray_debug.audit_model(OneLogit(net), root, out=tmp_path / "run", **asked)
     assert result.verdict == plain.verdict and result.score == plain.score
     assert result.cases["probability"].to_dict() == plain.cases["probability"].to_dict()
+    prepared(tmp_path / "framed", load_config(Store(tmp_path / "framed").pipeline_file), "report")  # by command, too
     with pytest.raises(ValueError, match="nowhere"):
         xray_debug.audit_model(OneLogit(net), frame, columns={"path": "nowhere", "label": "seen"}, **asked)
 

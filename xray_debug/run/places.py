@@ -10,6 +10,7 @@ from pathlib import Path
 from xray_debug.config import PipelineConfig
 from xray_debug.run.fingerprint import is_path
 from xray_debug.run.folder import MAKER, RECORD, RunError, read_json
+from xray_debug.run.store import DATA_FILE
 
 
 def absolute_paths(config: PipelineConfig) -> dict[str, Path]:
@@ -44,10 +45,10 @@ def _absolute_factory(text: str) -> str:
 def check_place(out: Path, data: Path | None, stages: Sequence[str], others: Mapping[str, Path] | None = None) -> None:
     """RunError where `out` cannot be a run folder without harm to something; nothing is touched.
 
-    It must be new, empty or a run folder; `data` and `out` lie apart, links followed; `others` (option -> file or
-    folder that is read) lie in no folder of a stage, since that is replaced.
+    It must be new, empty or a run folder; `data` and `out` lie apart, links followed, but for a table that the run
+    itself keeps; `others` (option -> file or folder that is read) lie in no folder of a stage, since that is replaced.
     """
-    if data is not None:
+    if data is not None and os.path.abspath(data) != os.path.abspath(out / DATA_FILE):
         for inner in (data, *_links(data)):
             if _inside(out, inner) or _inside(inner, out):
                 raise RunError(f"--out {out}: lies on, in or around the dataset {inner}; choose a folder apart from it")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # pandas and Arrow are imported where a table is read: status
     from xray_debug.run.parts import Parts
 
 BOX = ("x0", "y0", "x1", "y1")
+DATA_FILE = "data.csv"  # the table of a dataset that was given as a DataFrame
 
 
 class StoreError(ValueError):
@@ -313,8 +314,7 @@ class Store:
 
     @property
     def data_file(self) -> Path:
-        """The table of a dataset that was given as a DataFrame."""
-        return self.folder / "data.csv"
+        return self.folder / DATA_FILE
 
     @property
     def pipeline_file(self) -> Path:

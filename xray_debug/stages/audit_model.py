@@ -146,8 +146,8 @@ def _run(folder: Path, config: PipelineConfig, stages: Sequence[str], say: Say,
 
     named, run = absolute_paths(config), Run(folder)
     run.check_free(list(STAGES))
-    framed = Path(config.data) == Store(folder).data_file and config.prepare.images
-    check_place(folder, Path(framed or config.data), list(STAGES), named)
+    for place in (config.data, config.prepare.images):
+        check_place(folder, place and Path(place), list(STAGES), named)
     if frame is None:
         check_options(config)
     with run.locked():
