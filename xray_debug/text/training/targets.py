@@ -60,18 +60,11 @@ def add_gaussian(heat: np.ndarray, centre: np.ndarray, right: np.ndarray, down: 
 
     Coordinates are pixels of `heat`, pixel (i, j) being at (j + 0.5, i + 0.5).
     """
-    basis = np.stack([right, down], axis=1)
-    if abs(np.linalg.det(basis)) < 1e-6:
+    here = _around(heat, centre, right, down, 2.0)  # exp(-(1.6 * 2)^2 / 2) = 0.006: nothing beyond
+    if here is None:
         return
-    reach = 2.0 * (np.abs(right) + np.abs(down))  # exp(-(1.6 * 2)^2 / 2) = 0.006: nothing beyond
-    x0, y0 = np.maximum(0, np.floor(centre - reach)).astype(int)
-    x1, y1 = np.minimum(heat.shape[::-1], np.ceil(centre + reach)).astype(int)
-    if x1 <= x0 or y1 <= y0:
-        return
-    inverse = np.linalg.inv(basis)
-    x, y = np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None]
-    square = (inverse[0, 0] * x + inverse[0, 1] * y) ** 2 + (inverse[1, 0] * x + inverse[1, 1] * y) ** 2
-    window = heat[y0:y1, x0:x1]
+    window, across, along = here
+    square = across**2 + along**2
     np.maximum(window, np.exp(-0.5 * EDGE**2 * square), out=window)
 
 
@@ -103,18 +96,11 @@ def add_plateau(heat: np.ndarray, centre: np.ndarray, right: np.ndarray, down: n
 
     Flat inside, for a device is one all over, and a letter-like part of it must not outshine the whole.
     """
-    basis = np.stack([right, down], axis=1)
-    if abs(np.linalg.det(basis)) < 1e-6:
+    here = _around(heat, centre, right, down, 1.7)  # 2^-(1.7^4) = 0.003
+    if here is None:
         return
-    reach = 1.7 * (np.abs(right) + np.abs(down))  # 2^-(1.7^4) = 0.003
-    x0, y0 = np.maximum(0, np.floor(centre - reach)).astype(int)
-    x1, y1 = np.minimum(heat.shape[::-1], np.ceil(centre + reach)).astype(int)
-    if x1 <= x0 or y1 <= y0:
-        return
-    inverse = np.linalg.inv(basis)
-    x, y = np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None]
-    fourth = (inverse[0, 0] * x + inverse[0, 1] * y) ** 4 + (inverse[1, 0] * x + inverse[1, 1] * y) ** 4
-    window = heat[y0:y1, x0:x1]
+    window, across, along = here
+    fourth = across**4 + along**4
     np.maximum(window, np.exp2(-fourth), out=window)
 
 
@@ -135,3 +121,19 @@ def draw_devices(bodies: Sequence[Character], lines: Sequence[tuple[np.ndarray, 
             far = cv2.distanceTransform(ground, cv2.DIST_L2, 3) / (max(half + 1, THIN_LINE) / 2)
             np.maximum(heat, np.exp2(-np.minimum(far, 4) ** 4), out=heat)
     return heat
+
+
+def _around(heat: np.ndarray, centre: np.ndarray, right: np.ndarray, down: np.ndarray, reach: float):
+    """The part of `heat` within `reach` half sides of a quadrilateral, and each pixel's place in it along both half
+    sides, in their lengths; None where it has no area or lies outside."""
+    basis = np.stack([right, down], axis=1)
+    if abs(np.linalg.det(basis)) < 1e-6:
+        return None
+    far = reach * (np.abs(right) + np.abs(down))
+    x0, y0 = np.maximum(0, np.floor(centre - far)).astype(int)
+    x1, y1 = np.minimum(heat.shape[::-1], np.ceil(centre + far)).astype(int)
+    if x1 <= x0 or y1 <= y0:
+        return None
+    inverse = np.linalg.inv(basis)
+    x, y = np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None]
+    return heat[y0:y1, x0:x1], inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y
