@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from xray_debug.data import files
-from xray_debug.data.files import atomic_write, copy_file, file_sha256, name_of, write_json, write_table, write_text
+from xray_debug.data.files import (
+    atomic_write,
+    copy_file,
+    file_sha256,
+    name_of,
+    take_over,
+    write_json,
+    write_table,
+    write_text,
+)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -115,3 +124,15 @@ def test_a_copy_of_nothing_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         copy_file(tmp_path / "none", tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_what_it_was_is_not_taken_over(tmp_path):
+    source, target = tmp_path / "a.png", tmp_path / "b.png"
+    source.write_bytes(b"film")
+    digest = file_sha256(source)
+    assert take_over(source, target, digest) and target.read_bytes() == b"film"
+    source.unlink()  # its name goes, the file stays
+    assert target.read_bytes() == b"film"
+    target.write_bytes(b"fiLm")
+    assert not take_over(target, tmp_path / "c.png", digest) and not (tmp_path / "c.png").exists()
+    assert not take_over(tmp_path / "gone.png", tmp_path / "c.png", digest) and not (tmp_path / "c.png").exists()
