@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WAIT = 60_000  # milliseconds: the machine may be busy
+WAIT = 180_000  # milliseconds: the machine may be busy, and a page may wait for a program that loads torch
 
 
 def free_port() -> int:
@@ -135,7 +135,7 @@ class Case:
         """Waits for what the page or the review file must come to."""
         end = time.monotonic() + WAIT / 1000
         while not true():
-            assert time.monotonic() < end, "it did not come to that"
+            assert time.monotonic() < end, f"it did not come to that; the page: {self.page.inner_text('body')[:2000]}"
             self.page.wait_for_timeout(50)
 
     def settled(self) -> None:

@@ -12,7 +12,7 @@ from xray_debug.data.boxes import TextBox
 from xray_debug.data.images import write_image
 from xray_debug.text.craft import CraftLite, lite_facts, load_lite, save_lite
 from xray_debug.text.training import backgrounds, train
-from xray_debug.text.training.samples import KNOWN, NOTHING, UNLABELLED, Background
+from xray_debug.text.training.samples import KNOWN, NOTHING, UNLABELLED, Background, make_sample
 from xray_debug.text.training.targets import Character, draw_targets
 
 TINY = train.TrainOptions(steps=4, batch=2, crop=64, warmup=2, seed=3)
@@ -179,6 +179,14 @@ def test_pseudo_labels_keep_the_sure_and_mask_the_doubtful():
     found = backgrounds.pseudo_label(Teacher(), image_with_a_corner(), None, (160, 200))
     assert found.known[0, 20, 30] > 240 and found.known[0, 60, 70] == 0
     assert found.unsure[60, 70] and not found.unsure[20, 30] and not found.unsure[5, 5]
+    assert found.devices is None and (found.places == [[2 * 30, 2 * 20]]).all(axis=1).any()  # x, y of the whole image
+    assert make_sample(found, np.random.default_rng(0), 64).weights.shape == (2, 32, 32)
+
+
+def test_labels_of_devices_leave_the_places_of_text():
+    found = backgrounds.pseudo_label(Teacher(), image_with_a_corner(), None, (160, 200))
+    labelled = backgrounds.with_labels(found, {"device": [[100, 100, 120, 130]]}, (160, 200))
+    assert len(labelled.places) == len(found.places) + 1 and (labelled.places[0] == [110, 115]).all()
 
 
 def test_a_reading_is_kept_and_not_made_again(tmp_path):

@@ -122,7 +122,7 @@ def pseudo_label(reader: CraftLiteDetector, image: np.ndarray, correction: dict 
     boxes = _half_boxes([*correction.get("text", []), *correction.get("not_text", [])], image, shape, 0)
     places = [c.centre for c in characters] + list(boxes[:, :2] + boxes[:, 2:])  # of a half box, twice the middle
     return Background(image, (known * 255).round().astype(np.uint8), unsure & (known[0] < 0.05),
-                      np.array(places).reshape(-1, 2))
+                      places=np.array(places).reshape(-1, 2))
 
 
 def with_labels(background: Background, labels: dict, shape: tuple[int, int]) -> Background:
