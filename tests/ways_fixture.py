@@ -31,13 +31,15 @@ def after(option: str) -> str:
 
 
 def explain_image() -> None:
-    """Explains what begins with "film"; else it says what the program would."""
+    """Explains what is a whole image; else it says what the program would."""
     from xray_debug.data.explanation import write_explanation
-    from xray_debug.data.images import Film, GreyWindow, ModelView
+    from xray_debug.data.images import Film, GreyWindow, ImageError, ModelView, read_film
 
     film = Path(sys.argv[-1])
-    if not film.read_bytes().startswith(b"film"):
-        line(error=f"{film}: not an image that can be read")
+    try:
+        read_film(film)
+    except ImageError as error:
+        line(error=str(error))
         end(2)
     line(doing="igos_pp", done=12, total=12)
     curve = np.linspace(1, 0, 5)

@@ -159,6 +159,18 @@ def test_a_note_and_the_name_are_kept_with_the_decision(open_case, prepared):
     assert case.page.locator(".st-key-note input").input_value() == ""
 
 
+def test_who_says_no_name_is_asked_once(open_case, prepared):
+    case = open_case("train-00011.png", "&show=all")
+    case.key("x")
+    assert "without a name" in case.page.locator(".st-key-told").inner_text()
+    second = case.name
+    case.key("u")
+    case.key("x")
+    assert case.name == second and case.page.locator(".st-key-told").count() == 0
+    case.key("u")
+    assert decided(prepared, "train-00011.png")[0] is None
+
+
 def test_a_key_held_down_decides_once(open_case, prepared):
     case = open_case("train-00004.png", "&show=all&reviewer=held")
     for _ in range(20):
@@ -401,7 +413,7 @@ def test_a_killed_server_loses_nothing_that_was_shown_as_done(browser, tmp_path)
 
 
 def test_film_and_buttons_are_seen_together_for_thirty_cases(open_case):
-    case = open_case(more="reviewer=see&show=all")
+    case, tops = open_case(more="reviewer=see&show=all"), {size: set() for size in SIZES}
     for _ in range(30):
         for size in SIZES:
             case.page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -413,7 +425,9 @@ def test_film_and_buttons_are_seen_together_for_thirty_cases(open_case):
                 assert box["x"] >= 0 and box["y"] >= 0, what
                 assert box["x"] + box["width"] <= size[0] and box["y"] + box["height"] <= size[1], what
             assert case.page.evaluate("""document.querySelector('[data-testid="stMain"]').scrollTop""") == 0
+            tops[size].add(round(case.page.locator(".st-key-answers").bounding_box()["y"]))
         case.key("ArrowRight")
+    assert all(max(places) - min(places) <= 2 for places in tops.values()), tops  # the buttons stay where they are
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -124,7 +124,7 @@ def test_one_image_is_explained_and_the_page_may_be_reloaded_meanwhile(open_page
     assert not folder.exists()
 
 
-def test_a_wrong_file_gets_a_sentence_and_an_explanation_can_be_stopped(open_page, tmp_path):
+def test_a_wrong_file_gets_a_sentence_at_once_and_an_explanation_can_be_stopped(open_page, run, server, tmp_path):
     case = open_page("explain", color_scheme="dark")
     name = "<img src=x onerror=alert(1)> *film*.png"
     (tmp_path / name).write_bytes(b"MZ no film")
@@ -132,6 +132,8 @@ def test_a_wrong_file_gets_a_sentence_and_an_explanation_can_be_stopped(open_pag
     case.page.set_input_files("input[type=file]", tmp_path / name)
     press(case, "Explain")
     seen(case, f"{name}: not an image that can be read, expected PNG, JPEG, TIFF or DICOM")
+    assert not list(server.temporary.glob(f"{PREFIX}*"))  # no program was started
+    case.page.set_input_files("input[type=file]", run.dataset_root() / "test" / "test-00001.png")
     press(case, "Explain")
     press(case, "Stop")
     seen(case, "The explanation was stopped after")

@@ -129,7 +129,7 @@ def test_nothing_is_given_back_where_one_cannot_be(cleaned, tmp_path, fault):
     else:
         back.mkdir()
         (back / "a.png").write_text("mine")
-    words = {"unknown": "zzz.png: is no image", "there already": "is there already"}.get(fault, f"has {fault}|{fault}")
+    words = {"unknown": "zzz.png is no image", "there already": "is there already"}.get(fault, f"has {fault}|{fault}")
     with pytest.raises(VerifyError, match=words):
         restore(manifest, originals, names, back)
     assert not (back / "b.png").exists() and (fault != "there already" or (back / "a.png").read_text() == "mine")

@@ -416,7 +416,7 @@ def test_the_packet_holds_what_the_editor_needs(start, tmp_path, monkeypatch):
 
 def test_without_audit_and_maps_images_with_boxes_are_shown(start, tmp_path):
     app = start("--run", write_run(tmp_path / "run", audit=False, maps=False).folder)
-    assert "1 of 3, 3 undecided" in texts(app) and "Text was found here (1 box)" in texts(app)
+    assert "1 of 3, 3 undecided" in texts(app) and "The detector marked this film (1 box)" in texts(app)
 
 
 def test_the_record_is_shown_without_escapes(start, tmp_path):
@@ -433,9 +433,9 @@ def test_the_record_is_shown_without_escapes(start, tmp_path):
 def test_the_queue_filters_with_counts_and_opens_a_case(start, tmp_path):
     run = write_run(tmp_path / "run")
     app = start("--run", run.folder, view="queue", show="all")
-    assert "of 1 pages; 4 cases, 4 undecided" in texts(app)
+    assert "of 1 page; 4 cases, 4 undecided" in texts(app)
     app.multiselect(key="filter-show").select("others").run()
-    assert app.query_params["show"] == "others" and "1 cases, 1 undecided" in texts(app)
+    assert app.query_params["show"] == "others" and "1 case, 1 undecided" in texts(app)
     press(app, "No filter")
     assert "4 cases" in texts(app)
     press(app, "Open 4")
@@ -448,13 +448,21 @@ def test_a_filter_is_decided_at_once_and_taken_back_at_once(start, tmp_path):
     app = start("--run", run.folder, view="queue", reviewer="ada")
     assert "2 cases with 0 boxes; 0 of them decided before." in texts(app)
     app.checkbox(key="bulk-also").check().run()
-    assert "3 cases with 1 boxes; 1 of them decided before." in texts(app)
+    assert "3 cases with 1 box; 1 of them decided before." in texts(app)
     app.checkbox(key="bulk-also").uncheck().run()
     press(app, "Approve 2 cases")
     assert [row[1:4:2] for row in stored(run)] == [["approve", "ada"], ["reject", "bob"], ["approve", "ada"]]
     app = start("--run", run.folder, reviewer="ada")
     press(app, "Undo")
     assert [row[0] for row in stored(run)] == ["a.png"]
+
+
+def test_a_filter_is_left_out_at_once(start, tmp_path):
+    run = write_run(tmp_path / "run")
+    app = start("--run", run.folder, view="queue", reviewer="ada")
+    app.radio(key="bulk").set_value("exclude").run()
+    press(app, "Exclude 3 cases")
+    assert {row[1] for row in stored(run)} == {"exclude"} and len(stored(run)) == 3
 
 
 def test_all_at_once_is_refused_where_somebody_decided_meanwhile(start, tmp_path):

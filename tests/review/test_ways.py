@@ -15,6 +15,7 @@ from review_fixture import NASTY, write_run
 from streamlit.testing.v1 import AppTest
 
 from xray_debug.data.files import write_json, write_text
+from xray_debug.data.images import encoded
 from xray_debug.review import jobs
 from xray_debug.review.decisions import ReviewDB
 from xray_debug.review.explanations import MOST, MOST_RUNNING, PREFIX
@@ -24,6 +25,7 @@ from xray_debug.run.parts import part_file
 from xray_debug.run.store import Store
 
 ROOT = Path(__file__).parents[2]
+FILM = encoded(Path("film.png"), np.arange(2400, dtype=np.uint8).reshape(40, 60))
 
 
 @pytest.fixture
@@ -173,6 +175,21 @@ def test_an_incomplete_run_says_what_is_missing_and_goes_on(app, run, tmp_path):
     assert calls(tmp_path) == [["run", str(run.pipeline_file), "--out", str(run.folder)]]
 
 
+def test_a_complete_run_offers_its_report_and_says_which_decisions_are_newer(app, run):
+    for stage in ("prepare", "train", "explain", "detect", "audit", "clean", "retrain", "report"):
+        store_folder = run.stage_folder(stage)
+        store_folder.mkdir(exist_ok=True)
+        write_json(store_folder / "stage.json", {"finished": "2026-01-01T00:00:00+0000"})
+    run.write_json("decided", {"images": {}})
+    write_text(run.path("page"), "<h1>report</h1>")
+    page = app("start", "--run", run.folder)
+    assert "Every stage is complete.\n" in texts(page) + "\n"
+    assert [b.label for b in page.download_button] == ["The report (HTML)"]
+    ReviewDB(run.review_file).decide("a.png", "reject", None, "ada")
+    said = texts(app("start", "--run", run.folder))
+    assert "not with the newest decisions" in said and "The cleaned dataset is behind: of 1 images" in said
+
+
 def test_a_run_that_cannot_be_shown_says_why(app, tmp_path):
     (tmp_path / "folder").mkdir()
     page = app("cases", "--run", tmp_path / "folder")
@@ -244,7 +261,7 @@ def test_one_image_is_explained_by_a_program_of_its_own(app, tmp_path):
     page.selectbox(key="target").set_value("pneumonia")
     page.selectbox(key="preset-igos_pp").set_value("quick")
     name = "<b>my</b> film.png".replace("/", "∕")
-    explain(page, name, b"film")
+    explain(page, name, FILM)
     assert not page.exception
     (call,) = [call for call in calls(tmp_path) if call[0] == "explain-image"]
     assert call[1:5] == ["--model", str(tmp_path), "--method", "igos_pp"] and call[9:] == [
@@ -264,9 +281,13 @@ def test_one_image_is_explained_by_a_program_of_its_own(app, tmp_path):
 def test_a_wrong_file_gets_one_sentence_by_its_own_name(app, tmp_path):
     page = app("explain")
     page.text_input(key="model-folder").set_value("runs/demo/train").run()
-    explain(page, "../../no film.txt", b"MZ\x90\x00")
+    page.file_uploader[0].set_value(("../../no film.txt", b"MZ\x90\x00", "image/png")).run()
+    button(page, "Explain").click().run()
+    assert "no film.txt: not an image that can be read" in texts(page)
+    assert not list((tmp_path / "temporary").iterdir())  # its head says so: no program was started
+    explain(page, "../../half film.png", FILM[:-30])  # its head is right
     assert "It cannot be explained." in texts(page)
-    assert "no film.txt: not an image that can be read" in texts(page) and "temporary" not in texts(page)
+    assert "half film.png: damaged or truncated" in texts(page) and "temporary" not in texts(page)
     assert {path.parent for path in tmp_path.rglob("film_*")} == {next((tmp_path / "temporary").iterdir())}
     page.file_uploader[0].set_value(("empty.png", b"", "image/png")).run()
     button(page, "Explain").click().run()
@@ -279,7 +300,7 @@ def test_of_a_run_its_own_model_is_offered(app, run, tmp_path):
     write_json(run.folder / "train" / "model.json", {"classes": ["a", "b"]})
     page = app("explain", "--run", run.folder)
     assert page.radio(key="model-of").value == "The model of this run"
-    explain(page, "x.png", b"film")
+    explain(page, "x.png", FILM)
     assert [call[1:3] for call in calls(tmp_path) if call[0] == "explain-image"] == [["--run", str(run.folder)]]
 
 
@@ -291,14 +312,14 @@ def test_folders_are_bounded_and_go_with_the_app(app, tmp_path, monkeypatch):
     known, wish = Explanations(), Wish("film.png", "model")
     keys = []
     for _ in range(MOST + 3):
-        keys.append(known.begin(wish, b"film"))
+        keys.append(known.begin(wish, FILM))
         until(lambda: not known.get(keys[-1]).job.running())
     assert len(list((tmp_path / "temporary").iterdir())) == MOST
     assert known.get(keys[0]) is None and known.get(keys[-1]).result.facts["target"] == "pneumonia"
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "temporary").iterdir())
     monkeypatch.setattr(Job, "running", lambda job: True)
     with pytest.raises(ExplanationError, match="explanations are being made; try again"):
-        known.begin(wish, b"film")
+        known.begin(wish, FILM)
     monkeypatch.undo()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(explanations, "LARGEST_UPLOAD", 1)
@@ -318,10 +339,10 @@ def test_one_that_cannot_be_begun_leaves_no_film_behind(app, tmp_path, monkeypat
     known = Explanations()
     monkeypatch.setattr("xray_debug.review.jobs.subprocess.Popen", full)
     with pytest.raises(jobs.JobError):
-        known.begin(Wish("film.png", "model"), b"film")
+        known.begin(Wish("film.png", "model"), FILM)
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ExplanationError, match="film.png: cannot be kept: No space left"):
-        known.begin(Wish("film.png", "model"), b"film")
+        known.begin(Wish("film.png", "model"), FILM)
     assert not list((tmp_path / "temporary").iterdir())
 
 

@@ -19,8 +19,8 @@ CASE = {"probability": 0.9, "p_text_removed": 0.25, "predicted": "normal", "deci
      "Not flagged: without its text the probability of normal goes from 90 % to 89 %; the same done away from the text "
      "moves it by 1 point."),
     (CASE | {"p_text_removed": math.nan}, 0, "The model says normal (90 %); it sees no text that could be taken away."),
-    ({"split": "train"}, 1, "Text was found here (1 box), a training image: nothing was measured."),
-    ({"split": "test"}, 0, "No text found, not audited."),
+    ({"split": "train"}, 1, "The detector marked this film (1 box), a training image: nothing was measured."),
+    ({"split": "test"}, 0, "The detector marked nothing, not audited."),
     (CASE | {"predicted": "a\u202eb"}, 1, "Without its text the model no longer says a\\u202eb (from 90 % to 25 %) but "
                                           "COVID-19; the same done away from the text moves it by 1 point."),
 ])  # fmt: skip

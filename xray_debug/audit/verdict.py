@@ -68,7 +68,8 @@ def class_verdict(label: str, judged: list[Judged]) -> dict:
 
 def _nothing(label: str, text: dict, absence: dict) -> str:
     if text["n"] < MIN_CASES and absence["n"] < MIN_CASES:
-        return f"{label}: not shown, with {text['n']} images with text and {absence['n']} without there are too few."
+        return (f"{label}: not shown; too few images, {text['n']} with text and {absence['n']} without it "
+                f"(at least {MIN_CASES} of a kind are needed).")
     parts = []
     if text["n"] >= MIN_CASES:
         parts.append(f"removing text changes its probability {numbers(text)}")

@@ -195,7 +195,7 @@ def restore(manifest: pd.DataFrame, originals: Path, image_ids: Sequence[str], o
     for image_id in dict.fromkeys(image_ids):
         if image_id not in rows:
             named = f"; the image at {image_id} is called {called[image_id]}" if image_id in called else ""
-            raise VerifyError(f"{image_id}: is no image of this run's manifest{named}")
+            raise VerifyError(f"{image_id} is no image of this run's manifest{named}")
         check_names(image_id, rows[image_id]["path"], "")
         source, target = originals / rows[image_id]["path"], out / image_id
         if not source.is_file():

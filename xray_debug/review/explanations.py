@@ -1,8 +1,8 @@
 """Explanations of single radiographs that a person brings: each a job with a temporary folder of its own.
 
-The film is never read here: a process of its own (`xray-debug explain-image`) reads it and loads the model. Folders lie
-in the system's place for temporary files, are this user's alone, and go away when they are not wanted any longer, when
-the app ends, or, where it was killed, when the next one begins. No Streamlit and no torch.
+The film's pixels are never read here, only its head: a process of its own (`xray-debug explain-image`) decodes it and
+loads the model. Folders lie in the system's place for temporary files, are this user's alone, and go away when they are
+not wanted any longer, when the app ends, or, where it was killed, when the next one begins. No Streamlit and no torch.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import psutil
 
 from xray_debug.data.explanation import ExplanationError, ExplanationFiles
 from xray_debug.data.files import name_of, write_json
+from xray_debug.data.images import ImageError, image_header
 from xray_debug.data.shown import shown
 from xray_debug.review import jobs
 from xray_debug.review.jobs import Job, environment
@@ -92,12 +93,17 @@ class Explanations:
         atexit.register(self.clear)
 
     def begin(self, wish: Wish, content: bytes) -> str:
-        """Starts one; its key. ExplanationError where too many are at work, or `content` is empty or too large."""
+        """Starts one; its key. ExplanationError where too many are at work, or `content` is empty, too large or by its
+        head no image."""
         if not content:
             raise ExplanationError(f"{shown(wish.name)}: empty file, expected a radiograph")
         if len(content) > LARGEST_UPLOAD * 10**6:
             megabytes = len(content) / 10**6
             raise ExplanationError(f"{shown(wish.name)}: {megabytes:.0f} MB, expected {LARGEST_UPLOAD} at most")
+        try:
+            image_header(wish.name, content)
+        except ImageError as error:
+            raise ExplanationError(shown(error)) from error
         with self._lock:
             self._make_room()
             try:

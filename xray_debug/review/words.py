@@ -44,8 +44,9 @@ def why(row: Mapping, boxes: int, looked: bool = True) -> str:
     if before is None:
         where = "a training image" if row.get("split") in ("train", "val") else "not audited"
         if boxes:
-            return f"Text was found here ({count}), {where}: nothing was measured."
-        return f"No text found, {where}." if looked else f"Text was not looked for yet (stage detect), {where}."
+            return f"The detector marked this film ({count}), {where}: nothing was measured."
+        nothing = "The detector marked nothing" if looked else "Text was not looked for yet (stage detect)"
+        return f"{nothing}, {where}."
     if after is None:
         return f"The model says {predicted} ({percent(before)}); it sees no text that could be taken away."
     moved = _number(row, "control_effect")

@@ -99,6 +99,9 @@ def decide(context: Context, image_id: str, decision: str, seen: int, size: tupl
     editor.drafts().pop(image_id, None)
     st.session_state["note"] = ""
     turn_to_open(context, image_id, again=row is not None)
+    if not context.reviewer and not st.session_state.setdefault("asked-for-name", False):
+        st.session_state["asked-for-name"] = True  # once: who decides for himself alone need not have a name
+        tell("info", "Kept, but without a name. Say who you are at the top right, and your next decisions are yours.")
 
 
 def _same(one, other) -> bool:

@@ -182,7 +182,7 @@ def _ask(context: Context, image_id: str, version: int, size: tuple[int, int] | 
 
 
 def _more(context: Context, image_id: str) -> None:
-    """Everything else that is known."""
+    """Everything else that is known, and a map where there is none."""
     run = context.run
     if problem := editor.map_problem(run, image_id):
         st.warning("This case's saliency map is damaged.")
@@ -193,7 +193,7 @@ def _more(context: Context, image_id: str) -> None:
                             columns=["What", "Value"])  # fmt: skip
         st.dataframe(rows, hide_index=True, height=240)
         _record(context, image_id)
-        offer_map(context, image_id)
+    offer_map(context, image_id)
 
 
 def _record(context: Context, image_id: str) -> None:

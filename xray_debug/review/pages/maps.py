@@ -6,7 +6,6 @@ import hashlib
 
 import streamlit as st
 
-from xray_debug.data.shown import shown
 from xray_debug.review.jobs import Job
 from xray_debug.review.pages.following import begin, follow
 from xray_debug.review.pages.shell import Context
@@ -14,7 +13,7 @@ from xray_debug.run.further import case_map
 
 
 def offer_map(context: Context, image_id: str) -> None:
-    """Says that the case's map is missing or damaged, with a button that computes it; nothing where it is there.
+    """Offers to compute the case's map where it is missing or damaged; nothing where it is there.
 
     It is computed by `xray-debug explain-case` in a process of its own and kept beside the stage's results
     (run/further.py), where `case_map` finds it for every page and session.
@@ -22,10 +21,7 @@ def offer_map(context: Context, image_id: str) -> None:
     found = case_map(context.store, image_id)
     if found.saliency is not None:
         return
-    if found.damaged:
-        st.warning("The saliency map of this case is damaged.")
-        st.text(shown(found.damaged))
-    else:
+    if not found.damaged:  # which the page has said
         st.text("This case has no saliency map: it was not among those that stage explain was asked for.")
     if not context.store.has("description"):
         st.text("It can be computed once stage train is complete.")

@@ -14,11 +14,12 @@ from xray_debug.review.decisions import Conflict, ReviewError
 from xray_debug.review.pages import address, answers, editor
 from xray_debug.review.pages.shell import Context, open_page
 from xray_debug.review.queue import FIELDS, NOT_DECIDED, Decided, counts, select
+from xray_debug.review.summary import several
 from xray_debug.review.view import ImageError, ViewError
 from xray_debug.review.words import DECISIONS
 
 A_PAGE = 24
-BULK = {"approve": "Approve", "reject": "Reject"}
+BULK = {"approve": "Approve", "reject": "Reject", "exclude": "Exclude"}
 
 
 def page(context: Context) -> None:
@@ -95,7 +96,8 @@ def _thumbnails(context: Context, decided: Decided, chosen: np.ndarray) -> None:
         st.number_input("Page", 1, pages, key="to-page", width=130, label_visibility="collapsed",
                         on_change=lambda: _to_page(st.session_state["to-page"]))  # fmt: skip
         left = int(decided.open[chosen].sum())
-        st.text(f"of {pages} pages; {len(chosen)} cases, {left} undecided", width="content")
+        st.text(f"of {several(pages, 'page', 'pages')}; {several(len(chosen), 'case', 'cases')}, {left} undecided",
+                width="content")  # fmt: skip
     if not len(chosen):
         st.info(answers.NONE_LEFT)
         return
@@ -146,10 +148,11 @@ def _bulk(context: Context, decided: Decided, chosen: np.ndarray) -> None:
         facts = [(FIELDS[name], _told_counts(queue.facts[name][touched])) for name in shared]
         already = int((~decided.open[touched]).sum())
         boxes = sum(len(context.run.boxes_of(queue.names[place])) for place in touched)
-        st.text(f"{len(touched)} cases with {boxes} boxes; {already} of them decided before.")
+        st.text(f"{several(len(touched), 'case', 'cases')} with {several(boxes, 'box', 'boxes')}; "
+                f"{already} of them decided before.")  # fmt: skip
         st.dataframe(pd.DataFrame(facts, columns=["Of these", "how many"]), hide_index=True)
         st.text("The first: " + ", ".join(shown(queue.names[place]) for place in touched[:8]))
-        st.button(f"{BULK[word]} {len(touched)} cases", key="bulk-go", type="primary", on_click=_decide_all,
+        st.button(f"{BULK[word]} {several(len(touched), 'case', 'cases')}", key="bulk-go", type="primary", on_click=_decide_all,
                   args=(context, word, touched, decided.last))  # fmt: skip
 
 
@@ -168,4 +171,4 @@ def _decide_all(context: Context, word: str, touched: np.ndarray, last: int) -> 
     except ReviewError as error:
         answers.tell("error", "Not saved.", shown(error))
         return
-    answers.tell("success", f"{count} cases decided; one Undo takes them all back.")
+    answers.tell("success", f"{several(count, 'case', 'cases')} decided; one Undo takes all of it back.")

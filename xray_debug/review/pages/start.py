@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from xray_debug.data.shown import shown
+from xray_debug.review.behind import behind_sentence
 from xray_debug.review.jobs import Job
 from xray_debug.review.pages.following import begin, follow
 from xray_debug.review.pages.shell import Context
@@ -27,6 +28,7 @@ WHAT_IT_IS = (
     "No run is open. The demo shows what a run is: a synthetic set of radiographs in which burned-in letters give the "
     "class away, a model that falls for it, and the repair."
 )
+REPORTS = {"page": "The report (HTML)", "paper": "The report (PDF)"}
 WORK = "work"  # the one job of a run that changes it
 
 
@@ -63,12 +65,27 @@ def show_run(context: Context) -> None:
     st.dataframe(frame, hide_index=True, height="content")
     missing = [one for one in states if one.state != COMPLETE]
     if not missing:
-        st.success("Every stage is complete.")
-        if store.has("page"):
-            st.text(shown(f"The report: {store.path('page')}"))
+        late = behind_sentence(store)
+        if late:
+            st.warning("Every stage is complete, but not with the newest decisions.")
+            st.text(shown(f"{late[:1].upper()}{late[1:]}."))
+        else:
+            st.success("Every stage is complete.")
+        offer_report(store)
         return
     st.text(f"Missing: {', '.join(f'{one.name} ({one.state})' for one in missing)}. This makes it:")
     go_on(store, command_for(store), "Go on with this run", "run")
+
+
+def offer_report(store: Store) -> None:
+    """The report, as a page (its pictures are in it) and for print, where they are."""
+    with st.container(horizontal=True, key="reports"):
+        for name, label in REPORTS.items():
+            if store.has(name):
+                file = store.path(name)
+                st.download_button(label, file.read_bytes, file.name, key=f"report-{name}", on_click="ignore")
+    if store.has("page"):
+        st.text(shown(f"They lie in {store.path('page').parent}"))
 
 
 def go_on(store: Store, arguments: list[str], label: str, key: str) -> None:
