@@ -19,6 +19,9 @@ from xray_debug.audit.frames import Frames, prepare_case
 from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.data.images import ModelView, read_image
 from xray_debug.report.format import FORMATS
+from xray_debug.report.html import render_html
+from xray_debug.report.markdown import render_markdown
+from xray_debug.report.pdf import render_pdf
 from xray_debug.report.report import write_report
 from xray_debug.report.strips import GAP, LINE, SIDE
 from xray_debug.run.parts import write_part
@@ -412,3 +415,20 @@ def test_the_picture_is_the_removal_that_the_sentence_speaks_of(copy, config, nu
         left = GAP // 2 + (len(shown["panels"]) - 1) * (SIDE + GAP)
         drawn = np.asarray(strip.convert("L").crop((left, LINE, left + SIDE, LINE + SIDE)))
     assert np.abs(cv2.resize(wanted, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 255) - drawn).max() < 2
+
+
+def test_a_model_that_was_given_is_not_said_to_be_trained_on_the_original_images(report, run, tmp_path):
+    own = {"name": "mine.pt", "sha256": "", "finding": None, "score": "", "better_ways": [], "retrained": False}
+    told = {**report, "flagged": [], "figures": {}, "given_model": own}
+    for text in (render_html(told, tmp_path), render_markdown(told)):
+        assert "as given" in text and "trained on original" not in text and ">original</th>" not in text
+    assert "trained on original" in render_html({**told, "given_model": None}, tmp_path)
+    render_pdf(told, tmp_path)
+    assert report["table4"][0]["trained_on"] == "original"  # report.json keeps its words
+
+
+def test_the_reversed_test_set_is_explained_where_it_is_first_shown(report, run, tmp_path):
+    first, _, rest = render_html({**report, "flagged": [], "figures": {}}, tmp_path).partition("<details")
+    assert "Reversed" in first and "carries another class" in first and rest
+    other = [{**row, "test_set": "test"} for row in report["table4"]]
+    assert "Reversed" not in render_html({**report, "table4": other, "flagged": [], "figures": {}}, tmp_path)

@@ -19,9 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from xray_debug.report.cases import HEAT
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import FORMATS
-from xray_debug.report.glossary import glossary
+from xray_debug.report.glossary import GLOSSARY, glossary
 from xray_debug.report.strips import strip_pictures
-from xray_debug.report.words import answer_of, test_name
+from xray_debug.report.words import AS_GIVEN, answer_of, as_told, test_name
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
@@ -43,6 +43,7 @@ def render_html(report: dict, folder: str | Path) -> str:
     def panel_uris(case: dict) -> list[str]:
         return strip(case["figure"], len(case["panels"]))
 
+    report = as_told(report)
     return _template().render(
         report=report, panel_uris=panel_uris, strongest=lambda: strongest(report["flagged"], panel_uris),
         picture=lambda name: data_uri((folder / name).read_bytes()),
@@ -60,7 +61,8 @@ def _template() -> Template:
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "place": place, "counted": counted,
                             "glossary": glossary, "cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
-                            "textless_rows": textless_rows, "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
+                            "textless_rows": textless_rows, "GLOSSARY": GLOSSARY, "MEASURES": MEASURES,
+                            "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
 
@@ -152,7 +154,7 @@ def model_rows(report: dict) -> list[dict]:
     """The trained models' accuracy on the original test images, to stand beside the baselines."""
     rows = [row for row in report["table4"] if row["tested_on"] == "original"]
     return [
-        {"name": f"model trained on {trained} images",
+        {"name": "the model as given" if trained == AS_GIVEN else f"model trained on {trained} images",
          "sets": {row["test_set"]: row for row in rows if row["trained_on"] == trained}}
         for trained in unique(rows, "trained_on")
     ]  # fmt: skip

@@ -8,6 +8,7 @@ import re
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
 from xray_debug.report.html import counted, test_names, verdict_rows
+from xray_debug.report.words import as_told
 from xray_debug.run.store import OUTPUTS
 
 SHOWN_CASES = 6
@@ -15,6 +16,7 @@ SHOWN_CASES = 6
 
 def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
+    report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
              *_verdict(report), *_table4(report), *_differences(report), *_left_out(report), *_repaired(report),
              *_explanations(report), *_flagged(report), *_cost(report), *_not_shown(report)]  # fmt: skip

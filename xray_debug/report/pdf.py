@@ -9,7 +9,7 @@ from xray_debug.report.format import count, decimal, duration, p_value, percent,
 from xray_debug.report.glossary import glossary
 from xray_debug.report.html import app_link, counted, test_names, unique, verdict_rows
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
-from xray_debug.report.words import answer_of, test_name
+from xray_debug.report.words import answer_of, as_told, test_name
 
 PAGES = 6
 CASES = 4
@@ -19,6 +19,7 @@ FEW = 8  # classes of which a confusion matrix can be read on paper
 
 def render_pdf(report: dict, folder: str | Path) -> bytes:
     """The document; pictures are read from `folder`. The same report gives the same bytes."""
+    report = as_told(report)
     folder, paper = Path(folder), Paper(f"xray-debug report: {report['name']}", PAGES)
     _first(paper, report, folder)
     for part in (_cases, _verdict, _no_evidence, _scores, _classes, _cleaning, _explanations, _calibration, _rest):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xray_debug.report.format import p_value, percent, points
 
+AS_GIVEN = "as given"  # what a model was trained on that was not trained here
+
 
 def headline(report: dict) -> list[dict[str, str]]:
     """Sentences in the order of their weight, each with what it is about."""
@@ -17,6 +19,23 @@ def headline(report: dict) -> list[dict[str, str]]:
 def answer_of(report: dict) -> dict[str, str]:
     """The one sentence that answers what was asked: the verdict's, or the first there is."""
     return next((entry for entry in report["headline"] if entry["about"] == "verdict"), report["headline"][0])
+
+
+def as_told(report: dict) -> dict:
+    """The report as it is shown: a model that was given was not trained on the original images that it is tested on."""
+    if report.get("given_model") is None:
+        return report
+    return {key: [_as_given(row) for row in value] if isinstance(value, list) else value
+            for key, value in report.items()}  # fmt: skip
+
+
+def _as_given(row: object) -> object:
+    if not isinstance(row, dict):
+        return row
+    told = {"trained_on": AS_GIVEN} if row.get("trained_on") == "original" else {}
+    if isinstance(row.get("what"), str):
+        told["what"] = row["what"].replace("trained on original", f"the model {AS_GIVEN}")
+    return row | told
 
 
 def _given(report: dict) -> list[tuple[str, str]]:

@@ -152,8 +152,8 @@ def _bulk(context: Context, decided: Decided, chosen: np.ndarray) -> None:
                 f"{already} of them decided before.")  # fmt: skip
         st.dataframe(pd.DataFrame(facts, columns=["Of these", "how many"]), hide_index=True)
         st.text("The first: " + ", ".join(shown(queue.names[place]) for place in touched[:8]))
-        st.button(f"{BULK[word]} {several(len(touched), 'case', 'cases')}", key="bulk-go", type="primary", on_click=_decide_all,
-                  args=(context, word, touched, decided.last))  # fmt: skip
+        st.button(f"{BULK[word]} {several(len(touched), 'case', 'cases')}", key="bulk-go", type="primary",
+                  on_click=_decide_all, args=(context, word, touched, decided.last))  # fmt: skip
 
 
 def _told_counts(values) -> str:
