@@ -439,6 +439,7 @@ def test_no_serious_fault_of_access(open_case, scheme):
     assert grave_faults(case.page) == []
     case.page.keyboard.press("Escape")
     case.page.get_by_text("All that was measured").click()
+    case.page.get_by_test_id("stDataFrame").wait_for()
     case.settled()
     assert grave_faults(case.page) == []
     case.page.get_by_role("button", name="Queue", exact=True).click()

@@ -167,7 +167,6 @@ def test_the_dataset_follows_from_the_page_at_the_end(open_page, run):
 def test_a_missing_map_is_computed_and_shown(browser, run, server):
     with Case(browser, f"{server.address}?case=test-00002.png") as case:
         assert case_map(run, "test-00002.png").saliency is None
-        case.page.get_by_text("All that was measured, and the record").click()
         press(case, "Compute the map")
         case.until(lambda: case_map(run, "test-00002.png").saliency is not None)
         case.page.get_by_text("has no saliency map").wait_for(state="detached", timeout=WAIT)

@@ -422,7 +422,10 @@ def test_without_audit_and_maps_images_with_boxes_are_shown(start, tmp_path):
 def test_the_record_is_shown_without_escapes(start, tmp_path):
     run = write_run(tmp_path / "run")
     ReviewDB(run.review_file).decide("a.png", "reject", None, "eve\u202e", "moved\x1b[2J <b>")
-    history = start("--run", run.folder, case="a.png").dataframe[-1].value
+    app = start("--run", run.folder, case="a.png")
+    assert not len(app.dataframe)  # drawn only where the expander is open
+    app.session_state["more"] = True
+    history = app.run().dataframe[-1].value
     assert history[["decision", "reviewer", "note"]].to_numpy().tolist() == [
         ["reject", r"eve\u202e", r"moved\x1b[2J <b>"]]  # fmt: skip
 
