@@ -303,7 +303,7 @@ def review(run: Annotated[Optional[Path], typer.Option(help="run folder; without
         raise RunError(f"{run}: nothing to review, expected a run folder")
     options = {"server.port": port, "server.address": "localhost", "browser.gatherUsageStats": "false",
                "client.toolbarMode": "minimal", "server.fileWatcherType": "none", "server.showEmailPrompt": "false"}
-    command = [sys.executable, "-m", "streamlit", "run", str(package_folder("app.py"))]
+    command = [sys.executable, "-m", "xray_debug.review.serve", "run", str(package_folder("app.py"))]
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     given = {"--run": run, "--user-header": user_header}
     own = [f"{name}={value}" for name, value in given.items() if value not in (None, "")]

@@ -7,8 +7,8 @@ explanation, so that a reload finds it again.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import altair as alt
 import cv2
 import numpy as np
 import pandas as pd
@@ -30,6 +30,9 @@ from xray_debug.review.jobs import JobError
 from xray_debug.review.pages.following import follow
 from xray_debug.review.pages.maps import offer_map
 from xray_debug.review.pages.shell import Context
+
+if TYPE_CHECKING:
+    import altair as alt
 
 __all__ = ["offer_map", "page"]
 
@@ -163,6 +166,8 @@ def show_result(one: Explanation) -> None:
 
 def curves_chart(curves: np.ndarray, target: str) -> alt.Chart:
     """Both curves over the share of the pixels; what they say is in the text beside them."""
+    import altair as alt  # half a second, which no other page need wait for
+
     shares = np.tile(100 * curves[:, 0], 2)
     kinds = np.repeat(["deletion", "insertion"], len(curves))
     table = pd.DataFrame({"pixels": shares, "kind": kinds, "probability": curves[:, 1:].T.ravel()})
