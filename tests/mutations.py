@@ -173,7 +173,7 @@ MUTATIONS = (
              "tests/data/test_classes.py"),
     # ------------------------------------------------------------------------------------------------ stats
     Mutation("bootstrap-by-image", "stats/scores.py",
-             "owners = cell.image_ids if cell.patients is None else cell.patients", "owners = cell.image_ids",
+             "return self.image_ids if self.patients is None else self.patients", "return self.image_ids",
              "tests/stats/test_scores.py"),
     Mutation("no-wilson", "stats/scores.py", "_named(name, wilson(hits, total, level))",
              "_named(name, Interval(hits / total, hits / total, hits / total))", "tests/stats/test_scores.py"),
