@@ -18,6 +18,7 @@ from xray_debug.stats.seeds import seed_of
 
 ALL = "all classes"
 LEAST = 10  # patients; groups of fewer are named, and neither scored nor ranked
+WORST = 8  # shown of each model and test set
 SAMPLES = 500  # resamples of a group at most: there are many groups
 
 
@@ -120,3 +121,22 @@ def _mean_recall(confusion: np.ndarray) -> np.ndarray:
     """(...) mean of the sensitivities of the classes that occur among the labels, of confusion matrices (..., K, K)."""
     occurs = confusion.sum(-1) > 0
     return (metrics(confusion)["sensitivity"] * occurs).sum(-1) / np.maximum(occurs.sum(-1), 1)
+
+
+def worst_groups(report: dict, most: int = WORST) -> list[dict]:
+    """Of each model and test set the `most` worst groups with a class: trained_on, test_set, rows, and `of` how many.
+
+    The model trained on the original images comes first.
+    """
+    found: dict[tuple[str, str], list[dict]] = {}
+    for row in report["groups"]["rows"]:
+        if row["label"] != ALL:
+            found.setdefault((row["trained_on"], row["test_set"]), []).append(row)
+    return [{"trained_on": trained, "test_set": test_set, "rows": rows[:most], "of": len(rows)}
+            for (trained, test_set), rows in sorted(found.items(), key=lambda pair: pair[0][0] != "original")]
+
+
+def whole_groups(report: dict) -> list[dict]:
+    """The groups of all classes together, of the first model and test set there are."""
+    rows = [row for row in report["groups"]["rows"] if row["label"] == ALL]
+    return [row for row in rows if all(row[name] == rows[0][name] for name in NAMES)]
