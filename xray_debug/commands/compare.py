@@ -27,9 +27,15 @@ def compare(first: Annotated[Path, typer.Argument(metavar="RUN", help="run folde
     if out_dir is not None:
         _check_free(out_dir)
     report = compare_runs(_opened(first), _opened(second))
-    for head, cells, rows in ((SCORES, score_cells, report["scores"]), (VERDICTS, verdict_cells, report["verdicts"])):
+    scores = [row for row in report["scores"] if row["trained_on"] == report["scores"][0]["trained_on"]]
+    shown = [row for row in report["verdicts"] if any(side and side["shown"] for side in (row["a"], row["b"]))]
+    for head, cells, rows in ((SCORES, score_cells, scores), (VERDICTS, verdict_cells, shown)):
         if rows:
             _print(head, [cells(row) for row in rows])
+    left = [(len(report["scores"]) - len(scores), "scores of models trained on other images"),
+            (len(report["verdicts"]) - len(shown), "questions to which neither run shows an answer")]  # fmt: skip
+    if any(number for number, _ in left):
+        say(f"not in these tables: {', '.join(f'{number} {what}' for number, what in left if number)} (--out has them)")
     for sentence in report["sentences"]:
         say(sentence)
     for entry in report["not_shown"]:

@@ -28,6 +28,7 @@ from xray_debug.stats.tests import holm
 SAMPLES = 1000  # resamples at most behind the areas' intervals
 MACRO = {"auroc": "AUROC, mean over classes", "auprc": "AUPRC, mean over classes"}
 WORDS = {"improves": "B is better", "worsens": "A is better"}
+ALIKE = "no difference can be shown"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def compare_runs(first: tuple[Store, PipelineConfig], second: tuple[Store, Pipel
     shared = shared_images(a, b)
     if not len(shared.ids):
         counts = ", ".join(f"{name}: {n}" for name, n in shared.counts.items() if n)
-        raise ConfigError(f"compare: {a.store.folder} and {b.store.folder} have predicted no image in common ({counts})")
+        raise ConfigError(f"compare: expected images that both runs have predicted, {a.store.folder} and "
+                          f"{b.store.folder} share none ({counts})")
     config, left_out = a.config, []
     samples, seed = config.report.bootstrap, config.seed
     cells = paired_cells(a, b, shared, left_out)
@@ -173,8 +175,7 @@ def score_rows(key: Key, a: Cell, b: Cell, samples: int, seed: int) -> list[dict
 
 def _reads(row: dict) -> str:
     change = (row["difference"], row["difference_low"], row["difference_high"])
-    said = wording(*change, row["p_holm"], row["images"])
-    return WORDS.get(said, said)
+    return WORDS.get(wording(*change, row["p_holm"], row["images"]), ALIKE)
 
 
 def _of(found: dict, name: str) -> Interval:

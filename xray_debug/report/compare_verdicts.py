@@ -30,7 +30,8 @@ def verdicts(a: RunFiles, b: RunFiles, shared: np.ndarray, samples: int, seed: i
         checks = run.store.table("checks")
         tables.append(checks[checks["kind"] == "intervention"])
     rows = []
-    for key in dict.fromkeys(tuple(row) for table in tables for row in table[KEYS].itertuples(index=False)):
+    asked = dict.fromkeys(tuple(row) for table in tables for row in table[KEYS].itertuples(index=False))
+    for key in sorted(asked, key=lambda key: key[0] != "test"):  # the dataset's own test set first
         test_set, _, question, label = key
         sides = [_side(table, key) for table in tables]
         row = {**dict(zip(KEYS, key, strict=True)), "a": sides[0], "b": sides[1], "cases": 0,
@@ -81,10 +82,10 @@ def beyond(cases: pd.DataFrame, question: str, label: str) -> pd.Series:
 
 
 def _change(first: pd.Series, second: pd.Series, patients: pd.Series | None, samples: int, seed: int) -> dict:
-    """{"cases", "change", "change_low", "change_high"} of the images in both; NaN with fewer than MIN_CASES patients."""
+    """{"cases", "change", "change_low", "change_high"} of the images in both; of fewer than MIN_CASES patients none."""
     moved = (second - first).dropna()
-    owners = moved.index if patients is None else patients.reindex(moved.index).fillna(pd.Series(moved.index, moved.index))
-    units = moved.groupby(np.asarray(owners)).mean().to_numpy()
+    known = {} if patients is None else patients.dropna().to_dict()
+    units = moved.groupby([known.get(name, name) for name in moved.index]).mean().to_numpy()
     if len(units) < MIN_CASES:
         return {"cases": len(moved)}
     return {"cases": len(moved), **named("change", bootstrap(np.mean, [units], samples, seed, LEVEL))}

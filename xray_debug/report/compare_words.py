@@ -34,9 +34,9 @@ def _scores(report: dict) -> list[str]:
         model = f"Trained on {row['trained_on']} images, on {test_name(row['test_set'])}"
         if row["what"] == "accuracy":
             ends = f"{points(row['difference_low'])} to {points(row['difference_high'])}"
-            told.append(f"{model}, accuracy is {percent(row['a'])} % in A and {percent(row['b'])} % in B: "
-                        f"{row['reads']}, difference {points(row['difference'])} points ({ends}), adjusted p "
-                        f"{p_value(row['p_holm'])}.")  # fmt: skip
+            told.append(f"{model}, accuracy is {percent(row['a'])} % in A and {percent(row['b'])} % in B, on "
+                        f"{count(row['images'])} images: {row['reads']}, difference {points(row['difference'])} points "
+                        f"({ends}), adjusted p {p_value(row['p_holm'])}.")  # fmt: skip
         elif row["reads"] in ("A is better", "B is better"):
             told.append(f"{model}, {row['reads']} by the {row['what']} of {row['class']}: {percent(row['a'])} % and "
                         f"{percent(row['b'])} %, adjusted p {p_value(row['p_holm'])}.")  # fmt: skip
