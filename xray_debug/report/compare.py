@@ -90,7 +90,7 @@ def shared_images(a: RunFiles, b: RunFiles) -> Shared:
     Where a manifest does not know the contents (sha256) the name is believed, and the image counted.
     """
     tables = [_images(run) for run in (a, b)]
-    both = tables[0].join(tables[1], how="inner", lsuffix="_a", rsuffix="_b")
+    both = tables[0].merge(tables[1], left_index=True, right_index=True, suffixes=("_a", "_b"))
     same_label = both["label_a"] == both["label_b"]
     known = (both["sha256_a"] != "") & (both["sha256_b"] != "")
     same_file = ~known | (both["sha256_a"] == both["sha256_b"])
