@@ -170,7 +170,7 @@ def test_only_the_same_images_are_compared(stores, changed):
     assert len(shared.ids) == 69 and not set(names[:3]) & set(shared.ids) and names[3] in shared.ids
     found = compare_runs(*((store, CONFIG) for store in stores))
     row = next(row for row in found["scores"] if row["what"] == "accuracy" and row["test_set"] == "test")
-    assert row["images"] == 34 and "left out: 1 images only A has predicted, 1 images with another" in (
+    assert row["images"] == 34 and "left out: 1 that only A has predicted, 1 with another label" in (
         found["sentences"][0])  # fmt: skip
 
 

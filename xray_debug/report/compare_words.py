@@ -6,8 +6,8 @@ from xray_debug.report.format import count, p_value, percent, points, signed
 from xray_debug.report.words import test_name
 
 UNSHARED = {
-    "only_a": "only A has predicted", "only_b": "only B has predicted", "another_label": "with another label in B",
-    "another_file": "whose files differ",
+    "only_a": "that only A has predicted", "only_b": "that only B has predicted",
+    "another_label": "with another label in B", "another_file": "whose files differ",
 }  # fmt: skip
 
 
