@@ -23,7 +23,7 @@ def faults(report: dict) -> list[str]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    config = small_config(report={"bootstrap": 100, "max_flagged": 1})
+    config = small_config(seeds=[0], report={"bootstrap": 100, "max_flagged": 1})
     store = make_run(tmp_path_factory.mktemp("runs") / "fake", config)
     return json.loads(write_report(store, config, STAGES).read_text(encoding="utf-8"))
 
