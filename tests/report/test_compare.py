@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 from xray_debug.audit.checks import all_checks
 from xray_debug.audit.hypotheses import ALL
-from xray_debug.config import AuditConfig, ConfigError
+from xray_debug.config import AuditConfig, ConfigError, ModelConfig
 from xray_debug.report.compare import ALIKE, compare_runs, score_rows, shared_images
 from xray_debug.report.compare_pages import render_html, render_markdown
 from xray_debug.report.compare_verdicts import beyond, reads
@@ -90,6 +90,16 @@ def test_a_run_against_itself_differs_by_nothing(stores):
     assert {row["reads"] for row in found["scores"]} == {ALIKE, ""}
     assert all(row["change"] in (0, None) for row in found["verdicts"])
     assert {row["reads"] for row in found["verdicts"]} <= {"shown in both", "shown in neither"}
+
+
+def test_a_model_that_was_given_is_not_said_to_be_trained_here(stores):
+    given = CONFIG.model_copy(update={"model": ModelConfig(file="mine.pt", arch="resnet18", classes=list(CLASSES))})
+    both = compare_runs((stores[0], given), (stores[1], given))
+    one = compare_runs((stores[0], CONFIG), (stores[1], given))
+    assert both["scores"][0]["trained_on"] == "as given" and both["sentences"][1].startswith("The models as given, on")
+    assert one["scores"][0]["trained_on"] == "original, B as given"
+    assert one["sentences"][1].startswith("Trained on original images (B as given), on")
+    assert {row["trained_on"] for row in one["scores"]} == {"original, B as given", "cleaned", "control"}
 
 
 def test_the_verdicts_stand_side_by_side(report):

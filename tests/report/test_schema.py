@@ -32,7 +32,7 @@ def test_a_whole_report_agrees_and_every_section_is_described(report):
     Draft202012Validator.check_schema(SCHEMA)
     assert faults(report) == []
     assert set(report) == set(SCHEMA["properties"])
-    filled = ("scores", "groups", "calibration", "differences", "left_out_sources", "flagged")
+    filled = ("scores", "groups", "small_groups", "calibration", "differences", "left_out_sources", "flagged")
     assert all(report[name] for name in filled)
 
 
@@ -42,7 +42,7 @@ def test_an_empty_report_agrees(tmp_path):
 
 
 @pytest.mark.parametrize(("place", "value"), [
-    (("scores", 0, "auroc"), 1.2), (("groups", "rows", 0, "accuracy"), "good"), (("differences", 0, "p"), -0.1),
+    (("scores", 0, "auroc"), 1.2), (("groups", 0, "accuracy"), "good"), (("differences", 0, "p"), -0.1),
     (("classes",), None), (("calibration", 0, "bins", 0, "images"), 1.5),
 ])  # fmt: skip
 def test_what_does_not_agree_is_found(report, place, value):

@@ -80,9 +80,9 @@ def test_calibration_has_intervals_and_what_chance_gives():
 def test_groups_are_scored_on_their_own_images_alone():
     cell = make_cell(120, skill=0.7)
     sexes = np.where(np.arange(120) % 4 < 2, "F", "M")
-    found = groups({KEY: cell}, run_of(cell, attr_sex=sexes), 100, 0)
-    rows = {(row["attribute"], row["value"], row["label"]): row for row in found["rows"]}
-    assert len(rows) == len(found["rows"]) and {attribute for attribute, *_ in rows} == {"source", "sex"}
+    found, _ = groups({KEY: cell}, run_of(cell, attr_sex=sexes), 100, 0)
+    rows = {(row["attribute"], row["value"], row["label"]): row for row in found}
+    assert len(rows) == len(found) and {attribute for attribute, *_ in rows} == {"source", "sex"}
     inside = np.flatnonzero(sexes == "F")
     whole, own = rows["sex", "F", ALL], rows["sex", "F", "pneumonia"]
     labels, of_class = cell.labels[inside], inside[cell.labels[inside] == 1]
@@ -110,14 +110,14 @@ def test_the_worst_group_comes_first_and_small_ones_are_named_and_not_ranked():
     owners = np.arange(150)
     owners[140:] = 140 + np.arange(10) // 2
     cell = owned(Cell(cell.image_ids, cell.labels, cell.sources, predicted, cell.probabilities, (0,), CLASSES), owners)
-    found = groups({KEY: cell}, run_of(cell, attr_site=sites, attr_same=["x"] * 150), 100, 0)
-    ranked = [row for row in found["rows"] if row["rank"]]
+    found, left = groups({KEY: cell}, run_of(cell, attr_site=sites, attr_same=["x"] * 150), 100, 0)
+    ranked = [row for row in found if row["rank"]]
     assert [row["rank"] for row in ranked] == list(range(1, len(ranked) + 1))
     assert [row["accuracy"] for row in ranked] == sorted(row["accuracy"] for row in ranked)
     assert (ranked[0]["attribute"], ranked[0]["value"], ranked[0]["label"]) == ("site", "bad", "COVID-19")
-    assert "same" not in {row["attribute"] for row in found["rows"]}  # one group is the whole
-    assert all(row["patients"] >= LEAST for row in found["rows"])
-    (small,) = [entry for entry in found["small"] if entry["attribute"] == "site"]
+    assert "same" not in {row["attribute"] for row in found}  # one group is the whole
+    assert all(row["patients"] >= LEAST for row in found)
+    (small,) = [entry for entry in left if entry["attribute"] == "site"]
     assert small["groups"] == [{"value": "tiny", "label": ALL, "images": 10}]
     (worst,) = worst_groups({"groups": found}, 2)
     assert worst["rows"] == ranked[:2] and worst["of"] == len(ranked)
@@ -128,9 +128,9 @@ def test_groups_need_no_probabilities_and_take_originals_alone():
     cell = make_cell(60, seeds=(0,))
     bare = Cell(cell.image_ids, cell.labels, cell.sources, cell.predicted, None, (0,), CLASSES)
     cells = {KEY: bare, ("original", "cleaned", "test"): bare}
-    found = groups(cells, SimpleNamespace(usable=None), 100, 0)
-    assert {row["tested_on"] for row in found["rows"]} == {"original"}
-    assert not {"auroc", "ece"} & set(found["rows"][0]) and found["rows"][0]["recall_low"] is not None
+    found, _ = groups(cells, SimpleNamespace(usable=None), 100, 0)
+    assert {row["tested_on"] for row in found} == {"original"}
+    assert not {"auroc", "ece"} & set(found[0]) and found[0]["recall_low"] is not None
     assert set(attributes_of(SimpleNamespace(usable=None), cell)) == {"source"}
 
 
@@ -150,7 +150,7 @@ def test_every_page_tells_of_them(written):
     assert html.index('id="table4"') < html.index('id="scores"') < html.index('id="classes"')
     part = html[html.index('id="scores"') : html.index('id="classes"')]
     worst = worst_groups(report)[0]["rows"][0]
-    assert {row["attribute"] for row in report["groups"]["rows"]} == {"source", "view"}
+    assert {row["attribute"] for row in report["groups"]} == {"source", "view"}
     assert f"{100 * worst['accuracy']:.1f}" in part and f"{100 * report['scores'][0]['auroc']:.1f}" in part
     assert "A&lt;P&gt;" in part and "A<P>" not in html and "fewer than 10 patients" in part
     markdown = (folder / "report.md").read_text(encoding="utf-8")
@@ -167,5 +167,5 @@ def test_one_source_without_attributes_has_no_groups(tmp_path, monkeypatch):
         frame = store.table(name)
         store.write_table(name, frame[frame["without"] == ""].assign(source="one"))
     report = json.loads(write_report(store, config, STAGES).read_text(encoding="utf-8"))
-    assert report["groups"]["rows"] == []
+    assert report["groups"] == []
     assert "No groups are shown" in store.path("page").read_text(encoding="utf-8")

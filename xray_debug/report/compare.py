@@ -12,7 +12,7 @@ import pandas as pd
 
 from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.report.compare_verdicts import verdicts
-from xray_debug.report.compare_words import sentences
+from xray_debug.report.compare_words import AS_GIVEN, sentences
 from xray_debug.report.format import plain
 from xray_debug.report.inputs import RunFiles, read_run
 from xray_debug.report.scores import named, rankings
@@ -57,7 +57,7 @@ def compare_runs(first: tuple[Store, PipelineConfig], second: tuple[Store, Pipel
     config, left_out = a.config, []
     samples, seed = config.report.bootstrap, config.seed
     cells = paired_cells(a, b, shared, left_out)
-    rows = [row for key, pair in cells.items() for row in score_rows(key, *pair, samples, seed)]
+    rows = [row for key, pair in cells.items() for row in score_rows(key, *pair, samples, seed, _trained(key, a, b))]
     report = {
         "level": LEVEL, "classes": a.classes, "runs": {"a": _named(a), "b": _named(b)},
         "images": {"shared": len(shared.ids), "patients": _patients(a, shared.ids), **shared.counts},
@@ -77,6 +77,12 @@ def _read(store: Store, config: PipelineConfig) -> RunFiles:
 def _named(run: RunFiles) -> dict[str, str]:
     """How a reader tells the run from the other; no path of the machine."""
     return {"name": run.config.name, "folder": run.store.folder.resolve().name}
+
+
+def _trained(key: Key, a: RunFiles, b: RunFiles) -> str:
+    """What the models of these cells were trained on; those that were given stand where the originals' would."""
+    given = [name for name, run in (("A", a), ("B", b)) if run.config.model is not None and key[0] == "original"]
+    return AS_GIVEN if len(given) == 2 else f"{key[0]}, {given[0]} {AS_GIVEN}" if given else key[0]
 
 
 def _patients(run: RunFiles, ids: np.ndarray) -> int | None:
@@ -142,11 +148,12 @@ def _renumbered(cell: Cell, count: int) -> Cell:
     return replace(cell.take(np.arange(len(cell.labels)), cell.seeds[:count]), seeds=tuple(range(count)))
 
 
-def score_rows(key: Key, a: Cell, b: Cell, samples: int, seed: int) -> list[dict]:
+def score_rows(key: Key, a: Cell, b: Cell, samples: int, seed: int, trained: str = "") -> list[dict]:
     """Accuracy, macro F1, macro AUROC and AUPRC, and each class's sensitivity and AUROC: A, B, B less A, p.
 
     p: McNemar's exact test (accuracy, sensitivity; each seed's, combined) or DeLong's (AUROC), adjusted over the rows
-    (Holm). Intervals are of a paired bootstrap, patients drawn whole, and DeLong's for the AUROC of a class.
+    (Holm). Intervals are of a paired bootstrap, patients drawn whole, and DeLong's for the AUROC of a class. `trained`:
+    what the models were trained on, as it is told.
     """
     overall = difference(a, b, samples, seed)
     f1 = [float(metrics(confusion_matrices(cell))["f1"].mean()) for cell in (a, b)]
@@ -166,7 +173,7 @@ def score_rows(key: Key, a: Cell, b: Cell, samples: int, seed: int) -> list[dict
             test = delong(a.probabilities[:, :, k], b.probabilities[:, :, k], a.labels == k, a.owners)
             rows.append(_row("AUROC", name, a, [test.first, test.second],
                              Interval(test.difference, test.low, test.high), test.p, "DeLong"))  # fmt: skip
-    names = {"trained_on": key[0], "test_set": key[2]}
+    names = {"trained_on": trained, "test_set": key[2]}
     for row, p in zip(rows, holm([np.nan if row["p"] is None else row["p"] for row in rows]), strict=True):
         row["p_holm"] = None if np.isnan(p) else float(p)
         row["reads"] = "" if np.isnan(p) else _reads(row)

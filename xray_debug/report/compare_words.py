@@ -5,6 +5,7 @@ from __future__ import annotations
 from xray_debug.report.format import count, p_value, percent, points, signed
 from xray_debug.report.words import test_name
 
+AS_GIVEN = "as given"  # what a model was trained on that was not trained here
 UNSHARED = {
     "only_a": "that only A has predicted", "only_b": "that only B has predicted",
     "another_label": "with another label in B", "another_file": "whose files differ",
@@ -31,7 +32,7 @@ def _cases(report: dict) -> str:
 def _scores(report: dict) -> list[str]:
     told = []
     for row in report["scores"]:
-        model = f"Trained on {row['trained_on']} images, on {test_name(row['test_set'])}"
+        model = f"{_model(row['trained_on'])}, on {test_name(row['test_set'])}"
         if row["what"] == "accuracy":
             ends = f"{points(row['difference_low'])} to {points(row['difference_high'])}"
             told.append(f"{model}, accuracy is {percent(row['a'])} % in A and {percent(row['b'])} % in B, on "
@@ -41,6 +42,13 @@ def _scores(report: dict) -> list[str]:
             told.append(f"{model}, {row['reads']} by the {row['what']} of {row['class']}: {percent(row['a'])} % and "
                         f"{percent(row['b'])} %, adjusted p {p_value(row['p_holm'])}.")  # fmt: skip
     return told
+
+
+def _model(trained: str) -> str:
+    if trained == AS_GIVEN:
+        return "The models as given"
+    kind, _, given = trained.partition(", ")
+    return f"Trained on {kind} images" + (f" ({given})" if given else "")
 
 
 def _verdicts(report: dict) -> list[str]:

@@ -22,15 +22,15 @@ WORST = 8  # shown of each model and test set
 SAMPLES = 500  # resamples of a group at most: there are many groups
 
 
-def groups(cells: Cells, run: RunFiles, samples: int, seed: int) -> dict:
-    """{"least": LEAST, "rows": [...], "small": [...]} of the cells tested on the original images.
+def groups(cells: Cells, run: RunFiles, samples: int, seed: int) -> tuple[list[dict], list[dict]]:
+    """The groups of the cells tested on the original images, worst first, and by attribute those that are too small.
 
     A row with `label` ALL is of all images of a group: accuracy, and over its classes the means of recall and of what
     ranks. A row with a class is of the group's images of that class: `accuracy` is the recall of the class there, and
     what ranks (auroc, auprc, sensitivity_at_90 and _95) holds the class against the rest of the group. `ece`,
     `overconfidence` and `brier` are of the row's images. `rank`: place of a row with a class, of all attributes
-    together, by accuracy; the worst is 1. Accuracies have Wilson's interval, all else is resampled by patient. `small`:
-    of each attribute, what has fewer than LEAST patients (images, where patients are not known).
+    together, by accuracy; the worst is 1. Accuracies have Wilson's interval, all else is resampled by patient. Too
+    small is what has fewer than `least` patients (images, where patients are not known).
     """
     rows, small = [], []
     for key, cell in cells.items():
@@ -41,9 +41,9 @@ def groups(cells: Cells, run: RunFiles, samples: int, seed: int) -> dict:
             scored, left = _attribute(cell, values, min(samples, SAMPLES), seed_of(seed, attribute))
             found += [{**place, "attribute": attribute, **row} for row in scored]
             if left:
-                small.append({**place, "attribute": attribute, "groups": left})
+                small.append({**place, "attribute": attribute, "least": LEAST, "groups": left})
         rows += _ranked(found)
-    return {"least": LEAST, "rows": rows, "small": small}
+    return rows, small
 
 
 def attributes_of(run: RunFiles, cell: Cell) -> dict[str, np.ndarray]:
@@ -126,17 +126,18 @@ def _mean_recall(confusion: np.ndarray) -> np.ndarray:
 def worst_groups(report: dict, most: int = WORST) -> list[dict]:
     """Of each model and test set the `most` worst groups with a class: trained_on, test_set, rows, and `of` how many.
 
-    The model trained on the original images comes first.
+    The model that comes first is that of the original images, or the one that was given.
     """
     found: dict[tuple[str, str], list[dict]] = {}
-    for row in report["groups"]["rows"]:
+    for row in report["groups"]:
         if row["label"] != ALL:
             found.setdefault((row["trained_on"], row["test_set"]), []).append(row)
+    first = next(iter(found), ("",))[0]
     return [{"trained_on": trained, "test_set": test_set, "rows": rows[:most], "of": len(rows)}
-            for (trained, test_set), rows in sorted(found.items(), key=lambda pair: pair[0][0] != "original")]
+            for (trained, test_set), rows in sorted(found.items(), key=lambda pair: pair[0][0] != first)]
 
 
 def whole_groups(report: dict) -> list[dict]:
     """The groups of all classes together, of the first model and test set there are."""
-    rows = [row for row in report["groups"]["rows"] if row["label"] == ALL]
+    rows = [row for row in report["groups"] if row["label"] == ALL]
     return [row for row in rows if all(row[name] == rows[0][name] for name in NAMES)]

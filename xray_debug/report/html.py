@@ -19,7 +19,7 @@ from jinja2 import Template
 from xray_debug.report.cases import HEAT
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.glossary import glossary
-from xray_debug.report.groups import whole_groups, worst_groups
+from xray_debug.report.groups import LEAST, whole_groups, worst_groups
 from xray_debug.report.strips import strip_pictures
 from xray_debug.report.template import page_environment, unique
 from xray_debug.report.words import answer_of
@@ -52,7 +52,8 @@ def _template() -> Template:
                             "glossary": glossary, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
                             "textless_rows": textless_rows, "worst_groups": worst_groups,
-                            "whole_groups": whole_groups, "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
+                            "whole_groups": whole_groups, "LEAST": LEAST, "MEASURES": MEASURES,
+                            "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
 

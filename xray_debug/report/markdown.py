@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
-from xray_debug.report.groups import worst_groups
+from xray_debug.report.groups import LEAST, worst_groups
 from xray_debug.report.html import counted, test_names, verdict_rows
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
@@ -89,17 +89,18 @@ def _differences(report: dict) -> list[str]:
 
 def _scores(report: dict) -> list[str]:
     named = ("auroc", "auprc", "sensitivity_at_90", "sensitivity_at_95")
+    first = next(((row["trained_on"], row["tested_on"]) for row in report["scores"]), ("", ""))
     rows = [[_text(row["test_set"]), _text(row["trained_on"]), _text(row["tested_on"]), name, count(line["images"]),
              *(_interval(line, measure) for measure in named)]
-            for row in report["scores"] for name, line in _ranked(row)]  # fmt: skip
+            for row in report["scores"] for name, line in _ranked(row, first)]  # fmt: skip
     head = ["test set", "trained on", "tested on", "class", "images", "AUROC, %", "AUPRC, %",
             "sensitivity at specificity 90 %, %", "at 95 %, %"]  # fmt: skip
     return [*(["## Scores", _table(head, rows)] if rows else []), *_worst(report)]
 
 
-def _ranked(row: dict) -> list[tuple[str, dict]]:
-    """The means over classes of a model, and its classes where the original images have made and tested it."""
-    each = row["classes"] if (row["trained_on"], row["tested_on"]) == ("original", "original") else []
+def _ranked(row: dict, first: tuple[str, str]) -> list[tuple[str, dict]]:
+    """The means over classes of a model, and its classes where it is the first there is."""
+    each = row["classes"] if (row["trained_on"], row["tested_on"]) == first else []
     return [("mean over classes", row), *((_text(line["class"]), line) for line in each)]
 
 
@@ -112,7 +113,7 @@ def _worst(report: dict) -> list[str]:
     head = ["test set", "trained on", "attribute", "group", "class", "images", "accuracy, %", "AUROC, %",
             "overconfidence, points"]  # fmt: skip
     said = (f"The {SHOWN_GROUPS} with the lowest accuracy of each model and test set, of those with at least "
-            f"{count(report['groups']['least'])} patients; chosen as the worst, they look worse than they are.")
+            f"{count(LEAST)} patients; chosen as the worst, they look worse than they are.")
     return ["### The worst groups", _table(head, rows), said] if rows else []
 
 

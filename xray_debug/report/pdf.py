@@ -124,7 +124,7 @@ def _rankings(paper: Paper, report: dict, folder: Path) -> None:
                      for row in rows])  # fmt: skip
     worst = worst_groups(report, GROUPS)[:1]
     if worst:
-        paper.heading(f"The worst groups, trained on {worst[0]['trained_on']}, {test_name(worst[0]['test_set'])}")
+        paper.heading(f"The worst groups, {test_name(worst[0]['test_set'])}")
         paper.table(["attribute", "group", "class", "images", "accuracy, %", "AUROC, %", "overconfidence, points"],
                     [[row["attribute"], row["value"], row["label"], count(row["images"]), _interval(row, "accuracy"),
                       _interval(row, "auroc"), _interval(row, "overconfidence", points)]

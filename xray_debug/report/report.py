@@ -74,7 +74,6 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "per_source": report_tables.per_source(cells),
         "left_out_sources": report_tables.left_out_sources(cells, without, run, samples, seed),
         "scores": scores(cells, samples, seed),
-        "groups": groups(cells, run, samples, seed),
         "calibration": calibration(cells, run, samples, seed),
         "confusion": report_tables.confusion(cells),
         "repaired": report_cleaning.repaired(run, run.config.audit.permutations, seed),
@@ -83,6 +82,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "faults": report_cleaning.faults(run),
         "explanations": explanations(run, samples, seed),
     }
+    report["groups"], report["small_groups"] = groups(cells, run, samples, seed)
     report["given_model"] = given_model(run)
     report["flagged"], report["flagged_counts"] = flagged_cases(run, figures)
     report["timings"], report["versions"] = _timings(run), _versions(run)
