@@ -105,6 +105,12 @@ MUTATIONS = (
              "run.predictions = run.predictions[gone | ~gone]", "tests/report/test_excluded.py"),
     Mutation("taken-over-unread", "data/files.py", "if file_sha256(target) == digest:", "if target.exists():",
              "tests/stages/test_clean_again.py -k 'no_longer'"),
+    Mutation("small-groups-ranked", "report/groups.py", "            if not _large(own):",
+             "            if not len(own.labels):", "tests/report/test_scores.py"),
+    Mutation("other-files-compared", "report/compare.py", "good = both[same_label & same_file]",
+             "good = both[same_label]", "tests/report/test_compare.py"),
+    Mutation("shown-alone-is-a-change", "report/compare_verdicts.py", 'expected = less if a["shown"] else more',
+             "expected = True", "tests/report/test_compare.py"),
     Mutation("differences-not-corrected", "report/tables.py", 'holm([row["p"] for row in rows])',
              '[row["p"] for row in rows]', "tests/report"),
     # ------------------------------------------------------------------------------------------------ audit
@@ -173,10 +179,14 @@ MUTATIONS = (
              "tests/data/test_classes.py"),
     # ------------------------------------------------------------------------------------------------ stats
     Mutation("bootstrap-by-image", "stats/scores.py",
-             "owners = cell.image_ids if cell.patients is None else cell.patients", "owners = cell.image_ids",
+             "return self.image_ids if self.patients is None else self.patients", "return self.image_ids",
              "tests/stats/test_scores.py"),
     Mutation("no-wilson", "stats/scores.py", "_named(name, wilson(hits, total, level))",
              "_named(name, Interval(hits / total, hits / total, hits / total))", "tests/stats/test_scores.py"),
+    Mutation("delong-by-image", "stats/delong.py", "np.arange(len(has)) if groups is None else np.unique",
+             "np.arange(len(has)) if True else np.unique", "tests/stats/test_delong.py"),
+    Mutation("threshold-breaks-its-word", "stats/ranking.py", "(1 - specificity) * others + 1e-9",
+             "(1 - specificity) * others + 1", "tests/stats/test_ranking.py"),
     Mutation("mcnemar-one-sided", "stats/tests.py", "p = 2 * special.bdtr", "p = special.bdtr",
              "tests/stats/test_tests.py"),
 )  # fmt: skip

@@ -74,7 +74,8 @@ def make_manifest(store: Store, test_sets, rng) -> pd.DataFrame:
         rows.append({"image_id": image_id, "split": split, "patient_id": f"p{number // 2}", "label": label,
                      "path": path, "source": "cohen" if label == "COVID-19" else ("nih", "actmed")[number % 2],
                      "width": SIDE + 4, "height": SIDE, "bit_depth": 8, "sha256": "", "problem": "",
-                     "test_set": test_set, "duplicate_of": "", "near_duplicate_of": ""})  # fmt: skip
+                     "test_set": test_set, "attr_view": ("PA", "A<P>")[number % 12 > 1],
+                     "duplicate_of": "", "near_duplicate_of": ""})  # fmt: skip
     rows[5]["problem"] = f"{rows[5]['image_id']}: the file is truncated"
     manifest = pd.DataFrame(rows).assign(view_index=np.arange(len(rows)))
     store.write_table("manifest", manifest)

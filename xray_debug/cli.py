@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from xray_debug.commands.compare import add_compare
 from xray_debug.commands.data import ColumnsOption, ImagesOption, RunOption, SetOption, add_data_commands, table_options
 from xray_debug.commands.explain import add_explain_commands
 from xray_debug.commands.loose import with_images
@@ -288,6 +289,7 @@ def _stage_commands() -> None:
 
 _stage_commands()
 add_data_commands(app)
+add_compare(app)
 add_decisions(app)
 add_explain_commands(app)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xray_debug.report.format import FORMATS, decimal, number, p_value, percent, plain, points, rate, timing_rows
-from xray_debug.report.markdown import _text
+from xray_debug.report.marks import text as _text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text()

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from scores_fixture import CLASSES, make_cell
 
+from xray_debug.report.calibration import calibration, reliability_bins
 from xray_debug.report.tables import (
-    calibration,
     confusion,
     differences,
     left_out_sources,
     per_class,
     per_source,
-    reliability_bins,
     table4,
     wording,
 )
@@ -90,7 +89,7 @@ def test_calibration_of_a_model_that_knows_its_chances():
     labels = np.where(rng.random(20000) < sure, 0, rng.integers(1, 3, 20000))
     ids = np.array([f"{i:05d}" for i in range(20000)])
     cell = Cell(ids, labels, ids, np.zeros((1, 20000), int), probabilities[None], (0,), CLASSES)
-    row = calibration({("original", "original", "test"): cell}, None)[0]
+    row = calibration({("original", "original", "test"): cell}, None, 100, 0)[0]
     assert row["ece"] < 0.02 and row["confidence"] == pytest.approx(0.7, abs=0.01)
     assert all(abs(b["confidence"] - b["accuracy"]) < 0.05 for b in row["bins"])
 

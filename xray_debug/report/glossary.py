@@ -37,6 +37,11 @@ GLOSSARY = {
         "right decisions of all; and means over the classes, each counting the same",
     "sensitivity, positive predictive value":
         "of a class's images those found; of those called the class those that are",
+    "AUROC": "how often an image of the class scores above one of the others; a half is chance",
+    "AUPRC": "mean precision over all thresholds, of the class's images found; the class's share is chance",
+    "sensitivity at specificity 90 %": "the share of a class found where at most one in ten of the others is called it",
+    "group": "images of one source, or of one value of an attribute; with a class: those of them that are of it",
+    "overconfidence": "mean confidence less accuracy; above zero the model is surer than it is right",
     "mean recall, balanced accuracy": "share right within each class, averaged over classes; chance is 1 / classes",
     "AUC": "how often a case of the one kind scores above one of the other; a half is chance",
     "calibration error, Brier score": "how far confidence and accuracy lie apart; squared error of the probabilities",

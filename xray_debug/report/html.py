@@ -14,22 +14,18 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from xray_debug.report.cases import HEAT
 from xray_debug.report.explanations import MEASURES, SANITY
-from xray_debug.report.format import FORMATS
 from xray_debug.report.glossary import GLOSSARY, glossary
+from xray_debug.report.groups import LEAST, whole_groups, worst_groups
 from xray_debug.report.strips import strip_pictures
-from xray_debug.report.words import AS_GIVEN, answer_of, as_told, test_name
+from xray_debug.report.template import page_environment, unique
+from xray_debug.report.words import AS_GIVEN, answer_of, as_told
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
-
-NAMES = {
-    "test_set": "test set", "trained_on": "trained on", "tested_on": "tested on", "n": "n", "p": "p", "auc": "AUC",
-    "p_holm": "p (Holm)",
-}  # fmt: skip
 
 
 def render_html(report: dict, folder: str | Path) -> str:
@@ -52,16 +48,12 @@ def render_html(report: dict, folder: str | Path) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("xray_debug.report", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= FORMATS | {"words": words, "kind": kind_of, "scalars": scalars, "nested": nested,
-                                      "test_name": test_name}
-    environment.globals |= {"answer_of": answer_of, "app_link": app_link, "place": place, "counted": counted,
-                            "glossary": glossary, "cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
+    environment = page_environment()
+    environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
+                            "glossary": glossary, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
-                            "textless_rows": textless_rows, "GLOSSARY": GLOSSARY, "MEASURES": MEASURES,
+                            "textless_rows": textless_rows, "GLOSSARY": GLOSSARY, "worst_groups": worst_groups,
+                            "whole_groups": whole_groups, "LEAST": LEAST, "MEASURES": MEASURES,
                             "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
@@ -91,38 +83,9 @@ def app_link(image_id: str) -> str:
     return f"{APP}/?{urlencode({'case': image_id})}"
 
 
-def place(share: float | None) -> str:
-    """A share in [0, 1] as a place on a line, for a style."""
-    return f"{100 * min(max(share or 0.0, 0.0), 1.0):.2f}%"
-
-
 def counted(rows: list[dict], key: str) -> str:
     """How many rows there are of each value, the most frequent first: "text 3, absence of text 2"."""
     return ", ".join(f"{value} {number}" for value, number in Counter(row[key] for row in rows).most_common())
-
-
-def words(key: str) -> str:
-    """A name of the data as a reader would say it."""
-    return NAMES.get(str(key), str(key).replace("_", " "))
-
-
-def kind_of(value) -> str:
-    """How a value of unknown shape is shown: rows (list of dicts), facts (dict), list or scalar."""
-    if isinstance(value, dict):
-        return "facts"
-    if isinstance(value, list):
-        return "rows" if value and all(isinstance(item, dict) for item in value) else "list"
-    return "scalar"
-
-
-def scalars(value: dict) -> dict:
-    """The entries that fit in a cell."""
-    return {key: item for key, item in value.items() if kind_of(item) == "scalar"}
-
-
-def nested(value: dict) -> dict:
-    """The other entries, empty ones left out."""
-    return {key: item for key, item in value.items() if kind_of(item) != "scalar" and item}
 
 
 def flat(config: dict, prefix: str = "") -> list[tuple[str, str]]:
@@ -132,16 +95,6 @@ def flat(config: dict, prefix: str = "") -> list[tuple[str, str]]:
         inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else []
         lines += inner or [(f"{prefix}{key}", json.dumps(value, ensure_ascii=False))]
     return lines
-
-
-def unique(rows: list[dict], key: str) -> list:
-    """The values of `key` in order of appearance."""
-    return list(dict.fromkeys(row[key] for row in rows))
-
-
-def cell_of(rows: list[dict], **wanted) -> dict | None:
-    """The first row with these values."""
-    return next((row for row in rows if all(row.get(key) == value for key, value in wanted.items())), None)
 
 
 def test_names(no_evidence: dict) -> list[str]:

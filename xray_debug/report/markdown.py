@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import html
-import re
-
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
+from xray_debug.report.groups import LEAST, worst_groups
 from xray_debug.report.html import counted, test_names, verdict_rows
+from xray_debug.report.marks import interval as _interval
+from xray_debug.report.marks import table as _table
+from xray_debug.report.marks import text as _text
 from xray_debug.report.words import as_told
 from xray_debug.run.store import OUTPUTS
 
 SHOWN_CASES = 6
+SHOWN_GROUPS = 3
 
 
 def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
-             *_verdict(report), *_table4(report), *_differences(report), *_left_out(report), *_repaired(report),
-             *_explanations(report), *_flagged(report), *_cost(report), *_not_shown(report)]  # fmt: skip
+             *_verdict(report), *_table4(report), *_differences(report), *_scores(report), *_left_out(report),
+             *_repaired(report), *_explanations(report), *_flagged(report), *_cost(report),
+             *_not_shown(report)]  # fmt: skip
     return "\n\n".join(parts) + "\n"
-
-
-def _text(value) -> str:
-    """Free text without effect on the page: HTML and Markdown characters are escaped, line breaks become blanks."""
-    flat = " ".join(str(value).split())
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(flat, quote=False))
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _interval(row: dict, name: str, form=percent, start: str | None = None) -> str:
-    start = f"{name}_" if start is None else start
-    if row.get(name) is None:
-        return "–"
-    return f"**{form(row[name])}** ({form(row[start + 'low'])} to {form(row[start + 'high'])})"
 
 
 def _headline(report: dict) -> list[str]:
@@ -102,6 +87,36 @@ def _differences(report: dict) -> list[str]:
     parts = ["### Differences, on the same images", *([_table(head, rows)] if rows else [])]
     parts += [f"No difference can be shown in {total - len(rows)} of {total} comparisons."] if len(rows) < total else []
     return parts if total else []
+
+
+def _scores(report: dict) -> list[str]:
+    named = ("auroc", "auprc", "sensitivity_at_90", "sensitivity_at_95")
+    first = next(((row["trained_on"], row["tested_on"]) for row in report["scores"]), ("", ""))
+    rows = [[_text(row["test_set"]), _text(row["trained_on"]), _text(row["tested_on"]), name, count(line["images"]),
+             *(_interval(line, measure) for measure in named)]
+            for row in report["scores"] for name, line in _ranked(row, first)]  # fmt: skip
+    head = ["test set", "trained on", "tested on", "class", "images", "AUROC, %", "AUPRC, %",
+            "sensitivity at specificity 90 %, %", "at 95 %, %"]  # fmt: skip
+    return [*(["## Scores", _table(head, rows)] if rows else []), *_worst(report)]
+
+
+def _ranked(row: dict, first: tuple[str, str]) -> list[tuple[str, dict]]:
+    """The means over classes of a model, and its classes where it is the first there is."""
+    each = row["classes"] if (row["trained_on"], row["tested_on"]) == first else []
+    return [("mean over classes", row), *((_text(line["class"]), line) for line in each)]
+
+
+def _worst(report: dict) -> list[str]:
+    worst = worst_groups(report)
+    rows = [[_text(found["test_set"]), _text(found["trained_on"]), _text(row["attribute"]), _text(row["value"]),
+             _text(row["label"]), count(row["images"]), _interval(row, "accuracy"), _interval(row, "auroc"),
+             _interval(row, "overconfidence", points)]
+            for found in worst for row in found["rows"][:SHOWN_GROUPS]]  # fmt: skip
+    head = ["test set", "trained on", "attribute", "group", "class", "images", "accuracy, %", "AUROC, %",
+            "overconfidence, points"]  # fmt: skip
+    said = (f"The {SHOWN_GROUPS} with the lowest accuracy of each model and test set, of those with at least "
+            f"{count(LEAST)} patients; chosen as the worst, they look worse than they are.")
+    return ["### The worst groups", _table(head, rows), said] if rows else []
 
 
 def _left_out(report: dict) -> list[str]:

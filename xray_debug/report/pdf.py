@@ -7,13 +7,16 @@ from pathlib import Path
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
-from xray_debug.report.html import app_link, counted, test_names, unique, verdict_rows
+from xray_debug.report.groups import worst_groups
+from xray_debug.report.html import app_link, counted, test_names, verdict_rows
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
+from xray_debug.report.template import unique
 from xray_debug.report.words import answer_of, as_told, test_name
 
 PAGES = 6
 CASES = 4
 CASE = 52  # mm that one takes
+GROUPS = 4  # the worst
 FEW = 8  # classes of which a confusion matrix can be read on paper
 
 
@@ -22,7 +25,8 @@ def render_pdf(report: dict, folder: str | Path) -> bytes:
     report = as_told(report)
     folder, paper = Path(folder), Paper(f"xray-debug report: {report['name']}", PAGES)
     _first(paper, report, folder)
-    for part in (_cases, _verdict, _no_evidence, _scores, _classes, _cleaning, _explanations, _calibration, _rest):
+    for part in (_cases, _verdict, _no_evidence, _scores, _rankings, _classes, _cleaning,
+                 _explanations, _calibration, _rest):  # fmt: skip
         part(paper, report, folder)
     return paper.write()
 
@@ -110,6 +114,24 @@ def _scores(paper: Paper, report: dict, folder: Path) -> None:
         paper.paragraph(f"No difference can be shown in {left} of {len(report['differences'])} comparisons.", SMALL)
 
 
+def _rankings(paper: Paper, report: dict, folder: Path) -> None:
+    rows = [row for row in report["scores"] if row["tested_on"] == "original"]
+    if rows:
+        paper.heading("Scores on the original test images, means over classes")
+        named = ("auroc", "auprc", "sensitivity_at_90", "sensitivity_at_95")
+        paper.table(["test set", "trained on", "AUROC, %", "AUPRC, %", "sensitivity at specificity 90 %, %",
+                     "at 95 %, %"],
+                    [[row["test_set"], row["trained_on"], *(_interval(row, name) for name in named)]
+                     for row in rows])  # fmt: skip
+    worst = worst_groups(report, GROUPS)[:1]
+    if worst:
+        paper.heading(f"The worst groups, {test_name(worst[0]['test_set'])}")
+        paper.table(["attribute", "group", "class", "images", "accuracy, %", "AUROC, %", "overconfidence, points"],
+                    [[row["attribute"], row["value"], row["label"], count(row["images"]), _interval(row, "accuracy"),
+                      _interval(row, "auroc"), _interval(row, "overconfidence", points)]
+                     for row in worst[0]["rows"]])  # fmt: skip
+
+
 def _classes(paper: Paper, report: dict, folder: Path) -> None:
     rows = [row for row in report["per_class"] if row["tested_on"] == "original"]
     if not rows:
@@ -160,10 +182,11 @@ def _calibration(paper: Paper, report: dict, folder: Path) -> None:
     if not report["calibration"]:
         return
     paper.heading("Calibration")
-    rows = [[row["test_set"], row["trained_on"], row["tested_on"], percent(row["ece"]), percent(row["confidence"]),
-             percent(row["accuracy"]), decimal(row["brier"])] for row in report["calibration"]]  # fmt: skip
-    paper.table(["test set", "trained on", "tested on", "calibration error, %", "mean confidence, %", "accuracy, %",
-                 "Brier score"], rows)  # fmt: skip
+    rows = [[row["test_set"], row["trained_on"], row["tested_on"], _interval(row, "ece"),
+             percent(row["ece_calibrated"]), percent(row["confidence"]), percent(row["accuracy"]),
+             _interval(row, "brier", decimal)] for row in report["calibration"]]  # fmt: skip
+    paper.table(["test set", "trained on", "tested on", "calibration error, %", "a calibrated model stays below, %",
+                 "mean confidence, %", "accuracy, %", "Brier score"], rows)  # fmt: skip
 
 
 def _rest(paper: Paper, report: dict, folder: Path) -> None:

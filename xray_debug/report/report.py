@@ -16,13 +16,16 @@ from xray_debug.data.files import atomic_write, write_text
 from xray_debug.report import cleaning as report_cleaning
 from xray_debug.report import figures as report_figures
 from xray_debug.report import tables as report_tables
+from xray_debug.report.calibration import calibration
 from xray_debug.report.cases import flagged_cases
 from xray_debug.report.explanations import explanations
 from xray_debug.report.format import plain, timing_rows
+from xray_debug.report.groups import groups
 from xray_debug.report.html import render_html
 from xray_debug.report.inputs import RunFiles, StageInfo, read_cells, read_run
 from xray_debug.report.markdown import render_markdown
 from xray_debug.report.pdf import render_pdf
+from xray_debug.report.scores import scores
 from xray_debug.report.words import headline
 from xray_debug.run.folder import lineage
 from xray_debug.run.store import OUTPUTS, Store
@@ -70,7 +73,8 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "per_class": report_tables.per_class(cells),
         "per_source": report_tables.per_source(cells),
         "left_out_sources": report_tables.left_out_sources(cells, without, run, samples, seed),
-        "calibration": report_tables.calibration(cells, run),
+        "scores": scores(cells, samples, seed),
+        "calibration": calibration(cells, run, samples, seed),
         "confusion": report_tables.confusion(cells),
         "repaired": report_cleaning.repaired(run, run.config.audit.permutations, seed),
         "residual": report_cleaning.residual(run),
@@ -78,6 +82,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "faults": report_cleaning.faults(run),
         "explanations": explanations(run, samples, seed),
     }
+    report["groups"], report["small_groups"] = groups(cells, run, samples, seed)
     report["given_model"] = given_model(run)
     report["flagged"], report["flagged_counts"] = flagged_cases(run, figures)
     report["timings"], report["versions"] = _timings(run), _versions(run)

@@ -1,4 +1,4 @@
-"""The report's score tables from test predictions: the 2x2, its differences, per class, per source, calibration.
+"""The report's score tables from test predictions: the 2x2, its differences, per class, per source.
 
 Every function takes `cells`, (trained_on, tested_on, test_set) -> Cell, and returns flat rows for report.json.
 Scores are averages over the seeds' models; intervals are over images.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from xray_debug.report.inputs import RunFiles
-from xray_debug.stats.calibration import expected_calibration_error, reliability_curve
 from xray_debug.stats.intervals import LEVEL
 from xray_debug.stats.scores import (
     Cell,
@@ -27,7 +26,6 @@ from xray_debug.stats.tests import combined_p, holm, mcnemar
 
 ALPHA = 0.05
 WORST_OF = 5  # images a source needs to be named the worst
-BINS = 15
 Versions = tuple[str, str]  # trained on, tested on
 
 REFERENCE = [
@@ -84,21 +82,22 @@ def differences(cells: Cells, samples: int, seed: int) -> list[dict]:
             a, b = cells.get((*first, test_set)), cells.get((*second, test_set))
             if a is not None and b is not None:
                 names = {"test_set": test_set, "what": what, "from": "/".join(first), "to": "/".join(second)}
-                found.append({**names, **_difference(a, b, samples, seed)})
-        rows += _adjusted(found)
+                found.append({**names, **difference(a, b, samples, seed)})
+        rows += adjusted(found)
     return rows
 
 
-def _adjusted(rows: list[dict]) -> list[dict]:
+def adjusted(rows: list[dict]) -> list[dict]:
     """Rows of one family with their adjusted p and what they allow to be said."""
-    for row, adjusted in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
-        row["p_holm"] = float(adjusted)
+    for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
+        row["p_holm"] = float(p)
         change = (row["accuracy"], row["accuracy_low"], row["accuracy_high"])
         row["wording"] = wording(*change, row["p_holm"], row["images"])
     return rows
 
 
-def _difference(first: Cell, second: Cell, samples: int, seed: int) -> dict:
+def difference(first: Cell, second: Cell, samples: int, seed: int) -> dict:
+    """Second less first on the images and seeds that both have: paired intervals of OVERALL, and McNemar's test."""
     first, second = common(first, second)
     tests = [mcnemar(a, b) for a, b in zip(first.correct, second.correct, strict=True)]
     per_seed = second.correct.mean(1) - first.correct.mean(1)
@@ -171,11 +170,11 @@ def left_out_sources(cells: Cells, without: dict[str, Cells], run: RunFiles, sam
             "source": source, **_named(key),
             "classes": {name: int(n) for name, n in zip(cell.classes, counts, strict=True) if n},
             "with": float(usual.correct.mean()), "without": float(cell.correct.mean()),
-            **_difference(usual, cell, samples, seed),
+            **difference(usual, cell, samples, seed),
         })  # fmt: skip
     if not rows:
         _say_no_leave_out(run)
-    return _adjusted(rows)
+    return adjusted(rows)
 
 
 def _say_no_leave_out(run: RunFiles) -> None:
@@ -204,31 +203,3 @@ def confusion(cells: Cells) -> list[dict]:
         rows.append({**_named(key), "classes": list(cell.classes), "seeds": len(cell.seeds),
                      "counts": counts.tolist(), "shares": shares.tolist()})  # fmt: skip
     return rows
-
-
-def calibration(cells: Cells, run: RunFiles) -> list[dict]:
-    """Expected calibration error (mean over seeds) and the reliability curve of all seeds' predictions together."""
-    rows = []
-    for key, cell in cells.items():
-        if cell.probabilities is None:
-            run.leave_out(f"calibration of {' / '.join(key)}", "the predictions hold no probabilities")
-            continue
-        labels = np.tile(cell.labels, len(cell.seeds))
-        pooled = cell.probabilities.reshape(-1, len(cell.classes))
-        truth = np.eye(len(cell.classes))[labels]
-        errors = [expected_calibration_error(p, cell.labels, bins=BINS) for p in cell.probabilities]
-        rows.append({
-            **_named(key), "ece": float(np.mean(errors)), "brier": float(((pooled - truth) ** 2).sum(1).mean()),
-            "confidence": float(pooled.max(1).mean()), "accuracy": float((pooled.argmax(1) == labels).mean()),
-            "images": len(cell.labels), "bins": reliability_bins(pooled, labels),
-        })  # fmt: skip
-    return rows
-
-
-def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[dict]:
-    """Mean confidence, accuracy and count of each bin of confidence that holds images."""
-    curve = reliability_curve(probabilities, labels, bins)
-    return [
-        {"confidence": float(curve.confidence[b]), "accuracy": float(curve.accuracy[b]), "images": int(curve.count[b])}
-        for b in np.flatnonzero(curve.count)
-    ]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from xray_debug.stats.intervals import LEVEL, Interval, percentile_interval, wilson
 from xray_debug.stats.metrics import OVERALL, scores
+from xray_debug.stats.resampling import resample_weights
 from xray_debug.stats.seeds import seed_of
 
 VERSIONS = ("original", "cleaned", "control")  # of the images, in reading order
@@ -39,6 +40,11 @@ class Cell:
     def correct(self) -> np.ndarray:
         """(S, n) bool."""
         return self.predicted == self.labels[None]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(n,) who is drawn in a resample: patients, or the images where patients are not known."""
+        return self.image_ids if self.patients is None else self.patients
 
     def take(self, images: np.ndarray, seeds: Sequence[int] | None = None) -> Cell:
         """The cell of the images at these positions and of these seeds."""
@@ -169,14 +175,8 @@ def resampled_scores(cell: Cell, samples: int, seed: int, chunk: int = 500) -> d
     known = cell.draws.get((samples, seed))
     if known is not None:
         return known
-    owners = cell.image_ids if cell.patients is None else cell.patients
-    groups = np.unique(owners, return_inverse=True)[1]
-    rng, size = np.random.default_rng(seed), int(groups.max()) + 1
     parts = []
-    for start in range(0, samples, chunk):
-        picked = rng.integers(0, size, (min(chunk, samples - start), size))
-        offset = picked + size * np.arange(len(picked))[:, None]
-        weights = np.bincount(offset.ravel(), minlength=picked.shape[0] * size).reshape(len(picked), size)[:, groups]
+    for weights in resample_weights(cell.owners, samples, seed, chunk):
         found = scores(confusion_matrices(cell, weights))
         parts.append({name: found[name].mean(1) for name in OVERALL})
     cell.draws[samples, seed] = {name: np.concatenate([part[name] for part in parts]) for name in OVERALL}
