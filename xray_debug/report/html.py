@@ -20,6 +20,7 @@ from xray_debug.report.cases import HEAT
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import FORMATS
 from xray_debug.report.glossary import GLOSSARY, glossary
+from xray_debug.report.repairs import shortcut_name
 from xray_debug.report.strips import strip_pictures
 from xray_debug.report.words import AS_GIVEN, answer_of, as_told, test_name
 
@@ -61,8 +62,8 @@ def _template() -> Template:
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "place": place, "counted": counted,
                             "glossary": glossary, "cell_of": cell_of, "unique": unique, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
-                            "textless_rows": textless_rows, "GLOSSARY": GLOSSARY, "MEASURES": MEASURES,
-                            "SANITY": SANITY}  # fmt: skip
+                            "textless_rows": textless_rows, "shortcut_name": shortcut_name, "GLOSSARY": GLOSSARY,
+                            "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
 
