@@ -169,7 +169,7 @@ def run(context: Context) -> None:
 
 
 def _tell_repairs(context: Context, frame: pd.DataFrame, groups: np.ndarray, facts: dict, models: list[Model]) -> None:
-    """The groups of the images, what became of each last layer, and the audit of every model of the first seed."""
+    """The groups of the images, what became of each last layer, and the audit of the first seed's models."""
     from xray_debug.stages import audit_again
 
     store, config = context.store, context.config
@@ -179,7 +179,8 @@ def _tell_repairs(context: Context, frame: pd.DataFrame, groups: np.ndarray, fac
     if not audit_again.has_audit(store):
         context.say("the repaired models are not audited again: stage audit has not run")
         return
-    first = [(model.trained_on, model.folder) for model in models if model.seed == config.all_seeds[0]]
+    first = [(model.trained_on, model.folder) for model in models
+             if model.seed == config.all_seeds[0] and model.trained_on not in ("original", "control")]  # fmt: skip
     audit_again.audit_again(context, frame, first)
 
 

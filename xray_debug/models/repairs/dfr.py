@@ -23,7 +23,7 @@ from xray_debug.models.repairs.base import REPAIRS, Grouped, LastLayer, balancin
 from xray_debug.models.threads import one_thread
 from xray_debug.stats.seeds import rng_of
 
-SUBSAMPLES = 10  # as in the paper
+SUBSAMPLES, TRIED = 10, 2  # as in the paper; those on which each C is tried
 FEWEST = 8
 STRENGTHS = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)  # of C, as in the paper; L1
 ITERATIONS = 200
@@ -142,14 +142,15 @@ class Dfr(LastLayer):
         mean, scale = known.mean(0), seen.std(0)
         scale[scale < SCALE * max(float(scale.max()), SCALE)] = 1.0
         known, unseen = (known - mean) / scale, (unseen - mean) / scale
-        tried = {c: fitted(known, train.labels, train.groups, c, seed) for c in STRENGTHS}
-        losses = {c: group_loss(unseen, val.labels, val.groups, found) for c, found in tried.items()}
+        losses = {c: group_loss(unseen, val.labels, val.groups, fitted(known, train.labels, train.groups, c, seed, TRIED))
+                  for c in STRENGTHS}  # fmt: skip
         best = min(losses, key=losses.get)
-        weight, bias = tried[best]
+        weight, bias = fitted(known, train.labels, train.groups, best, seed)
+        new = group_loss(unseen, val.labels, val.groups, (weight, bias))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight / scale))
             _bias(layer).copy_(torch.from_numpy(bias - (weight / scale) @ mean))
-        return {"c": best, "val_loss": losses[best], "val_loss_before": old,
+        return {"c": best, "val_loss": new, "val_loss_before": old,
                 "features": int((np.abs(weight).max(0) > 0).sum()), "of": weight.shape[1]}  # fmt: skip
 
 
