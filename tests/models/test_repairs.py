@@ -248,10 +248,13 @@ def test_a_job_of_a_repair_goes_through_files_and_its_parts_decide_its_key(tmp_p
     own = Views([tmp_path / "images.npy"])
     groups = dataclasses.replace(plain, repair="reweight", groups=plain.labels * 2, val_groups=plain.val_labels)
     paste = dataclasses.replace(plain, repair="paste", marked=own.rows(plain.train[::-1]))
-    other = [dataclasses.replace(groups, groups=plain.labels), dataclasses.replace(groups, val_groups=1 - plain.val_labels),
-             dataclasses.replace(groups, repair="group_dro"), dataclasses.replace(paste, marked=own.rows(plain.train)),
-             dataclasses.replace(paste, images_digest="known"),
-             dataclasses.replace(paste, images_digest="known", marked=own.rows(plain.train))]  # fmt: skip
+    in_order = own.rows(plain.train)
+    other = [
+        dataclasses.replace(groups, groups=plain.labels), dataclasses.replace(groups, val_groups=1 - plain.val_labels),
+        dataclasses.replace(groups, repair="group_dro"), dataclasses.replace(paste, marked=in_order),
+        dataclasses.replace(paste, images_digest="known"),
+        dataclasses.replace(paste, images_digest="known", marked=in_order),
+    ]  # fmt: skip
     assert len({one.key for one in (plain, groups, paste, *other)}) == 9
     for one in (groups, paste):
         write_begun(one.folder, one.key, How("32-true", 1), one)

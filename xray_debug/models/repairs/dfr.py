@@ -142,10 +142,10 @@ class Dfr(LastLayer):
         mean, scale = known.mean(0), seen.std(0)
         scale[scale < SCALE * max(float(scale.max()), SCALE)] = 1.0
         known, unseen = (known - mean) / scale, (unseen - mean) / scale
-        losses = {c: group_loss(unseen, val.labels, val.groups, fitted(known, train.labels, train.groups, c, seed, TRIED))
-                  for c in STRENGTHS}  # fmt: skip
-        best = min(losses, key=losses.get)
-        weight, bias = fitted(known, train.labels, train.groups, best, seed)
+        learned = known, train.labels, train.groups
+        tried = {c: fitted(*learned, c, seed, TRIED) for c in STRENGTHS}
+        best = min(tried, key=lambda c: group_loss(unseen, val.labels, val.groups, tried[c]))
+        weight, bias = fitted(*learned, best, seed)
         new = group_loss(unseen, val.labels, val.groups, (weight, bias))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight / scale))
