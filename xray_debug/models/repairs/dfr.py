@@ -71,7 +71,7 @@ def features_of(model: XrayClassifier, layer: nn.Linear, images) -> np.ndarray:
                 if count < size and device.type == "cpu":
                     batch = torch.cat([batch, batch[:1].expand(size - count, -1, -1, -1)])
                 model(batch)
-                parts.append(kept.pop()[:count].double().cpu().numpy())
+                parts.append(kept.pop()[:count].cpu().double().numpy())
     finally:
         handle.remove()
     found = np.concatenate(parts)

@@ -44,15 +44,15 @@ class GroupDro(Training):
     def __init__(self, groups: np.ndarray):
         super().__init__(groups)
         there = np.bincount(groups) > 0
-        self.q = torch.from_numpy(there / there.sum())
+        self.q = torch.from_numpy(there / there.sum()).float()
 
     def loss(self, losses: Tensor, groups: Tensor) -> Tensor:
         found, _ = group_losses(losses, groups, len(self.q))
         total, world = found.detach().clone(), ranks()[1]
         if world > 1:
             torch.distributed.all_reduce(total)
-        self.q = updated(self.q.to(losses.device), total.double())
-        return world * (self.q.to(found) * found).sum()  # DDP takes the mean of the processes' gradients
+        self.q = updated(self.q.to(total), total)
+        return world * (self.q * found).sum()  # DDP takes the mean of the processes' gradients
 
     def state(self) -> dict[str, Any]:
         return {"q": self.q}
