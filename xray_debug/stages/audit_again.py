@@ -56,7 +56,7 @@ def audit_again(context: Context, frame: pd.DataFrame, models: Sequence[tuple[st
     bank = _bank(context)
     for name, folder in models:
         results[name] = _audited(context, cases, classes, name, folder, bank)
-        shown = results[name].checks["shown"].sum()
+        shown = int(results[name].checks["shown"].sum())
         context.say(f"{name}, audited again on {len(cases)} cases: {shown or 'no'} shortcut{'s' * (shown != 1)} shown")
     for what in ("cases", "checks"):
         tables = [getattr(result, what).assign(model=name) for name, result in results.items()]
