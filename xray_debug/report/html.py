@@ -23,6 +23,7 @@ from xray_debug.report.glossary import GLOSSARY, glossary
 from xray_debug.report.repairs import shortcut_name
 from xray_debug.report.strips import strip_pictures
 from xray_debug.report.words import AS_GIVEN, answer_of, as_told, test_name
+from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
@@ -155,7 +156,8 @@ def model_rows(report: dict) -> list[dict]:
     """The trained models' accuracy on the original test images, to stand beside the baselines."""
     rows = [row for row in report["table4"] if row["tested_on"] == "original"]
     return [
-        {"name": "the model as given" if trained == AS_GIVEN else f"model trained on {trained} images",
+        {"name": "the model as given" if trained == AS_GIVEN else f"model trained on {trained} images"
+                 if trained in VERSIONS else f"model repaired by {trained}",
          "sets": {row["test_set"]: row for row in rows if row["trained_on"] == trained}}
         for trained in unique(rows, "trained_on")
     ]  # fmt: skip
