@@ -48,7 +48,7 @@ GLOSSARY = {
 }
 ONLY_WITH = {
     "reversed": lambda report: any(row["test_set"] == "reversed" for row in report["table4"]),
-    "dfr, reweight, group_dro, paste (models)": lambda report: bool(report["repairs"]),
+    "dfr, reweight, group_dro, paste (models)": lambda report: bool(report.get("repairs")),
 }
 
 
