@@ -222,6 +222,18 @@ class RetrainConfig(Section):
     leave_sources_out: bool = Field(
         False, description="also train without each source that holds several classes, and test on that source"
     )
+    repairs: list[str] = Field(
+        default_factory=list,
+        description="further rows of the 2x2, audited again: dfr, reweight, group_dro, paste, clean+dfr, ...; "
+        "docs/repairs.md",
+    )
+    groups: str = Field(
+        "marker", pattern="^(marker|source|attr_.+)$",
+        description="what repairs balance in each class: marker (what the text says to the model), source, attr_NAME",
+    )  # fmt: skip
+    audit_cases: int | None = Field(
+        150, ge=1, description="audited cases on which each repaired model is audited again; null for all"
+    )
 
 
 class ReportConfig(Section):

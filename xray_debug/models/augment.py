@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from xray_debug.config import AugmentConfig
+
+
+def pasted(images: np.ndarray, donors: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Images with the text of others: images + donors - without, cut to 0 to 255; all uint8 (B, S, S).
+
+    `donors` and `without`: the images whose text it is, as they are and with their text erased.
+    """
+    text = donors.astype(np.int16) - without
+    return (images + text).clip(0, 255).astype(np.uint8)
 
 
 def _uniform(n: int, spread: float, generator: torch.Generator) -> Tensor:

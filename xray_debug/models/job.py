@@ -31,6 +31,9 @@ class TrainingError(RuntimeError):
 class Data:
     """uint8 (N, S, S) and class indices (N,), to learn from and to choose the best epoch by.
 
+    For a repair (models/repairs): `groups` and `val_groups`, codes (N,) of groups of images; `marked`, the images with
+    their text where `images` are without.
+
     Images are arrays (memory-mapped or not) or anything with `len`, `shape` and indexing by an index array and a slice.
     """
 
@@ -38,9 +41,16 @@ class Data:
     labels: np.ndarray
     val_images: np.ndarray
     val_labels: np.ndarray
+    groups: np.ndarray | None = None
+    val_groups: np.ndarray | None = None
+    marked: np.ndarray | None = None
 
     def checked(self, classes: list[str]) -> Data:
         """With labels as int64; ValueError where images, labels and classes do not go together."""
+        for what, codes, own in (("", self.groups, self.labels), ("val_", self.val_groups, self.val_labels)):
+            if codes is not None and (np.shape(codes) != np.shape(own) or np.asarray(codes).dtype.kind not in "iu"):
+                raise ValueError(f"{what}groups: expected {len(own)} whole numbers, one per image, got "
+                                 f"{np.asarray(codes).dtype} {np.shape(codes)}")  # fmt: skip
         labels = _labels(self.images, self.labels, classes, "training")
         val_labels = _labels(self.val_images, self.val_labels, classes, "val")
         absent = [name for i, name in enumerate(classes) if i not in labels]
@@ -71,8 +81,9 @@ def digest_of(images, block: int = 256) -> str:
 
 
 def training_key(
-    network: list, data: Data, config: TrainConfig, seed: int, images_digest: str = "", code: str = ""
-) -> str:
+    network: list, data: Data, config: TrainConfig, seed: int, images_digest: str = "", code: str = "",
+    repair: str = "",
+) -> str:  # fmt: skip
     """sha256 of what decides the result of a training.
 
     `network` is its name, classes, view and options. The key says nothing of how the training is carried out (HOW), nor
@@ -81,10 +92,13 @@ def training_key(
     """
     settings = config.model_dump(mode="json", exclude=HOW | {"model", "model_options", "view"})
     images = images_digest or [digest_of(data.images), digest_of(data.val_images)]
-    identity = [*network, settings, seed, images, code]
+    if not images_digest and data.marked is not None:
+        images.append(digest_of(data.marked))
+    identity = [*network, settings, seed, images, code, repair]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
-    for labels in (data.labels, data.val_labels):
-        digest.update(np.asarray(labels, np.int64).tobytes())
+    for codes in (data.labels, data.val_labels, data.groups, data.val_groups):
+        if codes is not None:
+            digest.update(np.asarray(codes, np.int64).tobytes())
     return digest.hexdigest()
 
 
@@ -106,6 +120,8 @@ class FitJob:
     folder         gets the model
     images_digest  of all the file's contents, where the caller knows it: nothing is hashed then
     code           digest of the code that trains; a folder trained by other code is not taken for finished
+    repair         name of the repair that takes part in the training; groups, val_groups and marked, what it needs, are
+                   those of Data; marked has a row for each of train
     """
 
     images: Views
@@ -119,6 +135,10 @@ class FitJob:
     folder: Path
     images_digest: str = ""
     code: str = ""
+    repair: str = ""
+    groups: np.ndarray | None = None
+    val_groups: np.ndarray | None = None
+    marked: Views | None = None
 
     def model(self) -> XrayClassifier:
         """The network before training, the same for the same seed."""
@@ -128,23 +148,27 @@ class FitJob:
     @property
     def data(self) -> Data:
         """What is learned from; images are read when they are asked for."""
-        return Data(self.images.rows(self.train), self.labels, self.images.rows(self.val), self.val_labels)
+        return Data(self.images.rows(self.train), self.labels, self.images.rows(self.val), self.val_labels, self.groups,
+                    self.val_groups, self.marked)  # fmt: skip
 
     @property
     def held(self) -> Data:
         """The same with the images in memory, where they are not too many for it."""
-        return Data(_held(self.images, self.train), self.labels, _held(self.images, self.val), self.val_labels)
+        marked = None if self.marked is None else _held(self.marked, np.arange(len(self.marked)))
+        return Data(_held(self.images, self.train), self.labels, _held(self.images, self.val), self.val_labels,
+                    self.groups, self.val_groups, marked)  # fmt: skip
 
     @cached_property
     def key(self) -> str:
         """See training_key."""
         digest = self.images_digest
         if digest:
-            rows = self.images.numbers[np.concatenate([self.train, self.val])].astype(np.int64)
-            digest += hashlib.sha256(rows.tobytes()).hexdigest()
+            rows = self.images.numbers[np.concatenate([self.train, self.val])]
+            rows = rows if self.marked is None else np.append(rows, self.marked.numbers)
+            digest += hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()
         view = vars(ModelView.from_config(self.config.view))
         network = [self.config.model, self.classes, view, self.config.model_options]
-        return training_key(network, self.data, self.config, self.seed, digest, self.code)
+        return training_key(network, self.data, self.config, self.seed, digest, self.code, self.repair)
 
 
 @dataclass(frozen=True)
@@ -163,9 +187,13 @@ def write_begun(folder: Path, key: str, how: How, job: FitJob | None = None) -> 
     if job is not None:
         places = job.images.numbers
         rows = {"train": places[job.train], "labels": job.labels, "val": places[job.val], "val_labels": job.val_labels}
+        rows |= {} if job.groups is None else {"groups": job.groups, "val_groups": job.val_groups}
+        if job.marked is not None:
+            rows["marked"] = job.marked.numbers
         atomic_write(folder / ROWS, lambda file: np.savez(file, **rows), sync=True)
         config = job.config.model_dump(mode="json")
-        stored["job"] = {"images": list(job.images.files), "classes": job.classes, "config": config, "seed": job.seed}
+        stored["job"] = {"images": list(job.images.files), "classes": job.classes, "config": config, "seed": job.seed,
+                         "repair": job.repair, "marked": list(job.marked.files if job.marked else ())}  # fmt: skip
     write_json(folder / JOB, stored)
 
 
@@ -185,4 +213,7 @@ def read_job(folder: Path) -> tuple[FitJob, str, How]:
         rows = {name: file[name] for name in file.files}
     plain = stored["job"]
     plain |= {"images": Views(plain["images"]), "config": TrainConfig(**plain["config"]), "folder": folder}
+    files = plain.pop("marked")
+    if "marked" in rows:
+        rows["marked"] = Views(files).rows(rows["marked"])
     return FitJob(**plain, **rows), stored["key"], How(**stored["how"])

@@ -29,6 +29,8 @@ from xray_debug.models.checkpoint import weights_of
 from xray_debug.models.classifier import XrayClassifier
 from xray_debug.models.job import HISTORY, LAST, Data, TrainingError
 from xray_debug.models.precision import on_gpu
+from xray_debug.models.repairs import repair_of_training
+from xray_debug.models.repairs.base import balancing_weights
 from xray_debug.stats.metrics import confusion_matrix, scores
 
 SAVE_SECONDS = 30  # between two saves of what a resumption needs
@@ -46,10 +48,13 @@ class Plan:
     key: str
     precision: str
     devices: int = 1
+    repair: str = ""
 
 
 class Task(lightning.LightningModule):
     """Adam, a halving of the rate on plateaus, the best weights by macro-F1 on val.
+
+    Where a repair balances groups, the groups of val count alike, too, in its macro-F1 and loss.
 
     What is scored on val and kept is a running average of the weights, which varies far less from epoch to epoch
     than the weights themselves.
@@ -59,6 +64,9 @@ class Task(lightning.LightningModule):
         super().__init__()
         self.plan, self.progress, self.model = plan, progress, plan.model
         self.config, self.data = plan.config, plan.data
+        self.repair = repair_of_training(plan.repair, plan.data.groups)
+        codes = plan.data.val_groups
+        self.val_weights = np.ones(len(plan.data.val_labels)) if codes is None else balancing_weights(codes)
         self.averaged = copy.deepcopy(plan.model).requires_grad_(False).eval()
         self.rows: list[dict] = []
         self.best: dict[str, Tensor] = {}
@@ -68,9 +76,14 @@ class Task(lightning.LightningModule):
 
     def _class_weights(self) -> np.ndarray:
         counts = np.bincount(self.data.labels, minlength=len(self.model.classes))
-        if self.config.balance != "loss":
+        if self.balance != "loss":
             return np.ones(len(counts))
         return len(self.data.labels) / (len(counts) * counts)
+
+    @property
+    def balance(self) -> str:
+        """How what there is less of is made to count as much: as the repair says, or the options."""
+        return self.repair.balance if self.repair and self.repair.balance else self.config.balance
 
     def epoch_now(self) -> int:
         """The epoch counted from 0, for Batches."""
@@ -104,9 +117,13 @@ class Task(lightning.LightningModule):
         self.generator = torch.Generator().manual_seed(int(numbers[1]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        images, labels = batch
+        images, labels, *groups = batch
         images = augment(images[:, None].float() / 255, self.config.augment, self.generator)
-        loss = F.cross_entropy(self.model(images).float(), labels, weight=self.weight)
+        logits = self.model(images).float()
+        if groups:
+            loss = self.repair.loss(F.cross_entropy(logits, labels, reduction="none"), groups[0])
+        else:
+            loss = F.cross_entropy(logits, labels, weight=self.weight)
         self.losses.append(loss.detach())
         return loss
 
@@ -136,12 +153,12 @@ class Task(lightning.LightningModule):
         """This epoch's line of the history."""
         logits, labels = self._val_logits(), self.data.val_labels
         predicted = logits.argmax(1).numpy()
-        found = scores(confusion_matrix(labels, predicted, logits.shape[1]))
+        found = scores(confusion_matrix(labels, predicted, logits.shape[1], self.val_weights))
         loss = torch.stack(self.losses).mean()
         row = {
             "epoch": self.current_epoch + 1,
             "train_loss": float(self.all_gather(loss).mean() if ranks()[1] > 1 else loss),
-            "val_loss": float(F.cross_entropy(logits, torch.from_numpy(labels), weight=self.weight.cpu())),
+            "val_loss": self._val_loss(logits),
             "val_accuracy": float(found["accuracy"]),
             "val_f1": float(found["f1"]),
             "learning_rate": self.plateau.optimizer.param_groups[0]["lr"],
@@ -155,6 +172,13 @@ class Task(lightning.LightningModule):
                     f"a learning_rate below {self.config.learning_rate:g} may help"
                 )
         return row
+
+    def _val_loss(self, logits: Tensor) -> float:
+        labels, weight = torch.from_numpy(self.data.val_labels), self.weight.cpu()
+        if self.data.val_groups is None:
+            return float(F.cross_entropy(logits, labels, weight=weight))
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return float((torch.from_numpy(self.val_weights) * losses).mean())
 
     def _exhausted(self) -> bool:
         """Whether no epoch of the last `stop_after` was a new best."""
@@ -196,9 +220,12 @@ class Task(lightning.LightningModule):
         checkpoint["rows"] = self.rows
         checkpoint["best"] = self.best
         checkpoint["plateau"] = self.plateau.state_dict()
+        checkpoint["repair"] = self.repair.state() if self.repair else {}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.rows, self.best, self.plateau_state = checkpoint["rows"], checkpoint["best"], checkpoint["plateau"]
+        if self.repair:
+            self.repair.load_state(checkpoint["repair"])
         if hasattr(self, "plateau"):
             self.plateau.load_state_dict(self.plateau_state)
 
@@ -262,7 +289,8 @@ def run(plan: Plan, progress: Callable[[int, int], None] | None) -> tuple[list[d
     """
     config, data = plan.config, plan.data
     task = Task(plan, progress)
-    train = Batches(data.images, data.labels, config.batch_size, task.epoch_now, config.balance, plan.seed)
+    train = Batches(data.images, data.labels, config.batch_size, task.epoch_now, task.balance, plan.seed, data.groups,
+                    data.marked)  # fmt: skip
     val = Batches(data.val_images, data.val_labels, max(config.batch_size, 64), task.epoch_now, "none", None)
     several = plan.devices * config.nodes > 1
     with _quiet():

@@ -28,13 +28,13 @@ def device_count(config: TrainConfig) -> int:
 
 def train_here(
     model: XrayClassifier, data: Data, config: TrainConfig, folder: Path, seed: int, key: str, how: How,
-    progress: Progress | None = None,
+    progress: Progress | None = None, repair: str = "",
 ) -> None:  # fmt: skip
     """Trains in this process into a folder of write_begun. Under DDP all processes come here, and the first writes."""
     from xray_debug.models.loop import Plan, run  # Lightning takes seconds to import
 
     with threads_of(how.threads):
-        found = run(Plan(model, data, config, folder, seed, key, how.precision, device_count(config)), progress)
+        found = run(Plan(model, data, config, folder, seed, key, how.precision, device_count(config), repair), progress)
     if found is None:
         return
     rows, best = found

@@ -39,7 +39,7 @@ def train_folder(folder: Path, progress: Callable[[int, int], None] | None = Non
 
     job, key, how = read_job(folder)
     data = job.held.checked(job.classes)
-    train_here(job.model(), data, job.config, folder, job.seed, key, how, progress)
+    train_here(job.model(), data, job.config, folder, job.seed, key, how, progress, job.repair)
 
 
 # ---------------------------------------------------------------- the process that starts others

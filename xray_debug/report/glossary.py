@@ -23,6 +23,9 @@ GLOSSARY = {
         "area under the probability's curve while pixels are deleted (low is good) or inserted (high)",
     "original, cleaned, control (models)":
         "trained on films as they are, without their text, and with as much inpainted away from text",
+    "dfr, reweight, group_dro, paste (models)":
+        "repairs: the last layer learned anew with groups balanced; trained with groups counting alike; for the group "
+        "that fares worst; with the text of random films pasted in; clean+: the same on cleaned films",
     "reversed": "a test set of the synthetic data in which each class carries another class's marker",
     "swap test": "markers of another class pasted: how often the decision follows the marker",
     "interval":
@@ -48,7 +51,10 @@ GLOSSARY = {
     "repaired": "text was erased by inpainting; nothing else in the film was touched",
     "not shown": "this many images do not show it; that is not the same as shown to be absent",
 }
-ONLY_WITH = {"reversed": lambda report: any(row["test_set"] == "reversed" for row in report["table4"])}
+ONLY_WITH = {
+    "reversed": lambda report: any(row["test_set"] == "reversed" for row in report["table4"]),
+    "dfr, reweight, group_dro, paste (models)": lambda report: bool(report.get("repairs")),
+}
 
 
 def glossary(report: dict) -> list[tuple[str, str]]:

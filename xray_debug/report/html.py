@@ -20,9 +20,11 @@ from xray_debug.report.cases import HEAT
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.glossary import GLOSSARY, glossary
 from xray_debug.report.groups import LEAST, whole_groups, worst_groups
+from xray_debug.report.repairs import shortcut_name
 from xray_debug.report.strips import strip_pictures
 from xray_debug.report.template import page_environment, unique
 from xray_debug.report.words import AS_GIVEN, answer_of, as_told
+from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
@@ -52,9 +54,9 @@ def _template() -> Template:
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
                             "glossary": glossary, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "flat": flat,
-                            "textless_rows": textless_rows, "GLOSSARY": GLOSSARY, "worst_groups": worst_groups,
-                            "whole_groups": whole_groups, "LEAST": LEAST, "MEASURES": MEASURES,
-                            "SANITY": SANITY}  # fmt: skip
+                            "textless_rows": textless_rows, "shortcut_name": shortcut_name, "GLOSSARY": GLOSSARY,
+                            "worst_groups": worst_groups, "whole_groups": whole_groups, "LEAST": LEAST,
+                            "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
 
 
@@ -107,7 +109,8 @@ def model_rows(report: dict) -> list[dict]:
     """The trained models' accuracy on the original test images, to stand beside the baselines."""
     rows = [row for row in report["table4"] if row["tested_on"] == "original"]
     return [
-        {"name": "the model as given" if trained == AS_GIVEN else f"model trained on {trained} images",
+        {"name": "the model as given" if trained == AS_GIVEN else f"model trained on {trained} images"
+                 if trained in VERSIONS else f"model repaired by {trained}",
          "sets": {row["test_set"]: row for row in rows if row["trained_on"] == trained}}
         for trained in unique(rows, "trained_on")
     ]  # fmt: skip

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from xray_debug.report.explanations import MEASURES, SANITY
-from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate
+from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
 from xray_debug.report.html import counted, test_names, verdict_rows
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
 from xray_debug.report.marks import text as _text
-from xray_debug.report.words import as_told
+from xray_debug.report.repairs import shortcut_name
+from xray_debug.report.words import as_told, test_name
 from xray_debug.run.store import OUTPUTS
 
 SHOWN_CASES = 6
@@ -21,6 +22,7 @@ def render_markdown(report: dict) -> str:
     report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
              *_verdict(report), *_table4(report), *_differences(report), *_scores(report), *_left_out(report),
+             *_repairs(report),
              *_repaired(report), *_explanations(report), *_flagged(report), *_cost(report),
              *_not_shown(report)]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -129,6 +131,24 @@ def _left_out(report: dict) -> list[str]:
     head = ["source", "test set", "trained on", "tested on", "with the source, %", "without it, %",
             "difference, points", "p (Holm)", "images"]  # fmt: skip
     return ["### Leave one source out", _table(head, rows)] if rows else []
+
+
+def _repairs(report: dict) -> list[str]:
+    found = report["repairs"]
+    if not found:
+        return []
+    names = [shortcut_name(entry) for entry in found["rows"][0]["effects"]]
+    rows = []
+    for row in found["rows"]:
+        worst = row["worst"] or {}
+        effects = [f"{_interval(entry['difference'], 'value', signed, '')}{', shown' * entry['shown']}"
+                   for entry in row["effects"]] or ["not audited"] * len(names)  # fmt: skip
+        rows.append([_text(row["model"]), _interval(row, "accuracy"), _interval(worst, "accuracy"),
+                     _text(worst.get("group", "–")), *effects, _text(", ".join(row["further"]) or "–")])  # fmt: skip
+    head = ["model", "accuracy, %", "worst group, %", "which", *map(_text, names), "shown of it alone"]
+    said = (f"On the original images of {test_name(found['test_set'])}; effects beyond controls in "
+            f"{count(found['cases'])} audited cases. {found['rule']}")  # fmt: skip
+    return ["## What each repair did", _text(found["text"]), _table(head, rows), _text(said)]
 
 
 def _repaired(report: dict) -> list[str]:

@@ -25,6 +25,7 @@ from xray_debug.report.html import render_html
 from xray_debug.report.inputs import RunFiles, StageInfo, read_cells, read_run
 from xray_debug.report.markdown import render_markdown
 from xray_debug.report.pdf import render_pdf
+from xray_debug.report.repairs import repairs
 from xray_debug.report.scores import scores
 from xray_debug.report.words import headline
 from xray_debug.run.folder import lineage
@@ -81,6 +82,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "probe": run.probe,
         "faults": report_cleaning.faults(run),
         "explanations": explanations(run, samples, seed),
+        "repairs": repairs(run, cells, samples, seed),
     }
     report["groups"], report["small_groups"] = groups(cells, run, samples, seed)
     report["given_model"] = given_model(run)

@@ -9,7 +9,7 @@ AS_GIVEN = "as given"  # what a model was trained on that was not trained here
 
 def headline(report: dict) -> list[dict[str, str]]:
     """Sentences in the order of their weight, each with what it is about."""
-    parts = (_given, _verdict, _gaps, _scores, _control, _flags, _repairs)
+    parts = (_given, _verdict, _gaps, _scores, _control, _take, _flags, _repairs)
     entries = [entry for part in parts for entry in part(report)]
     if not entries:
         entries = [("nothing", "The run holds no predictions, audit or cleaning yet: there is nothing to conclude.")]
@@ -102,6 +102,12 @@ def _scores(report: dict) -> list[tuple[str, str]]:
 def _control(report: dict) -> list[tuple[str, str]]:
     rows = [_row(report, "original/original", "control/original", name) for name in _test_sets(report)]
     return [("control", _told(report, row, "the same inpainting away from text")) for row in rows if row is not None]
+
+
+def _take(report: dict) -> list[tuple[str, str]]:
+    """Which repaired model to take, where other repairs than cleaning were asked for."""
+    found = report.get("repairs")
+    return [("repairs", found["text"])] if found else []
 
 
 def _told(report: dict, row: dict, what: str) -> str:

@@ -106,6 +106,11 @@ OUTPUTS: dict[str, Output] = {
         ("trained_on", "without", "tested_on", "test_set", "seed", "image_id", "label", "source", "predicted"),
         "scores after cleaning and after the control cleaning: the rest of the 2x2"),
     "retrained metrics": Output("retrain", "metrics.json", "json"),
+    "repairs": Output("retrain", "repairs.json", "json", values={"repairs": dict, "by": str}),
+    "groups": Output("retrain", "groups.parquet", "table", ("image_id", "split", "test_set", "group")),
+    "repaired cases": Output("retrain", "repaired_cases.parquet", "table", ("model", "image_id", "label")),
+    "repaired checks": Output(
+        "retrain", "repaired_checks.parquet", "table", ("model", "check", "question", "test_set", "label", "shown")),
     "report": Output("report", "report.json", "json", steady=False),
     "page": Output("report", "report.html", "file", steady=False),
     "summary": Output("report", "report.md", "file", steady=False),

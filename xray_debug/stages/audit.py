@@ -40,7 +40,7 @@ def cases_of(store: Store) -> pd.DataFrame:
     return cases.merge(explained, on="image_id", how="left").reset_index(drop=True)
 
 
-def _bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
+def bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
     """The Parquet file of the markers that are pasted, made first; None where nothing is pasted."""
     import pandas as pd
 
@@ -73,14 +73,14 @@ def run(context: Context) -> None:
     chosen = choose_cases(cases, config.audit.max_cases, config.seed)
     unread = {name: f"no text could be looked for: {why}" for name, why in store.json("unread").items()}
     readable = chosen[~chosen["image_id"].isin(list(unread))].reset_index(drop=True)
-    bank = _bank(context, readable, boxes) if len(readable) else None
+    pasted = bank(context, readable, boxes) if len(readable) else None
 
     def add(rows: list[dict]) -> list[dict]:
         return [{**row, "boxes": boxes.get(row["image_id"], ()), "devices": devices.get(row["image_id"], ()),
                  "saliency": store.saliency(row["image_id"])} for row in rows]  # fmt: skip
 
     worker = AuditWorker(
-        str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,
+        str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, pasted,
         context.device, context.trusted,
     )  # fmt: skip
     parts = context.engine.run(worker, TableRows(readable, add), store.path("patches"), "audit", most=MOST)

@@ -28,7 +28,7 @@ STAGE = Stage(
     needs=("manifest", "views", "predictions"),
     wants=(
         "explanations", "maps", "sanity", "regions", "cases", "checks", "verdict", "patches", "changes", "probe",
-        "cleaning facts", "unread", "retrained predictions",
+        "cleaning facts", "unread", "retrained predictions", "repairs", "groups", "repaired cases", "repaired checks",
     ),
     options=(
         "report", "name", "seeds", "phantom", "prepare", "train", "explain", "detect", "audit", "clean", "retrain",

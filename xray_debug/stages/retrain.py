@@ -1,7 +1,8 @@
 """retrain: the same trainings on COVIDx++ and on the control; every model of every seed sees both test versions once.
 
 A given model is asked of both test versions, and trained anew by the user's command where there is one.
-With retrain.leave_sources_out the originals and COVIDx++ are also learned without each source that can be spared.
+With retrain.leave_sources_out the originals and COVIDx++ are also learned without each source that can be spared;
+with retrain.repairs there are models mended in other ways, audited again beside the one of COVIDx++.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.run.fingerprint import digest
 from xray_debug.run.store import Store
-from xray_debug.stages import modelling, own_retrain, train
+from xray_debug.stages import modelling, own_retrain, repairs, train
 from xray_debug.stages.base import Context, Stage, model_plugin
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 TESTED = ("original", "cleaned")
@@ -81,6 +83,7 @@ def _usable(context: Context, versions: list[str]) -> tuple[pd.DataFrame, dict]:
 
 
 def check(config: PipelineConfig) -> None:
+    repairs.check(config)
     if config.model is None:
         if config.retrain.command is not None:
             raise ConfigError("retrain.command: trains a given model anew, expected a section model:")
@@ -135,12 +138,20 @@ def run(context: Context) -> None:
     new += _left_out(context, frame, folder)
     digests = {"original": ("prepare", "views"), "cleaned": ("clean", "cleaned views"),
                "control": ("clean", "cleaned views")}  # fmt: skip
+    known = {version: modelling.recorded(context, *where) + version for version, where in digests.items()}
     jobs = [
         modelling.training(context, frame, views[model.trained_on], model.folder, model.seed, model.without or None,
-                           modelling.recorded(context, *digests[model.trained_on]) + model.trained_on)
+                           known[model.trained_on])
         for model in new
     ]  # fmt: skip
+    mended = [Model(folder / "repairs" / name / f"seed-{seed}", name, seed)
+              for name in context.config.retrain.repairs for seed in seeds]  # fmt: skip
+    groups = repairs.groups_of(context, frame, views) if mended else None
+    asked = frame, views, groups, known, {(model.trained_on, model.seed): model.folder for model in mended}
+    jobs += repairs.training_jobs(context, *asked)
     modelling.train_all(context, jobs, f"train {len(jobs)} models")
+    facts = repairs.mend_all(context, *asked)
+    new += mended
     old = [Model(store.path("model") / f"seed-{seed}", "original", seed) for seed in seeds]
     tables = [
         modelling.predicted(context, model.folder, frame, views[tested_on], model.trained_on, tested_on, model.seed,
@@ -152,11 +163,33 @@ def run(context: Context) -> None:
     modelling.copy_model(folder / "cleaned" / f"seed-{seeds[0]}", folder)
     store.write_table("retrained predictions", table)
     store.write_json("retrained metrics", modelling.metrics(context, frame, table))
+    if mended:
+        _tell_repairs(context, frame, groups, facts, [model for model in new if not model.without])
     context.facts["images"] = sum(len(job.train) + len(job.val) for job in jobs)
 
 
+def _tell_repairs(context: Context, frame: pd.DataFrame, groups: np.ndarray, facts: dict, models: list[Model]) -> None:
+    """The groups of the images, what became of each last layer, and the audit of the first seed's models."""
+    from xray_debug.stages import audit_again
+
+    store, config = context.store, context.config
+    store.write_table("groups", frame[["image_id", "split", "test_set"]].assign(group=groups))
+    store.write_json("repairs", {"by": config.retrain.groups, "repairs": {
+        name: facts.get(name, {}) for name in config.retrain.repairs}})  # fmt: skip
+    if not audit_again.has_audit(store):
+        context.say("the repaired models are not audited again: stage audit has not run")
+        return
+    first = [(model.trained_on, model.folder) for model in models
+             if model.seed == config.all_seeds[0] and model.trained_on not in ("original", "control")]  # fmt: skip
+    audit_again.audit_again(context, frame, first)
+
+
 def _inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    """What the user's command is made of."""
+    """What the user's command is made of; of what the repaired models are audited with."""
+    if config.retrain.repairs:
+        from xray_debug.stages import audit_again
+
+        return audit_again.state(store)
     if config.model is None or config.retrain.command is None:
         return {}
     return {"files of retrain.command": digest(own_retrain.command_files(config))}
@@ -167,9 +200,13 @@ STAGE = Stage(
     help="Train again on COVIDx++ with the same configuration and seeds.",
     needs=("manifest", "views", "cleaned views", "weights", "description", "predictions"),
     options=("train", "model", "seeds", "retrain", "clean.control", "report.bootstrap"),
-    outputs=("retrained predictions", "retrained metrics"),
+    outputs=("retrained predictions", "retrained metrics", "repairs", "groups", "repaired cases", "repaired checks"),
     work=run,
     inputs=_inputs,
-    plugins=lambda store, config: (("xray_debug.models", config.train.model), model_plugin(store, config)),
-    adopts=("cleaned/seed-*", "control/seed-*", "without/*/seed-*"),
+    plugins=lambda store, config: (
+        ("xray_debug.models", config.train.model), model_plugin(store, config),
+        *((group, None) for group in ("xray_debug.repairs", "xray_debug.checks") if config.retrain.repairs),
+    ),
+    skips=lambda config: () if config.retrain.repairs else ("xray_debug.stages.audit_again",),
+    adopts=("cleaned/seed-*", "control/seed-*", "without/*/seed-*", "repairs/*/seed-*"),
 )

@@ -12,10 +12,11 @@ import numpy as np
 OVERALL = ("accuracy", "f1", "precision", "recall")
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """(classes, classes) counts; row: the label, column: the prediction."""
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int,
+                     weights: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """(classes, classes) counts, or sums of `weights` (N,); row: the label, column: the prediction."""
     codes = np.asarray(labels, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
-    return np.bincount(codes, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(codes, weights, minlength=classes * classes).reshape(classes, classes)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -1,0 +1,123 @@
+"""What each repair did: scores, the worst group, the original model's shortcuts before and after, which to take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xray_debug.report.format import count, percent, signed
+from xray_debug.report.inputs import RunFiles
+from xray_debug.report.tables import WORST_OF
+from xray_debug.stats.intervals import LEVEL
+from xray_debug.stats.scores import Cell, Cells, cell_scores, proportion
+
+ORIGINAL, NO_REPAIR = "original", ("original", "control")  # the control row tells what inpainting costs
+MEASURES = ("effect", "control", "difference")
+RULE = (
+    "Of the models in whose audit no shortcut is shown, those whose worst group's accuracy lies within the best one's "
+    "interval count as equal; of these the one with the highest accuracy on the original test images is taken, "
+    "the first in the table where two are alike."
+)
+OPTIMISTIC = "It was chosen on these test images, so its figures are on the bright side: confirm them on others."
+
+
+def repairs(run: RunFiles, cells: Cells, samples: int, seed: int) -> dict | None:
+    """A row for each model, `take` and `text`; None where the run has no repairs.
+
+    Scores are of all seeds' models on the original images of the test set that was audited (the usual one, where none
+    was), the audit of the first seed's. `worst`: of the groups with WORST_OF images or more. `effects`: of every
+    shortcut that was shown of the original model, in this model; `further`: those shown of this model alone.
+    """
+    if not run.store.has("repairs") or not cells:
+        return None
+    store, told = run.store, run.store.json("repairs")
+    checks = store.table("repaired checks") if store.has("repaired checks") else None
+    if checks is None:
+        run.leave_out("what the audit says of the repaired models", store.why_absent("repaired checks"))
+    test_set = next(iter(cells))[2] if checks is None else str(checks["test_set"].iloc[0])
+    groups = store.table("groups").set_index("image_id")["group"]
+    rows = [_row(model, cell, groups, checks, told["repairs"].get(model, {}), samples, seed)
+            for (model, tested, name), cell in cells.items() if (tested, name) == (ORIGINAL, test_set)]  # fmt: skip
+    cases = 0 if checks is None else int(store.table("repaired cases", ["model"])["model"].eq(ORIGINAL).sum())
+    taken, text = choice(rows)
+    return {"by": told["by"], "test_set": test_set, "cases": cases, "least": WORST_OF, "rows": rows, "take": taken,
+            "text": text, "rule": RULE}  # fmt: skip
+
+
+def _row(model: str, cell: Cell, groups: pd.Series, checks: pd.DataFrame | None, facts: dict, samples: int,
+         seed: int) -> dict:  # fmt: skip
+    scores = cell_scores(cell, samples, seed, LEVEL)
+    row = {"model": model, **{name: scores[name] for name in ("accuracy", "accuracy_low", "accuracy_high")},
+           "images": len(cell.labels), "seeds": len(cell.seeds), "worst": worst_group(cell, groups), "facts": facts,
+           "audited": checks is not None and bool((checks["model"] == model).any()), "effects": [], "further": []}
+    if row["audited"]:
+        row["effects"], row["further"] = _shortcuts(checks, model)
+    return row
+
+
+def worst_group(cell: Cell, groups: pd.Series) -> dict | None:
+    """The group of images with the lowest accuracy (mean over seeds, Wilson's interval), of those with WORST_OF images
+    or more; None where there is none. `small`: how many groups have fewer."""
+    names, hits = groups.reindex(cell.image_ids).to_numpy(object), cell.correct.mean(0)
+    found, small = [], 0
+    for name in sorted(set(names[pd.notna(names)])):
+        inside = names == name
+        if inside.sum() < WORST_OF:
+            small += 1
+            continue
+        found.append({"group": name, "images": int(inside.sum()),
+                      **proportion(float(hits[inside].sum()), int(inside.sum()), "accuracy", LEVEL)})  # fmt: skip
+    return {**min(found, key=lambda row: row["accuracy"]), "small": small} if found else None
+
+
+def _shortcuts(checks: pd.DataFrame, model: str) -> tuple[list[dict], list[str]]:
+    """The original's shortcuts in this model, and what is shown of this model alone."""
+    keys = ["check", "question", "label"]
+    asked = checks[checks["kind"] == "intervention"]
+    old, own = (asked[asked["model"] == name].set_index(keys) for name in (ORIGINAL, model))
+    effects = []
+    for key, before in old[old["shown"]].iterrows():
+        row = own.loc[key] if key in own.index else pd.Series(dtype=float)
+        entry = {**dict(zip(keys, key, strict=True)), "n": int(row.get("n", 0)), "shown": bool(row.get("shown", False))}
+        for name in MEASURES:
+            entry[name] = {end: float(row.get(name + column, np.nan))
+                           for end, column in (("value", ""), ("low", "_low"), ("high", "_high"))}  # fmt: skip
+        entry["before"] = float(before["difference"])
+        effects.append(entry)
+    new = own[own["shown"]].index.difference(old[old["shown"]].index)
+    return effects, [f"{label}: {question}" for _, question, label in new]
+
+
+def choice(rows: list[dict]) -> tuple[str | None, str]:
+    """Which model to take by RULE (None for none), and a sentence that says so."""
+    original = next((row for row in rows if row["model"] == ORIGINAL), None)
+    tried = [row for row in rows if row["model"] not in NO_REPAIR and row["audited"]]
+    if original is None or not original["audited"] or not tried:
+        return None, "The repaired models were not audited again, so nothing is said about which to take."
+    if not original["effects"]:
+        return None, "The audit of the original model shows no shortcut on these cases: there is nothing to repair."
+    free = [row for row in tried if row["worst"] and not row["further"] and not any(e["shown"] for e in row["effects"])]
+    if not free:
+        least = min(tried, key=largest_left)
+        return None, (f"No repair suffices: a shortcut is still shown of each of the {count(len(tried))} models. "
+                      f"The least is left with {least['model']}, whose largest effect beyond controls is "
+                      f"{signed(largest_left(least))} ({signed(largest_left(original))} before).")  # fmt: skip
+    best = max(free, key=lambda row: row["worst"]["accuracy"])
+    equal = [row for row in free if row["worst"]["accuracy"] >= best["worst"]["accuracy_low"]]
+    taken = max(equal, key=lambda row: row["accuracy"])
+    worst = taken["worst"]
+    return taken["model"], (
+        f"Take {taken['model']}: in its audit no shortcut is shown any more, its worst group "
+        f"({worst['group']}) reaches {percent(worst['accuracy'])} % ({percent(worst['accuracy_low'])} to "
+        f"{percent(worst['accuracy_high'])}), and its accuracy is {percent(taken['accuracy'])} % "
+        f"({percent(original['accuracy'])} % before). {OPTIMISTIC}")  # fmt: skip
+
+
+def largest_left(row: dict) -> float:
+    """The largest effect beyond controls of the original's shortcuts in this model."""
+    return max(entry["difference"]["value"] for entry in row["effects"])
+
+
+def shortcut_name(entry: dict) -> str:
+    """A shortcut as the head of a column: the class and what it is known by."""
+    return f"{entry['label']}: {entry['question'].removeprefix('region:')}"
