@@ -18,13 +18,11 @@ import pandas as pd
 from xray_debug.audit.bank import BankWorker, as_donor, bank_candidates, bank_of, needs_bank
 from xray_debug.audit.checks_table import checks_table
 from xray_debug.audit.flags import add_flags
-from xray_debug.audit.look.typical import as_film, chosen_images, looks_of, needs_looks
+from xray_debug.audit.look.collect import make_looks
 from xray_debug.audit.swaps import Donor
 from xray_debug.audit.verdict import dataset_verdict
 from xray_debug.audit.worker import AuditWorker
 from xray_debug.config import AuditConfig, CleanConfig
-from xray_debug.data.unchanged import read_known
-from xray_debug.data.view import to_gray8
 
 _COLUMNS = ("image_id", "label", "source", "test_set", "file")
 _HANDED_OVER = ("file", "path", "sha256", "boxes", "devices", "saliency", "deletion", "insertion")  # not in the table
@@ -128,7 +126,7 @@ def audit_dataset(
     """
     check_cases(cases)
     chosen = choose_cases(cases.reset_index(drop=True), config.max_cases, seed)
-    looks = make_looks(chosen, model.view, config, seed)
+    looks = make_looks(chosen, boxes, model.view, config, seed)
     worker = AuditWorker("", config.model_dump(), clean.model_dump(), seed, looks=looks)
     worker.start(model, make_bank(chosen, boxes, model.view, config, clean, seed))
     rows, problems = [], {}
@@ -160,33 +158,3 @@ def make_bank(cases: pd.DataFrame, boxes: Mapping[str, Iterable], view, config: 
         except ValueError:  # the case itself reports what is wrong with it
             continue
     return [as_donor(row) for row in bank_of(found)]
-
-
-def make_looks(cases: pd.DataFrame, view, config: AuditConfig, seed: int = 0) -> dict | None:
-    """What is typical of each class among `cases`, which are read for it; None where no look is moved."""
-    if not needs_looks(config):
-        return None
-    films = []
-    for row in chosen_images(cases, seed).to_dict("records"):
-        try:
-            image, window = read_known(row["file"], row.get("sha256", ""))
-        except ValueError:  # the case itself reports what is wrong with it
-            continue
-        films.append((row["label"], as_film(view.apply(to_gray8(image, window)), view, *image.shape[:2])))
-    return looks_of(films, config).as_dict()
-
-
-def looks_of_views(frame: pd.DataFrame, views, view, config: AuditConfig, seed: int = 0) -> dict | None:
-    """The same of a manifest's usable training images, or of all where it has none, from what the model sees of them.
-
-    `views`: uint8 (N, S, S), one for each row of the manifest.
-    """
-    if not needs_looks(config):
-        return None
-    frame = frame.reset_index(drop=True)
-    usable = frame[frame["problem"].fillna("") == ""] if "problem" in frame else frame
-    train = usable[usable["split"].isin(["train", "val"])]
-    chosen = chosen_images(usable if train.empty else train, seed)
-    films = ((row.label, as_film(image, view, int(row.height), int(row.width)))
-             for row, image in zip(chosen.itertuples(), views.rows(chosen.index.to_numpy()), strict=True))
-    return looks_of(films, config).as_dict()

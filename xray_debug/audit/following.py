@@ -19,6 +19,7 @@ import pandas as pd
 from xray_debug.audit.hypotheses import MIN_CASES, Hypothesis
 from xray_debug.audit.measures import Outcomes
 from xray_debug.audit.summary import mean_interval_of, paired
+from xray_debug.config import AuditConfig
 
 
 def follow_columns(out: Outcomes, prefix: str, label: str, to: list[str], base: str, frame: str,
@@ -54,14 +55,15 @@ def gains(cases: pd.DataFrame, prefix: str, label: str) -> tuple[np.ndarray, np.
                   f"{prefix}_gain_control_effect_{label}")
 
 
-def with_gain(entry: dict, cases: pd.DataFrame, prefix: str, label: str, level: float, seed: int) -> dict:
-    """The judged entry with `gain_elsewhere`, beyond controls: shown only where its interval lies above 0.
+def with_gain(entry: dict, cases: pd.DataFrame, prefix: str, label: str, config: AuditConfig, seed: int) -> dict:
+    """The judged entry with `gain_elsewhere`, beyond controls: shown only where that has an interval above 0, too, and
+    reaches half of `min_effect`.
 
     Fewer than MIN_CASES images of other classes show nothing.
     """
     gain, control = gains(cases, prefix, label)
-    found = {"n": len(gain), **mean_interval_of(gain - control, level, seed)}
-    follows = len(gain) >= MIN_CASES and found["low"] > 0
+    found = {"n": len(gain), **mean_interval_of(gain - control, config.level, seed)}
+    follows = len(gain) >= MIN_CASES and found["low"] > 0 and found["value"] >= config.min_effect / 2
     return {**entry, "gain_elsewhere": found, "shown": bool(entry["shown"] and follows)}
 
 

@@ -61,7 +61,8 @@ def _bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
 
 
 def run(context: Context) -> None:
-    from xray_debug.audit.auditor import check_cases, choose_cases, finish, looks_of_views
+    from xray_debug.audit.auditor import check_cases, choose_cases, finish
+    from xray_debug.audit.look.collect import looks_of_views
     from xray_debug.audit.no_evidence import no_evidence
     from xray_debug.audit.worker import AuditWorker
     from xray_debug.data.view import ModelView
@@ -75,7 +76,8 @@ def run(context: Context) -> None:
     unread = {name: f"no text could be looked for: {why}" for name, why in store.json("unread").items()}
     readable = chosen[~chosen["image_id"].isin(list(unread))].reset_index(drop=True)
     bank = _bank(context, readable, boxes) if len(readable) else None
-    looks = looks_of_views(frame, store.views(), ModelView.from_config(config.view), config.audit, config.seed)
+    looks = looks_of_views(frame, boxes, store.views(), ModelView.from_config(config.view), config.audit,
+                           config.seed)
 
     def add(rows: list[dict]) -> list[dict]:
         return [{**row, "boxes": boxes.get(row["image_id"], ()), "devices": devices.get(row["image_id"], ()),

@@ -64,7 +64,7 @@ class Laterality(Check):
             f"relies on the {what}: {done} lowers the probability of {label}")]  # fmt: skip
 
     def detail(self, h: Hypothesis, entry: dict, cases: pd.DataFrame, seed: int) -> dict:
-        return with_gain(entry, cases, h.name.replace(":", "_"), h.label, self.config.level, seed)
+        return with_gain(entry, cases, h.name.replace(":", "_"), h.label, self.config, seed)
 
     def sentence(self, h: Hypothesis, entry: dict) -> str:
         return f"{h.label} {h.said} {numbers(entry)}{gain_said(entry)}."

@@ -6,6 +6,7 @@ do not either, noise hardly with edges. Blurring a grainy film still takes its n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -67,7 +68,7 @@ def noise(image: np.ndarray) -> float:
 
 def _calm_mean() -> float:
     z = float(special.ndtri((1 + CALM) / 2))
-    return 2 * (1 - float(np.exp(-z * z / 2))) / np.sqrt(2 * np.pi) / CALM
+    return 2 * (1 - math.exp(-z * z / 2)) / math.sqrt(2 * math.pi) / CALM
 
 
 _CALM_MEAN = _calm_mean()

@@ -60,8 +60,29 @@ def moved(image: np.ndarray, name: str, target: float, seed: int = 0, start: flo
     change = rms(best, image)
     if abs(value - start) < REACHED * abs(target - start) or (value - start) * sign <= 0 or change == 0:
         return None
-    control, other = searched(lambda amount: made(amount, -sign), lambda found: rms(found, image), change)
+    control = matched(image, lambda amount: made(amount, -sign), change)
+    other = rms(control, image)
     return None if other < MATCHED * change else Moved(best, value, change, control, other)
+
+
+def matched(image: np.ndarray, made: Callable[[float], np.ndarray], change: float) -> np.ndarray:
+    """Of made(amount), amount in (0, 1], the one that changes the image by about `change`, at best.
+
+    What changes it by more is mixed with the image, as JPEG has but a hundred qualities.
+    """
+    low, high, best, least = 0.0, 1.0, made(1.0), np.inf
+    if rms(best, image) <= change:
+        return best
+    for _ in range(STEPS):
+        amount = (low + high) / 2
+        found = made(amount)
+        if (other := rms(found, image)) < change:
+            low = amount
+            continue
+        high = amount
+        if other < least:
+            best, least = found, other
+    return image + np.float32(change / rms(best, image)) * (best - image)
 
 
 def searched(made: Callable[[float], np.ndarray], measure: Callable[[np.ndarray], float], target: float,
