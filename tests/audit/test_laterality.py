@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from look_fixture import film
 from scipy import ndimage
 from torch import nn
 
-from tests.audit.test_look_measures import film
 from xray_debug.audit.checks.laterality import SIDE, Laterality, displaced, mirrored_film, moved_marker, sideways
 from xray_debug.audit.frames import Frames, prepare_case
 from xray_debug.audit.look.moves import MATCHED, rms

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from look_fixture import film
 from torch import nn
 
-from tests.audit.test_look_measures import film
 from xray_debug.audit.auditor import audit_dataset
 from xray_debug.audit.checks.look import FAR, Look, Step
 from xray_debug.audit.frames import Frames, prepare_case

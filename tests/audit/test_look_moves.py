@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from look_fixture import film
 
-from tests.audit.test_look_measures import film
 from xray_debug.audit.look.families import FAMILIES, deblocked
 from xray_debug.audit.look.measures import MEASURES, brightness, contrast, gamma, jpeg
 from xray_debug.audit.look.moves import MATCHED, REACHED, moved, rms, searched

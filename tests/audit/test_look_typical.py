@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from look_fixture import film
 from scipy import stats
 
-from tests.audit.test_look_measures import film
 from xray_debug.audit.look.collect import looks_of_views, make_looks, text_free
 from xray_debug.audit.look.families import FAMILIES
 from xray_debug.audit.look.measures import MEASURES, brightness, measured, noise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -114,21 +115,17 @@ def resolution(image: np.ndarray) -> float:
     return float((ring + (ROLL_OFF - before) / max(float(sums[ring]) - before, 1e-12)) / count)
 
 
-_KEPT: dict[tuple[int, int], tuple] = {}
-
-
+@lru_cache(maxsize=2)  # a run's views are of one size
 def _rings(height: int, width: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Weight of each frequency, the ring that it lies in, and how many rings there are."""
-    if (height, width) not in _KEPT:
-        down, across = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-        radius, count = np.sqrt(down**2 + across**2), min(height, width) // 2
-        twice = np.where((across == 0) | (across == 0.5), 1.0, 2.0)  # half of the plane stands for both
-        bins = np.minimum((radius / 0.5 * count).astype(np.int64), count)
-        _KEPT.clear()  # one shape at a time: a run's views are of one size
-        _KEPT[height, width] = ((radius**2 * twice).astype(np.float32), bins, count)
-    return _KEPT[height, width]
+    down, across = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    radius, count = np.sqrt(down**2 + across**2), min(height, width) // 2
+    twice = np.where((across == 0) | (across == 0.5), 1.0, 2.0)  # half of the plane stands for both
+    bins = np.minimum((radius / 0.5 * count).astype(np.int64), count)
+    return (radius**2 * twice).astype(np.float32), bins, count
 
 
+@lru_cache(maxsize=2)
 def _window(height: int, width: int) -> np.ndarray:
     return (np.hanning(height)[:, None] * np.hanning(width)[None]).astype(np.float32)
 
