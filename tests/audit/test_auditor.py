@@ -11,6 +11,7 @@ from torch import nn
 from xray_debug.audit.auditor import audit_dataset, choose_cases, finish, make_bank
 from xray_debug.audit.bank import as_row
 from xray_debug.audit.checks_table import COLUMNS
+from xray_debug.audit.look.collect import make_looks
 from xray_debug.audit.worker import AuditWorker, check_cost
 from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.config import AuditConfig, CleanConfig
@@ -70,7 +71,8 @@ def audited(films):
 
 def test_a_model_that_reads_the_marker_is_named_and_every_case_flagged(audited):
     found = audited.verdict
-    assert found["verdict"] == "normal relies on text; COVID-19 relies on text"
+    both = "relies on text; relies on the side of the marker"
+    assert found["verdict"] == f"normal {both}; COVID-19 {both}"
     assert audited.cases["flagged"].all() or audited.cases["effect"].min() > 0.3
     assert set(audited.cases["kind"]) <= {"decision", "probability"}
     assert found["shown"]["regions"] == [] and not found["shown"]["absence"]
@@ -162,8 +164,9 @@ def test_a_pickled_worker_in_parts_gives_what_one_process_gives(films, tmp_path)
     save_checkpoint(model, tmp_path / "model")
     bank = make_bank(cases, boxes, model.view, CONFIG, CleanConfig(), 3)
     pd.DataFrame([as_row(donor) for donor in bank]).to_parquet(tmp_path / "bank.parquet")
+    looks = make_looks(cases, boxes, model.view, CONFIG, 3)
     made = AuditWorker(str(tmp_path / "model"), CONFIG.model_dump(), CleanConfig().model_dump(), 3,
-                       str(tmp_path / "bank.parquet"))
+                       str(tmp_path / "bank.parquet"), looks=looks)
     rows, parts = worker_rows(films), []
     for part in (rows[10:], rows[:10]):
         worker = pickle.loads(pickle.dumps(made))
@@ -171,7 +174,8 @@ def test_a_pickled_worker_in_parts_gives_what_one_process_gives(films, tmp_path)
         parts += worker(part)
     saliency, areas = {rows[0]["image_id"]: rows[0]["saliency"]}, {rows[0]["image_id"]: (0.125, 0.25)}
     whole = audit_dataset(folded(model), cases, boxes, saliency, CONFIG, CleanConfig(), 3, areas=areas)
-    found = finish(cases, parts, CLASSES, CONFIG, 3)
+    found = finish(cases, parts, CLASSES, CONFIG, 3, looks=looks)
+    assert looks["images"] == 24 and found.verdict["looks"] == looks
     pd.testing.assert_frame_equal(found.cases, whole.cases)
     pd.testing.assert_frame_equal(found.checks, whole.checks)
     assert json.dumps(found.verdict) == json.dumps(whole.verdict)
@@ -227,8 +231,8 @@ def test_a_suspicion_is_a_row_of_checks_and_never_shown(films):
     assert row["difference"] == pytest.approx(0.4) and not row["shown"]
     asked = found[found["kind"] == "intervention"]
     assert asked.groupby("label")["question"].apply(list).to_dict() == {
-        "COVID-19": ["text", "absence", "region:border", "region:outside centre"],
-        "normal": ["text", "absence", "region:border", "region:outside centre"], "all classes": ["text"]}
+        **dict.fromkeys(CLASSES, ["text", "absence", "region:border", "region:outside centre", "laterality:film",
+                                  "laterality:marker"]), "all classes": ["text"]}
     assert asked[asked["question"] == "text"]["shown"].all() and found["shown"].dtype == bool
 
 

@@ -39,7 +39,7 @@ def test_noise_is_not_shown():
     for seed in range(5):
         found = set_verdict(cases(seed=seed), CLASSES, CONFIG)
         assert found["verdict"] == "not shown"
-        assert found["shown"] == {"text": False, "absence": False, "regions": []}
+        assert found["shown"] == {"text": False, "absence": False, "regions": [], "look": [], "laterality": []}
         assert len(found["sentences"]) == 3
 
 

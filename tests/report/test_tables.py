@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_fixture import make_verdict
 from scipy.stats import binomtest
 from scores_fixture import CLASSES, make_cell
 
 from xray_debug.report.calibration import calibration, reliability_bins
+from xray_debug.report.html import verdict_rows
 from xray_debug.report.tables import (
     confusion,
     differences,
@@ -111,3 +113,12 @@ def test_per_class_has_every_class_of_every_cell():
     names = ("trained_on", "tested_on", "test_set")
     second = {k: v for k, v in rows[3].items() if k not in names}
     assert rows[3]["tested_on"] == "cleaned" and second == class_scores(cells["original", "cleaned", "test"])[0]
+
+
+def test_the_look_and_the_side_are_rows_of_the_verdict_beside_the_regions():
+    verdict = make_verdict()
+    entry = next(iter(verdict["classes"].values()))
+    entry |= {"look": {"brightness": entry["text"]}, "laterality": {"marker": entry["absence"]}}
+    rows = {row["question"]: row for row in verdict_rows(verdict) if row["label"] == next(iter(verdict["classes"]))}
+    assert list(rows) == ["text", "absence of text", "region border", "look: brightness", "laterality: marker"]
+    assert rows["look: brightness"]["words"] == "relies on it" and rows["laterality: marker"]["words"] == "not shown"

@@ -18,6 +18,7 @@ import pandas as pd
 from xray_debug.audit.bank import BankWorker, as_donor, bank_candidates, bank_of, needs_bank
 from xray_debug.audit.checks_table import checks_table
 from xray_debug.audit.flags import add_flags
+from xray_debug.audit.look.collect import make_looks
 from xray_debug.audit.swaps import Donor
 from xray_debug.audit.verdict import dataset_verdict
 from xray_debug.audit.worker import AuditWorker
@@ -68,17 +69,21 @@ def finish(
     seed: int = 0,
     problems: Mapping[str, str] | None = None,
     evidence: dict | None = None,
+    looks: dict | None = None,
 ) -> AuditResult:
     """From measured images to flags, checks and verdict.
 
     `cases`: the audited images (image_id label source test_set, and patient_id where it is known). `rows`: what
     AuditWorker gave, in any order. `problems`: image_id -> sentence, of images that could not be measured; they are
-    rows with nothing but their `problem`. `evidence`: what no_evidence found, to be part of the verdict.
+    rows with nothing but their `problem`. `evidence`: what no_evidence found, and `looks`: what is typical of each
+    class, to be part of the verdict.
     """
     table = _table(cases, {row["image_id"]: row for row in rows}, dict(problems or {}), config)
     verdict, judged = dataset_verdict(table, list(classes), config, seed)
     if evidence is not None:
         verdict = {**verdict, "no_evidence": evidence}
+    if looks is not None:
+        verdict = {**verdict, "looks": looks}
     return AuditResult(table, checks_table(judged, evidence), verdict, int(table["passes"].sum()))
 
 
@@ -121,7 +126,8 @@ def audit_dataset(
     """
     check_cases(cases)
     chosen = choose_cases(cases.reset_index(drop=True), config.max_cases, seed)
-    worker = AuditWorker("", config.model_dump(), clean.model_dump(), seed)
+    looks = make_looks(chosen, boxes, model.view, config, seed)
+    worker = AuditWorker("", config.model_dump(), clean.model_dump(), seed, looks=looks)
     worker.start(model, make_bank(chosen, boxes, model.view, config, clean, seed))
     rows, problems = [], {}
     for index, row in enumerate(chosen.to_dict("records")):
@@ -135,7 +141,7 @@ def audit_dataset(
             problems[name] = str(error)
         if progress is not None:
             progress(index + 1, len(chosen))
-    return finish(chosen, rows, model.classes, config, seed, problems)
+    return finish(chosen, rows, model.classes, config, seed, problems, looks=looks)
 
 
 def make_bank(cases: pd.DataFrame, boxes: Mapping[str, Iterable], view, config: AuditConfig, clean: CleanConfig,

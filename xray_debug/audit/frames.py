@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from xray_debug.audit.look.typical import Looks
 from xray_debug.audit.removals import Removed, Remover, as_input
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
@@ -60,6 +61,7 @@ class Case:
     seed: int  # of the audit
     window: GreyWindow  # of the original, for all that is made from it
     bank: list[Donor] = field(default_factory=list)  # markers of other images
+    looks: Looks | None = None  # what is typical of each class
     devices: np.ndarray = field(default_factory=lambda: as_boxes(()))  # (N, 4) boxes, maybe beyond the image
     saliency: np.ndarray | None = None  # (m, m) in [0, 1]
     deletion: float = math.nan  # areas under the curves of the explanation
@@ -85,8 +87,9 @@ class Case:
         return seed_of(self.seed, self.image_id, *what)
 
     def has(self, need: str) -> bool:
-        """Whether there is what a check needs: "text" that the model sees, a "map", or a "bank" of markers."""
-        return {"text": len(self.visible) > 0, "map": self.saliency is not None, "bank": len(self.bank) > 0}[need]
+        """Whether there is what a check needs: "text" that the model sees, a "map", a "bank" of markers, or "looks"."""
+        return {"text": len(self.visible) > 0, "map": self.saliency is not None, "bank": len(self.bank) > 0,
+                "looks": self.looks is not None}[need]
 
 
 def prepare_case(image_id: str, label: str, original: np.ndarray, boxes, viewer: ModelView, config: AuditConfig,

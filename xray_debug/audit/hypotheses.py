@@ -22,6 +22,7 @@ from xray_debug.stats.seeds import seed_of
 from xray_debug.stats.tests import holm
 
 SIGN_FLIPS, PERMUTATIONS = 5000, 2000
+PER_QUESTION = 40  # draws of each test for every question, at the least: the smallest p must survive the correction
 MIN_CASES = 8  # below, a sign-flip test cannot become significant after correction
 ALL = "all classes"
 
@@ -30,9 +31,9 @@ ALL = "all classes"
 class Hypothesis:
     """One class and one intervention: paired effects and control effects on n images of the class.
 
-    `name`: text, absence, or region:<name>. `words`: how it is called where it is shown ("relies on text"). `said`: the
-    same in full, with what was done ("relies on text: removing it lowers the probability of normal"). `least`: the
-    smallest mean difference to count, as a share of `min_effect`.
+    `name`: text, absence, region:<name>, look:<property>, or laterality:<what>. `words`: how it is called where it is
+    shown ("relies on text"). `said`: the same in full, with what was done ("relies on text: removing it lowers the
+    probability of normal"). `least`: the smallest mean difference to count, as a share of `min_effect`.
 
     `beyond` and `own`: on all images, effect less control (0 where there is nothing to remove), and whether the image
     is of the class; None for a question that is not put to the other classes' images. `alone`: for a large region, what
@@ -70,14 +71,15 @@ def beyond_controls(cases: pd.DataFrame, effect: str, control: str) -> np.ndarra
 def test_all(found: list[Hypothesis], seed: int) -> None:
     """Fills p and p_adjusted; hypotheses with too few cases are not tested and cost nothing in the correction."""
     tested = [h for h in found if h.tested]
+    flips, permutations = (max(count, PER_QUESTION * len(tested)) for count in (SIGN_FLIPS, PERMUTATIONS))
     for h in tested:
         own_seed = seed_of(seed, h.name, h.label)
-        h.p = sign_flip_p(h.effect - h.control, SIGN_FLIPS, own_seed)
+        h.p = sign_flip_p(h.effect - h.control, flips, own_seed)
         if h.codes is not None:
-            h.p = max(h.p, label_permutation_p(h.beyond, h.codes, PERMUTATIONS, own_seed))
+            h.p = max(h.p, label_permutation_p(h.beyond, h.codes, permutations, own_seed))
         elif h.own is not None and not h.own.all():
             parts = [part for part in (h.beyond, h.alone) if part is not None]
-            h.p = max(h.p, *(separation_p(part, h.own, PERMUTATIONS, own_seed) for part in parts))
+            h.p = max(h.p, *(separation_p(part, h.own, permutations, own_seed) for part in parts))
     for h, adjusted in zip(tested, holm([h.p for h in tested]) if tested else [], strict=True):
         h.p_adjusted = float(adjusted)
 

@@ -52,6 +52,11 @@ def _pieces(difference: np.ndarray, boxes: np.ndarray, places: np.ndarray, clean
     )
 
 
+def lifted(gray: np.ndarray, erased: np.ndarray, boxes: np.ndarray, clean: CleanConfig) -> tuple[Piece, ...]:
+    """What stands in `boxes` of an image, uint8 (H, W), that was erased in the other: pieces at their own places."""
+    return _pieces(gray.astype(np.float32) - erased, boxes, boxes, clean)
+
+
 def make_donor(image_id: str, label: str, image: np.ndarray, boxes, viewer: ModelView, clean: CleanConfig,
                seed: int, window: GreyWindow | None = None) -> Donor | None:
     """The donor of an image, or None where the view shows none of its text or there is no place for a control.

@@ -20,6 +20,7 @@ from xray_debug.audit.summary import blackout_summary, flag_summary, per_patient
 from xray_debug.config import AuditConfig
 
 NOT_SHOWN = "not shown"
+KINDS = ("look", "laterality")  # of what every image has one way or another, beside text, its absence and regions
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,17 @@ def judge_all(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed
 
 
 def class_verdict(label: str, judged: list[Judged]) -> dict:
-    """{"verdict", "text", "absence", "regions", "sentences"} of one class."""
+    """{"verdict", "text", "absence", "regions", "look", "laterality", "sentences"} of one class."""
     own = {j.hypothesis.name: j for j in judged if j.hypothesis.label == label}
-    regions = {name.removeprefix("region:"): j.entry for name, j in own.items() if name not in ("text", "absence")}
+    kinds = {kind: {name.removeprefix(f"{kind}:"): j.entry for name, j in own.items() if name.startswith(f"{kind}:")}
+             for kind in KINDS}
+    regions = {name.removeprefix("region:"): j.entry for name, j in own.items()
+               if name not in ("text", "absence") and name.partition(":")[0] not in KINDS}
     shown = [j for j in own.values() if j.entry["shown"]]
     text, absence = own["text"].entry, own["absence"].entry
     return {
         "verdict": "; ".join(j.hypothesis.words for j in shown) or NOT_SHOWN,
-        "text": text, "absence": absence, "regions": regions,
+        "text": text, "absence": absence, "regions": regions, **kinds,
         "sentences": [j.sentence for j in shown] or [_nothing(label, text, absence)],
     }  # fmt: skip
 
@@ -93,7 +97,8 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
     first = [f"The classes together {overall.hypothesis.said} {numbers(overall.entry)}."] if together else []
     kinds = {"text": together or any(result[c]["text"]["shown"] for c in classes),
              "absence": any(result[c]["absence"]["shown"] for c in classes),
-             "regions": sorted({r for c in classes for r, e in result[c]["regions"].items() if e["shown"]})}
+             **{kind: sorted({r for c in classes for r, e in result[c][kind].items() if e["shown"]})
+                for kind in ("regions", *KINDS)}}
     return {
         "verdict": "; ".join(said) or NOT_SHOWN,
         "sentences": first + [sentence for label in (named or classes) for sentence in result[label]["sentences"]],

@@ -9,6 +9,7 @@ from typing import Any
 from xray_debug.audit.bank import read_bank
 from xray_debug.audit.checks import all_checks, per_class
 from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
+from xray_debug.audit.look.typical import Looks
 from xray_debug.audit.measures import Outcomes, salient_measures
 from xray_debug.audit.swaps import Donor
 from xray_debug.config import AuditConfig, CleanConfig
@@ -41,13 +42,15 @@ class AuditWorker:
         model: the model's folder.
         config, clean: options of AuditConfig and CleanConfig.
         bank: Parquet file of the bank (bank.py), None where there is none.
+        looks: what is typical of each class (look/typical.py) as plain values, None where no look is moved.
         trusted: see load_checkpoint.
     """
 
     def __init__(self, model: str, config: dict[str, Any], clean: dict[str, Any], seed: int = 0,
-                 bank: str | None = None, device: str = "cpu", trusted: bool = False):
+                 bank: str | None = None, device: str = "cpu", trusted: bool = False,
+                 looks: dict[str, Any] | None = None):
         self.folder, self.config, self.clean, self.seed = model, config, clean, seed
-        self.bank_file, self.device, self.trusted = bank, device, trusted
+        self.bank_file, self.device, self.trusted, self.looks = bank, device, trusted, looks
 
     def open(self) -> None:
         model = load_for_inference(self.folder, self.device, self.trusted)
@@ -59,6 +62,7 @@ class AuditWorker:
         self.options, self.cleaning = AuditConfig(**self.config), CleanConfig(**self.clean)
         check_cost(self.options)
         self.checks = all_checks(self.options)
+        self.typical = None if self.looks is None else Looks(**self.looks)
         self.patches = {donor.image_id: donor.patch for donor in self.bank}
 
     def __call__(self, rows: Sequence[Row]) -> list[Row]:
@@ -71,6 +75,7 @@ class AuditWorker:
         case = prepare_case(
             row["image_id"], row["label"], image, () if boxes is None else boxes, self.model.view,
             self.options, self.cleaning, self.seed, self.patches.get(row["image_id"]), window, bank=self.bank,
+            looks=self.typical,
             saliency=row.get("saliency"), deletion=_number(row.get("deletion")),
             insertion=_number(row.get("insertion")), devices=as_boxes(() if devices is None else devices),
         )  # fmt: skip

@@ -194,6 +194,11 @@ class AuditConfig(Section):
     shares: list[Share] = Field(default_factory=lambda: [0.01, 0.02, 0.04, 0.06, 0.12, 0.25])
     swaps: int = Field(2, ge=0, le=1000, description="markers of other images pasted into each case")
     regions: str | None = Field(None, description="folder of masks or table of boxes: further regions to test")
+    look: Literal["screened", "all", "off"] = Field(
+        "screened", description="brightness, sharpness, noise ... moved to what is typical of other classes: the three "
+        "that tell classes apart best, all seven, or none"
+    )
+    laterality: bool = Field(True, description="mirror the film, and move its marker to the other side")
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
     level: float = Field(0.95, gt=0.5, lt=1)
     permutations: int = Field(500, ge=50, le=1_000_000)

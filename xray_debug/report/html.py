@@ -126,6 +126,8 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
     for test_set, label, entry in _judged(verdict):
         asked = {"text": entry.get("text"), "absence of text": entry.get("absence")}
         asked |= {f"region {name}": part for name, part in (entry.get("regions") or {}).items()}
+        asked |= {f"{kind}: {name}": part for kind in ("look", "laterality")
+                  for name, part in (entry.get(kind) or {}).items()}
         for question, part in asked.items():
             if isinstance(part, dict) and "shown" in part:
                 rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})

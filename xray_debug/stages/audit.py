@@ -62,8 +62,10 @@ def bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
 
 def run(context: Context) -> None:
     from xray_debug.audit.auditor import check_cases, choose_cases, finish
+    from xray_debug.audit.look.collect import looks_of_views
     from xray_debug.audit.no_evidence import no_evidence
     from xray_debug.audit.worker import AuditWorker
+    from xray_debug.data.view import ModelView
     from xray_debug.run.engine import TableRows
 
     store, config = context.store, context.config
@@ -74,6 +76,8 @@ def run(context: Context) -> None:
     unread = {name: f"no text could be looked for: {why}" for name, why in store.json("unread").items()}
     readable = chosen[~chosen["image_id"].isin(list(unread))].reset_index(drop=True)
     pasted = bank(context, readable, boxes) if len(readable) else None
+    looks = looks_of_views(frame, boxes, store.views(), ModelView.from_config(config.view), config.audit,
+                           config.seed)  # fmt: skip
 
     def add(rows: list[dict]) -> list[dict]:
         return [{**row, "boxes": boxes.get(row["image_id"], ()), "devices": devices.get(row["image_id"], ()),
@@ -81,7 +85,7 @@ def run(context: Context) -> None:
 
     worker = AuditWorker(
         str(store.path("model")), config.audit.model_dump(), config.clean.model_dump(), config.seed, pasted,
-        context.device, context.trusted,
+        context.device, context.trusted, looks,
     )  # fmt: skip
     parts = context.engine.run(worker, TableRows(readable, add), store.path("patches"), "audit", most=MOST)
     table = parts.table(without=("patch",)).to_dict("records")
@@ -89,7 +93,8 @@ def run(context: Context) -> None:
     problems |= {name: why for name, why in unread.items() if name in set(chosen["image_id"])}
     rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
     evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views())
-    result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence)
+    result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence,
+                    looks)  # fmt: skip
     store.write_table("cases", result.cases)
     store.write_table("checks", result.checks)
     store.write_json("verdict", result.verdict)

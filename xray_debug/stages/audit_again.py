@@ -30,7 +30,7 @@ def has_audit(store: Store) -> bool:
 def state(store: Store) -> dict[str, str]:
     """What the audit and the detection before it have given, for the fingerprint."""
     outputs = [(name, (store.record(stage) or {}).get("outputs", {}).get(name, "absent"))
-               for stage, name in (("audit", "cases"), ("detect", "regions"))]  # fmt: skip
+               for stage, name in (("audit", "cases"), ("audit", "verdict"), ("detect", "regions"))]  # fmt: skip
     return {f"{name} for retrain.repairs": value for name, value in outputs}
 
 
@@ -96,12 +96,13 @@ def _audited(context: Context, cases: pd.DataFrame, classes: list[str], name: st
         return [{**row, "boxes": boxes.get(row["image_id"], ()), "devices": devices.get(row["image_id"], ()),
                  "saliency": None, "deletion": None, "insertion": None} for row in rows]  # fmt: skip
 
+    looks = store.json("verdict").get("looks")  # moved as far as they were for the original model
     worker = AuditWorker(str(folder), config.audit.model_dump(), config.clean.model_dump(), config.seed, bank,
-                         context.device)  # fmt: skip
+                         context.device, looks=looks)  # fmt: skip
     key = digest([name, file_digest(folder / "model.safetensors")])
     parts = context.engine.run(worker, TableRows(cases, add), context.scratch / "audit" / name, f"audit {name}", key,
                                most=audit.MOST)  # fmt: skip
     table = parts.table(without=("patch",)).to_dict("records")
     problems = {row["image_id"]: row["problem"] for row in table if row["problem"]}
     rows = [{key: value for key, value in row.items() if key != "problem"} for row in table if not row["problem"]]
-    return finish(cases, rows, classes, config.audit, config.seed, problems)
+    return finish(cases, rows, classes, config.audit, config.seed, problems, looks=looks)

@@ -20,7 +20,8 @@ class Check:
     """One suspicion and the interventions that test it; a check overrides what it has something to say to.
 
     A check is made from the options alone, once in each process and once more for the verdict. `needs`: what a case
-    must have for its frames ("text" that the model sees, a saliency "map", a "bank" of other images' markers).
+    must have for its frames ("text" that the model sees, a saliency "map", a "bank" of other images' markers, "looks":
+    what is typical of each class).
     """
 
     needs: ClassVar[tuple[str, ...]] = ()

@@ -93,7 +93,7 @@ def _many(mask: np.ndarray, boxes: np.ndarray, share: float) -> int:
 def chosen(counts: np.ndarray, most_false: float) -> int:
     """The setting that covers most among those with at most `most_false` false boxes a film, else the one with fewest.
 
-    counts: (settings, films, 3): found, all that is known, false. Of equals the one with fewer false boxes, then the first.
+    counts: (settings, films, 3): found, known, false. Of equals the one with fewer false boxes, then the first.
     """
     covered, _, false = counts.sum(axis=1).T
     kept = false <= most_false * counts.shape[1]

@@ -1,0 +1,1 @@
+"""How a film looks, whatever it shows: properties that are measured, compared between classes and moved."""
