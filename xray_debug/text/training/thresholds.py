@@ -36,7 +36,7 @@ from xray_debug.text.training.scoring import COVERED, HALF, MARGIN, TRUE
 # boxes a film, fixed beforehand: text erased where there is none, text looked at in vain, a region that is no device
 MOST_FALSE = {"clean": 0.12, "audit": 0.3, "device": 1.0}
 TEXT = [{"text_threshold": peak, "low_text": low} for peak, low in itertools.product(
-    (0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8), (0.25, 0.3, 0.35, 0.4))]  # fmt: skip
+    (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75), (0.1, 0.15, 0.2, 0.25, 0.3)) if low < peak]  # fmt: skip
 DEVICE = [{"device_threshold": peak, "low_device": low} for peak, low in itertools.product(
     (0.3, 0.4, 0.5, 0.6, 0.7), (0.2, 0.3, 0.4)) if low < peak]  # fmt: skip
 TEXTS, DEVICES = ("covered", "text", "false"), ("found", "devices", "device_false")
