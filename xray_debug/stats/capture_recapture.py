@@ -80,13 +80,13 @@ def missed_interval(
 
 
 def few_things_limit(first: int, second: int, both: int, level: float = LEVEL) -> float:
-    """Upper limit of what both missed by the number of things alone: the lower ends of Wilson's intervals of each
-    reader's recall in place of the recalls (Seber, 1982, on inverse limits); inf where they have nothing in common."""
-    found, limits = first + second - both, []
-    for own, other in ((first, second), (second, first)):
-        recall = wilson(both, other, level).low  # of the one who found `own`
-        limits.append(own / recall - found if recall > 0 else float("inf"))
-    return float(max(0.0, *limits))
+    """An upper limit of what both missed by the number of things alone, as if each were an image by itself.
+
+    What was missed is both * (1 - r) / r * (1 - s) / s for the readers' recalls r and s; here with the lower ends of
+    their Wilson intervals. inf where they have nothing in common.
+    """
+    recalls = np.array([wilson(both, second, level).low, wilson(both, first, level).low])
+    return float(both * np.prod((1 - recalls) / recalls)) if both else float("inf")
 
 
 def share_interval(
