@@ -65,7 +65,7 @@ def test_the_closed_interval_holds_the_estimate_and_what_was_found(cells):
 
 
 def simulated(rng, images, boxes, one, other, effect=0.0):
-    """(images, 3) counts of two independent readers, and how many both missed; `effect`: images differ in their text."""
+    """(images, 3) counts of two independent readers, and how many both missed; `effect`: how unlike images are."""
     number = rng.poisson(boxes * rng.gamma(1 / effect, effect, images) if effect else boxes, images)
     first, second = rng.binomial(number, one), np.zeros(images, int)
     both, alone = rng.binomial(first, other), rng.binomial(number - first, other)
@@ -102,7 +102,8 @@ def test_no_disagreement_is_no_proof_that_nothing_was_missed(both, alone):
     odds = [1 / wilson(both, count).low - 1 for count in (both, both + alone)]
     assert limit == pytest.approx(both * odds[0] * odds[1]) and limit > 0
     found = missed_interval([[both + alone, both, both]] * 3, samples=50)
-    assert found.value == 0 and found.low == 0 and found.high >= few_things_limit(3 * (both + alone), 3 * both, 3 * both)
+    least = few_things_limit(3 * (both + alone), 3 * both, 3 * both)
+    assert found.value == 0 and found.low == 0 and found.high >= least
 
 
 def test_nothing_can_be_said_where_a_reader_found_nothing():
@@ -122,7 +123,8 @@ def test_a_share_lies_in_its_interval_which_is_no_narrower_than_wilsons(rows, se
     found, own = share_interval(hits, hits + misses, samples=40, seed=seed), wilson(hits.sum(), (hits + misses).sum())
     assert found.low <= own.low and found.high >= own.high and 0 <= found.low <= found.high <= 1
     if (hits + misses).sum():
-        assert found.value == pytest.approx(hits.sum() / (hits + misses).sum()) and found.low <= found.value <= found.high
+        assert found.value == pytest.approx(hits.sum() / (hits + misses).sum())
+        assert found.low <= found.value <= found.high
 
 
 def test_boxes_of_one_patient_are_no_further_evidence():
