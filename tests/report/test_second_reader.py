@@ -66,7 +66,7 @@ def test_html_markdown_pdf_and_json_say_it_beside_the_count(store, monkeypatch):
     config = small_config(report={"bootstrap": 100, "max_flagged": 1})
     monkeypatch.setattr("xray_debug.report.report._draw", lambda report, folder: {})
     drawn = []
-    monkeypatch.setattr("xray_debug.report.paper.Paper.paragraph", lambda paper, text, style=None: drawn.append(text))
+    monkeypatch.setattr("xray_debug.report.paper.Paper.paragraph", lambda self, text, *more, **of: drawn.append(text))
     complete(store, "clean", second_reader="craft", seconds=1.0, images=9)
     path = write_report(store, config, STAGES)
     report = json.loads(path.read_text(encoding="utf-8"))

@@ -86,7 +86,7 @@ OUTPUTS: dict[str, Output] = {
         "detect", "regions.parquet", "table", ("image_id", "kind", *BOX, "score", "detector"),
         "boxes on the pictures of flagged cases"),
     "unread": Output("detect", "unread.json", "json", shows="images in which no text could be looked for"),
-    "second reader": Output("detect", "second.json", "json", values={"name": str, "why": str}),
+    "second reader": Output("detect", "second_reader.json", "json", values={"name": str, "why": str}),
     "cases": Output("audit", "cases.parquet", "table", ("image_id", "label", "flagged"), "flagged cases"),
     "checks": Output("audit", "checks.parquet", "table", ("check", "test_set", "label", "shown")),
     "verdict": Output("audit", "verdict.json", "json", shows="the verdict and the no-evidence baselines"),

@@ -77,7 +77,7 @@ def most_read(context: Context, name: str) -> int | None:
     settings, most = context.config.detect, context.config.detect.second_images
     if settings.second != AUTO:
         return most
-    most = most or MOST_BY_AUTO.get(name)
+    most = min((count for count in (most, MOST_BY_AUTO.get(name)) if count), default=None)
     many = "" if most is None else f", {most} at most"
     context.say(f"cleaned images are read again by {name} (detect.second is auto: "
                 f"{second_of(context.store, context.config)[1]}){many}")  # fmt: skip
