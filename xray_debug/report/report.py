@@ -15,6 +15,7 @@ from xray_debug.data.classes import COVID_CLASSES
 from xray_debug.data.files import atomic_write, write_text
 from xray_debug.report import cleaning as report_cleaning
 from xray_debug.report import figures as report_figures
+from xray_debug.report import second_reader as report_reader
 from xray_debug.report import tables as report_tables
 from xray_debug.report.cases import flagged_cases
 from xray_debug.report.explanations import explanations
@@ -23,7 +24,6 @@ from xray_debug.report.html import render_html
 from xray_debug.report.inputs import RunFiles, StageInfo, read_cells, read_run
 from xray_debug.report.markdown import render_markdown
 from xray_debug.report.pdf import render_pdf
-from xray_debug.report.second_reader import second_reader
 from xray_debug.report.words import headline
 from xray_debug.run.folder import lineage
 from xray_debug.run.store import OUTPUTS, Store
@@ -75,7 +75,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "confusion": report_tables.confusion(cells),
         "repaired": report_cleaning.repaired(run, run.config.audit.permutations, seed),
         "residual": report_cleaning.residual(run),
-        "second_reader": second_reader(run, samples, seed),
+        "second_reader": report_reader.second_reader(run, samples, seed),
         "probe": run.probe,
         "faults": report_cleaning.faults(run),
         "explanations": explanations(run, samples, seed),
