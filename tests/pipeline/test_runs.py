@@ -17,6 +17,7 @@ from xray_debug.run.engine import EngineError
 from xray_debug.run.folder import RunError
 from xray_debug.stages import registry
 from xray_debug.stages.modelling import predicted
+from xray_debug.stages.readers import second_for
 
 
 def files_of(folder, suffix) -> dict[str, bytes]:
@@ -27,6 +28,14 @@ def files_of(folder, suffix) -> dict[str, bytes]:
 def test_a_finished_run_is_skipped(pipeline):
     assert pipeline.run() == []
     assert all(not pipeline.why(stage) for stage in registry.STAGES)
+
+
+def test_detect_settles_the_second_reader_and_without_one_no_original_is_read(finished):
+    assert finished.store.json("second reader") == second_for("craft-lite")  # that it was not wanted is another matter
+    assert len(finished.store.table("readings")) == 0
+    assert finished.store.record("clean")["second_reader"] == ""
+    told = finished.store.json("report")
+    assert told["second_reader"] is None and any("detect.recall_images" in row["why"] for row in told["not_shown"])
 
 
 def test_decisions_of_reviewers_are_followed(pipeline):

@@ -118,7 +118,7 @@ def known_numbers(value, found: set[str]) -> set[str]:
 
 def test_the_json_is_strict_and_has_every_section(report):
     wanted = "table4 differences flagged timings verdict no_evidence repaired residual probe per_class per_source "
-    wanted = set((wanted + "calibration confusion faults not_shown config versions").split())
+    wanted = set((wanted + "second_reader calibration confusion faults not_shown config versions").split())
     assert wanted <= set(report)
     row = report["table4"][0]
     names = [f"{m}{end}" for m in ("accuracy", "f1", "precision", "recall") for end in ("", "_low", "_high", "_spread")]
@@ -228,6 +228,7 @@ PARTS = {
     "audit": ("audit/cases.parquet", "flagged cases"),
     "verdict": ("audit/verdict.json", "verdict and the no-evidence"),
     "changes": ("clean/changes.parquet", "repaired share"),
+    "readings": ("clean/readings.parquet", "second reader"),
     "probe": ("clean/probe.json", "inpainting probe"),
     "boxes": ("detect/regions.parquet", "boxes on the pictures"),
     "explanations": ("explain/explanations.parquet", "deletion and insertion"),

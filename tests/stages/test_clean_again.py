@@ -350,3 +350,59 @@ def test_what_is_drawn_changes_little_with_one_decision(run, tmp_path):
     run.do("clean")
     after = pd.DataFrame(run.store.parts("cleaned views").rows(columns)).set_index("image_id")["measured"]
     assert 1 <= (parts != after).sum() <= 6  # of 16 that are probed
+
+
+@pytest.fixture
+def read(run, monkeypatch):
+    """The run cleaned with a second reader that reads 10 originals and every cleaned image; what it is asked for."""
+    run.config.detect.detector, run.config.detect.second = "ppocr", "craft-lite"  # it was detect's work, and is done
+    run.config.detect.recall_images = 10
+    run.do("clean")
+    calls, of = [], worker.read_boxes
+    monkeypatch.setattr(worker, "read_boxes", lambda *arguments: (calls.append(1), of(*arguments))[1])
+    return run, calls
+
+
+def test_what_the_second_reader_saw_is_taken_over_with_all_else(read, tmp_path):
+    run, calls = read
+    first = run.store.table("readings").set_index("image_id")
+    assert len(first) == 10 and first["found"].notna().all()
+    assert set(first["label"]) == set(run.store.manifest()["label"])
+    assert run.store.record("clean")["second_reader"] == "craft-lite"
+    decide(run)
+    changed = set(run.names[:3])  # the fourth is excluded and no longer read
+    run.do("clean")
+    after = run.store.table("readings").set_index("image_id")
+    anew = changed | (set(after.index) - set(first.index))
+    both = [name for name in after.index if name in first.index and name not in anew]
+    assert len(both) >= 5 and after.loc[both].equals(first.loc[both])
+    again = run.store.table("changes").set_index("image_id")["residual"]
+    assert len(calls) == len(anew & set(after.index)) + int(again[again.index.isin(anew)].notna().sum())
+    assert run.contents() == run.fresh(tmp_path / "fresh").contents()
+
+
+def test_parts_and_their_merge_read_what_one_run_reads(read, tmp_path, monkeypatch):
+    run, _ = read
+    monkeypatch.setattr(registry.clean, "MOST", 7)
+    whole = run.fresh(tmp_path / "whole")
+    other = run.copy(tmp_path / "parts", "clean")
+    for share in ({"part": (1, 2)}, {"part": (2, 2)}, {"merge": True}):
+        place = Run(other.folder)
+        with place.locked():
+            engine = Engine(EngineConfig(workers=1), say=other.said.append, **share)
+            registry.Job(place, other.config, engine, other.said.append, only="clean")()
+    assert len(list((other.folder / "clean" / "views").glob("*.parquet"))) > 2
+    assert other.contents() == whole.contents()
+    assert other.store.table("readings").equals(run.store.table("readings"))
+
+
+def test_another_number_of_originals_is_another_result(read, tmp_path):
+    run, _ = read
+    before = run.files()
+    run.config.detect.recall_images = 3
+    run.do("clean")
+    assert len(run.store.table("readings")) == 3 and "clean: option detect.recall_images changed" in run.said
+    assert run.files().keys() == before.keys()
+    run.config.detect.recall_images = 0
+    run.do("clean")
+    assert len(run.store.table("readings")) == 0

@@ -1,19 +1,22 @@
 """Detectors as stages use them: decided once for all workers."""
 
+import hashlib
 from types import SimpleNamespace
 
 import pytest
 
 from xray_debug.config import parse_config
+from xray_debug.data.files import write_json
+from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
-from xray_debug.stages import clean
-from xray_debug.stages.readers import PACKAGES, decided_options, packages_of
+from xray_debug.stages import clean, detect, readers
+from xray_debug.stages.readers import PACKAGES, decided_options, packages_of, second_for, second_of
 from xray_debug.text import DETECTORS
-from xray_debug.text.detectors import craft_lite
+from xray_debug.text.detectors import craft, craft_lite
 
 
-def context(folder, second: str):
-    config = parse_config({"phantom": {}, "detect": {"detector": "ppocr", "second": second}})
+def context(folder, second: str, **options):
+    config = parse_config({"phantom": {}, "detect": {"detector": "ppocr", "second": second, **options}})
     return SimpleNamespace(config=config, scratch=folder / "scratch", store=Store(folder), say=print)
 
 
@@ -39,3 +42,90 @@ def test_every_detector_that_needs_a_package_says_which():
     assert packages_of("craft-lite") == "" and packages_of("somebody's") == ""
     for name in PACKAGES:
         assert packages_of(name)
+
+
+@pytest.mark.parametrize(("first", "weights", "missing", "chosen"), [
+    ("craft-lite", True, "", "craft"), ("craft-lite", False, "", "ppocr"), ("craft-lite", False, "rapidocr", ""),
+    ("craft", True, "", "craft-lite"), ("ppocr", True, "", "craft"), ("ppocr", False, "", "craft-lite"),
+])  # fmt: skip
+def test_auto_is_the_best_reader_at_hand_and_never_the_detector_itself(monkeypatch, first, weights, missing, chosen):
+    monkeypatch.setattr(craft, "at_hand", lambda: weights)
+    monkeypatch.setattr(readers, "packages_of", lambda name: f"not installed: {missing}" if missing else "there 1.0")
+    found = second_for(first)
+    assert found["name"] == chosen != first and found["why"] and (missing in found["why"])
+
+
+@pytest.mark.parametrize(("content", "there"), [(b"official", True), (b"another", False), (None, False)])
+def test_weights_are_at_hand_only_where_they_are_the_official_ones(tmp_path, monkeypatch, content, there):
+    file = tmp_path / "craft.pth"
+    if content:
+        file.write_bytes(content)
+    monkeypatch.setattr(craft, "WEIGHTS", {"craft": ("craft.pth", hashlib.sha256(b"official").hexdigest())})
+    monkeypatch.setattr(craft, "carried_place", lambda kind: None)
+    monkeypatch.setattr(craft, "known_place", lambda kind: file)
+    assert craft.at_hand() == there
+    monkeypatch.setattr(craft, "known_place", lambda kind: tmp_path / "nowhere")
+    monkeypatch.setattr(craft, "carried_place", lambda kind: file if content else None)
+    assert craft.at_hand() == there
+
+
+class Settled(Store):
+    """A run whose stage detect has settled this."""
+
+    def __init__(self, folder, name, why="so it is"):
+        super().__init__(folder, {"detect": folder / "detect"})
+        self.stage_folder("detect").mkdir(parents=True, exist_ok=True)
+        write_json(self.path("second reader"), {"name": name, "why": why})
+
+
+def test_what_auto_became_is_part_of_the_fingerprint_and_no_resume_changes_it(tmp_path, monkeypatch):
+    work = context(tmp_path, "auto")
+    assert second_of(work.store, work.config)[0] is None  # not settled yet
+    work.store = Settled(tmp_path, "craft-lite")
+    before = clean.inputs(work.store, work.config)["second reader"]
+    assert before == "craft-lite: " and clean.second_reader(work).args == ("craft-lite",)
+    monkeypatch.setattr(craft, "at_hand", lambda: True)  # the weights are put there later
+    assert clean.inputs(work.store, work.config)["second reader"] == before
+    assert clean.second_reader(work).args == ("craft-lite",)
+    work.store = Settled(tmp_path, "craft")
+    assert clean.inputs(work.store, work.config)["second reader"].startswith("craft: ")
+    named = context(tmp_path, "craft-lite")
+    assert clean.inputs(named.store, named.config)["second reader"] == packages_of("craft-lite")
+
+
+def test_a_reader_that_auto_has_settled_and_that_is_gone_is_one_sentence(tmp_path, monkeypatch):
+    work = context(tmp_path, "auto")
+    work.store = Settled(tmp_path, "craft")
+    monkeypatch.setattr(craft, "known_place", lambda kind: tmp_path / "nowhere.pth")
+    monkeypatch.setattr(craft, "carried_place", lambda kind: None)
+    with pytest.raises(RunError, match="detect.second: stage detect has settled auto as craft, which cannot be loaded"):
+        clean.second_reader(work)
+
+
+def test_no_reader_at_hand_is_said_and_the_repair_goes_on(tmp_path):
+    work, said = context(tmp_path, "auto"), []
+    work.store, work.say = Settled(tmp_path, "", "nothing is installed"), said.append
+    assert clean.second_reader(work) is None
+    assert said == ["cleaned images are not read again: detect.second is auto, and nothing is installed"]
+
+
+@pytest.mark.parametrize(("second", "name", "asked", "most"), [
+    ("auto", "craft", None, 40), ("auto", "craft", 300, 40), ("auto", "craft", 7, 7), ("auto", "ppocr", None, None),
+    ("auto", "ppocr", 300, 300), ("craft", "craft", None, None), ("craft", "craft", 300, 300),
+])  # fmt: skip
+def test_a_slow_reader_that_nobody_named_reads_few_and_that_is_said(tmp_path, second, name, asked, most):
+    work, said = context(tmp_path, second, second_images=asked), []
+    work.store, work.say = Settled(tmp_path, name), said.append
+    assert clean.most_read(work, name) == most
+    assert len(said) == (second == "auto")
+    if said:
+        assert said[0].startswith(f"cleaned images are read again by {name} (detect.second is auto: so it is)")
+        assert ("at most" in said[0]) == (most is not None)
+
+
+@pytest.mark.parametrize("detector", ["craft-lite", "craft", "ppocr"])
+def test_auto_goes_with_every_detector(detector):
+    config = parse_config({"phantom": {}, "detect": {"detector": detector}})
+    assert config.detect.second == "auto"
+    clean.check(config)
+    detect.check(config)

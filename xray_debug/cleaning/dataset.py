@@ -20,6 +20,7 @@ import pandas as pd
 from xray_debug.cleaning.decided import UNDECIDED, boxes_to_erase, usable_decisions
 from xray_debug.cleaning.files import check_names, check_outputs, target_name
 from xray_debug.cleaning.residue import probe_result
+from xray_debug.cleaning.second import drawn, spread
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes
@@ -52,6 +53,8 @@ def plan_rows(
     outs: Sequence[str | Path] = (),
     unread: Mapping[str, str] | None = None,
     layout: Layout | None = None,
+    recall_images: int = 0,
+    texts: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """One row for each image of `manifest` (usable ones only), in its order, for CleanWorker.
 
@@ -64,10 +67,13 @@ def plan_rows(
         outs: output folders, to be told from those of the originals.
         unread: image_id -> why no text could be looked for in it. It stays as it was, and finish names it.
         layout: of the dataset that is written; COVIDx's without it.
+        recall_images: of how many images, spread over classes and splits, the second reader reads the originals, too.
+        texts: of `boxes` those that such a reader can know; None: all. A reviewer's boxes all count.
 
     Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file (its name
     there), boxes (a list; empty: the image stays as it was), origin (detector or reviewer), sha256, rejected, excluded,
-    decision ("" for none), its event and reviewer, read_again, probe, and untouched (path of an image without boxes, of
+    decision ("" for none), its event and reviewer, read_again, compared (the erased boxes that the second reader's of
+    the original are compared with; None: it is not read), probe, and untouched (path of an image without boxes, of
     the same source where there is one, for the probe; "" for none) with its untouched_sha256; unread; key (what else
     than options and code the files depend on: rows of one key have the same ones) and measured (the same of what is
     measured on them). `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
@@ -86,46 +92,46 @@ def plan_rows(
         own = as_boxes(boxes.get(row.image_id, ()))
         found = decided.get(row.image_id, UNDECIDED)
         decision, erased = found.decision, boxes_to_erase(found, own)
+        legible = own if texts is None else as_boxes(texts.get(row.image_id, ()))
         path, (folder, _, name) = Path(data_root) / row.path, place.rpartition("/")
         among = "" if layout.one_folder else folder + "/" * bool(folder)
         file = target_name(name, config.lossy, taken, is_dicom_file(path), among)
         taken.add((among + file).casefold())
         todo.append({
             "path": str(path), "place": row.path, "folder": folder, "file": file,
-            "boxes": erased.tolist(), "origin": "reviewer" if decision in ("edit", "exclude") else "detector",
+            "boxes": erased.tolist(), "compared": boxes_to_erase(found, legible).tolist(),
+            "origin": "reviewer" if decision in ("edit", "exclude") else "detector",
             "sha256": content or "", "rejected": decision == "reject" and len(own) > 0,
             "excluded": decision == "exclude", "decision": decision, "event": found.event, "reviewer": found.reviewer,
             "unread": (unread or {}).get(row.image_id, "") if decision in ("", "approve") else "",
         })  # fmt: skip
-    columns = ["path", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "decision",
-               "event", "reviewer", "unread"]  # fmt: skip
+    columns = ["path", "place", "folder", "file", "boxes", "compared", "origin", "sha256", "rejected", "excluded",
+               "decision", "event", "reviewer", "unread"]  # fmt: skip
     plan = manifest[OF_IMAGE].reset_index(drop=True).join(pd.DataFrame(todo, columns=columns))
     check_outputs(plan["path"], [Path(out) for out in outs], sorted(set(plan["folder"])))
-    plan = _chosen(plan, seed, second_images, probe_images)
+    plan = _chosen(plan, seed, second_images, probe_images, recall_images)
     plan.attrs["remarks"] = remarks
     return plan
 
 
-def _chosen(plan: pd.DataFrame, seed: int, second_images: int | None, probe_images: int) -> pd.DataFrame:
+def _chosen(
+    plan: pd.DataFrame, seed: int, second_images: int | None, probe_images: int, recall_images: int
+) -> pd.DataFrame:
     """The plan with the images that are read again and probed, where the probe looks else, and the rows' keys."""
     to_change = np.flatnonzero(plan["boxes"].map(len))
     read, probe = np.zeros(len(plan), bool), np.zeros(len(plan), bool)
-    read[_drawn(plan, to_change, ("read again", seed), second_images)] = True
-    probe[_drawn(plan, to_change, ("probe", seed), probe_images)] = True
+    read[drawn(plan, to_change, ("read again", seed), second_images)] = True
+    probe[drawn(plan, to_change, ("probe", seed), probe_images)] = True
     untouched = _untouched(plan, np.flatnonzero(probe), seed)
     path, digests = np.full(len(plan), "", object), np.full(len(plan), "", object)
     for i, other in untouched.items():
         path[i], digests[i] = plan["path"].iat[other], plan["sha256"].iat[other]
+    legible = np.flatnonzero((plan["unread"] == "") & ~plan["excluded"].astype(bool))
+    originals = set(spread(plan, legible, ("read the original", seed), recall_images))
+    compared = [boxes if i in originals else None for i, boxes in enumerate(plan["compared"])]
+    plan["compared"] = pd.Series(compared, plan.index, object)
     plan = plan.assign(read_again=read, probe=probe, untouched=path, untouched_sha256=digests)
     return plan.assign(key=_keys(plan, OF_FILES), measured=_keys(plan, OF_MEASURES))
-
-
-def _drawn(plan: pd.DataFrame, rows: np.ndarray, stream: tuple, count: int | None) -> np.ndarray:
-    """`count` of `rows` (None: all): those whose own numbers in the stream are the smallest."""
-    if count is None or count >= len(rows):
-        return rows
-    numbers = [seed_of(*stream, name) for name in plan["image_id"].iloc[rows]] if count else []
-    return rows[np.argsort(np.array(numbers, np.uint64), kind="stable")[:count]]
 
 
 def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, int]:
@@ -147,7 +153,7 @@ def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, i
 
 
 OF_FILES = ["image_id", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "unread"]
-OF_MEASURES = ["sha256", "read_again", "probe", "untouched_sha256"]
+OF_MEASURES = ["sha256", "read_again", "compared", "probe", "untouched_sha256"]
 
 
 def _keys(plan: pd.DataFrame, columns: list[str]) -> list[str]:

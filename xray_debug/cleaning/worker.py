@@ -16,8 +16,9 @@ from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.files import JPEG_SUFFIXES
 from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
+from xray_debug.cleaning.second import read_boxes, reading_of
 from xray_debug.config import CleanConfig
-from xray_debug.data.boxes import as_boxes, as_found
+from xray_debug.data.boxes import as_boxes
 from xray_debug.data.dicom import is_dicom
 from xray_debug.data.files import atomic_write, file_sha256, take_over
 from xray_debug.data.images import (
@@ -28,15 +29,15 @@ from xray_debug.data.images import (
     ModelView,
     image_header,
     read_film,
-    to_gray8,
     write_image,
 )
 from xray_debug.data.unchanged import copy_known, known_content, read_known
 
 UNCHANGED = {"changed": False, "boxes": "", "origin": "", "original_sha256": "", "cleaned_sha256": "",
              "area_share": 0.0, "note": "", "control_boxes": "", "control_area_share": 0.0, "control_sha256": "",
-             "residual": None, "probe": None, "file": "", "control_file": "", "failed": "", "view": None,
-             "control_view": None, "file_sha256": "", "control_file_sha256": "", "excluded": False}  # fmt: skip
+             "residual": None, "reading": None, "reading_note": "", "probe": None, "file": "", "control_file": "",
+             "failed": "", "view": None, "control_view": None, "file_sha256": "", "control_file_sha256": "",
+             "excluded": False}  # fmt: skip
 
 
 class CleanWorker:
@@ -45,12 +46,13 @@ class CleanWorker:
     Rows are those of `plan_rows`; a row may bring `patch` (bytes, of `erase`: its text was removed before) and `view`
     (uint8 (S, S), the model's view of the original, so that an image that stays as it is need not be decoded). A row
     with `before`, the result that a row of the same `key` had, takes its files over from the folders `earlier`, where
-    they are still what was written, and the original is; also its measures (residual, probe), where the rows have the
-    same `measured`.
+    they are still what was written, and the original is; also its measures (residual, reading, probe), where the rows
+    have the same `measured`.
 
     A result holds `file` and `control_file` (names, "" without control), `changed`, the columns of the change log
     (dataset.CHANGES), `failed` (why an image stays as it was although it has boxes), `residual` (boxes that the second
-    reader finds in the cleaned image; None: not read), `view` and `control_view` (uint8 (S, S); None unless asked
+    reader finds in the cleaned image; None: not read), `reading` (a second.Reading of the original, as a list; None:
+    not read, with `reading_note` where the reader failed), `view` and `control_view` (uint8 (S, S); None unless asked
     for), `probe` (residue.probe_features; None unless asked for), `file_sha256` and `control_file_sha256` of what was
     written, and the row's `key` and `measured`. An excluded image has no files and no views.
     """
@@ -87,7 +89,7 @@ class CleanWorker:
     def _one(self, row: dict) -> dict:
         before = row.get("before")
         taken = before is not None and self._taken_over(row, before)
-        if taken and (not before["changed"] or before["measured"] == row["measured"] and _is_known(row, "untouched")):
+        if taken and before["measured"] == row["measured"] and _is_known(row, "untouched"):
             found = before
         else:  # of taken files the measures alone
             found = self._made(row | {"taken": taken})
@@ -111,10 +113,13 @@ class CleanWorker:
         if row.get("excluded"):
             return UNCHANGED | {"excluded": True}
         if not len(row["boxes"]):
-            return self._as_it_was(row)
+            return self._as_it_was(row) | self._reading(row)
         content = known_content(row["path"], row["sha256"])
-        film, boxes = read_film(row["path"], content), as_boxes(row["boxes"])
-        image = film.pixels
+        film = read_film(row["path"], content)
+        return self._repaired(row, film, content) | self._reading(row, film)
+
+    def _repaired(self, row: dict, film: Film, content: bytes) -> dict:
+        image, boxes = film.pixels, as_boxes(row["boxes"])
         try:
             cleaned, region = self._erased(image, boxes, row.get("patch"))
             if not region.any():
@@ -232,16 +237,27 @@ class CleanWorker:
         return None if self.view is None else self.view.apply(image, window)
 
     def _count(self, cleaned: np.ndarray, window: GreyWindow) -> tuple[int | None, str]:
-        """How many boxes of the kinds that are erased the second reader finds, or why it cannot say.
-
-        The repair does not depend on it.
-        """
-        try:
-            (found,) = self.reader.detect([cleaned if cleaned.dtype == np.uint8 else to_gray8(cleaned, window)])
-            found = as_found(found, getattr(self.reader, "name", "that reads again"))
-        except Exception as error:  # of whatever kind: another's reader may raise anything
-            return None, f"not read again: {error or type(error).__name__}"
+        """How many boxes of the kinds that are erased the second reader finds, or why it cannot say."""
+        found, failed = read_boxes(self.reader, cleaned, window)
+        if found is None:
+            return None, f"not read again: {failed}"
         return sum(box.kind in self.config.kinds for box in found), ""
+
+    def _reading(self, row: dict, film: Film | None = None) -> dict:
+        """What the second reader finds in the original, beside what is erased; nothing where it is not asked for.
+
+        An image that stays as it is comes without `film` and is decoded for this alone.
+        """
+        if self.reader is None or row.get("compared") is None:
+            return {}
+        try:
+            pixels, window = film or read_known(row["path"], row["sha256"])
+        except ImageError as error:
+            return {"reading_note": str(error)}
+        found, failed = read_boxes(self.reader, pixels, window)
+        if found is None:
+            return {"reading_note": failed}
+        return {"reading": list(reading_of(row["compared"], found, *pixels.shape[:2]))}
 
 
 def _readable(path: str, digest: str) -> Film | None:

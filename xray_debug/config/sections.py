@@ -181,8 +181,10 @@ class ExplainConfig(Section):
 
 class DetectConfig(Section):
     detector: str = Field("craft-lite", description="craft-lite, craft, ppocr, or one of another package")
-    second: str | None = Field("ppocr", description="independent reader of the cleaned images; null for none")
+    second: str | None = Field("auto", description="independent reader of cleaned images; auto: craft where its "
+                               "weights are, else ppocr; null for none")
     second_images: int | None = Field(None, ge=1, description="how many cleaned images it reads, spread; null for all")
+    recall_images: int = Field(60, ge=0, description="originals that it reads, spread, to tell what it sees of text")
     weights: str | None = Field(None, description="a weight file of the detector; null: its own")
     options: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     batch_size: int = free(8, ge=1)

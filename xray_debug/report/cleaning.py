@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.report.inputs import RunFiles
+from xray_debug.report.second_reader import reader_name
 from xray_debug.stats.intervals import LEVEL, wilson
 
 
@@ -108,7 +109,7 @@ def residual(run: RunFiles) -> dict | None:
     rows = [{"group": "all", "name": "all repaired images", **_residual_row(read)}]
     for group in ("label", "source"):
         rows += [{"group": group, "name": name, **_residual_row(part)} for name, part in read.groupby(group, sort=True)]
-    return {"rows": rows, "detector": run.config.detect.second}
+    return {"rows": rows, "detector": reader_name(run)}
 
 
 def _residual_row(part: pd.DataFrame) -> dict:

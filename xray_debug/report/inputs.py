@@ -38,6 +38,7 @@ class RunFiles:
     boxes: dict[str, np.ndarray] = field(default_factory=dict)
     cases: pd.DataFrame | None = None
     changes: pd.DataFrame | None = None
+    readings: pd.DataFrame | None = None
     verdict: dict | None = None
     probe: dict | None = None
     records: dict[str, dict] = field(default_factory=dict)
@@ -90,7 +91,7 @@ def read_run(store: Store, config: PipelineConfig, stages: Iterable[StageInfo]) 
     run.manifest = store.manifest(usable=False) if store.has("manifest") else None
     run.predictions = store.predictions() if store.has("predictions") or store.has("retrained predictions") else None
     run.boxes = store.boxes() if store.has("regions") else {}
-    for name in ("explanations", "sanity", "cases", "changes", "verdict", "probe"):
+    for name in ("explanations", "sanity", "cases", "changes", "readings", "verdict", "probe"):
         setattr(run, name, _known(store, name))
     _without_excluded(run)
     run.patch = store.patches()
@@ -115,6 +116,8 @@ def _without_excluded(run: RunFiles) -> None:
         run.predictions = run.predictions[~gone].reset_index(drop=True)
     if run.changes is not None:
         run.changes = run.changes[~run.changes["image_id"].isin(list(run.excluded))].reset_index(drop=True)
+    if run.readings is not None:
+        run.readings = run.readings[~run.readings["image_id"].isin(list(run.excluded))].reset_index(drop=True)
     why = "they are in no cleaned dataset, and in no row of the scores; the audit has seen them"
     if learned := _learned(run):
         why += (f"; the models of the original images were trained with {learned} of them, those of cleaned and "

@@ -161,6 +161,8 @@ def _cleaning(paper: Paper, report: dict, folder: Path) -> None:
         row = report["residual"]["rows"][0]
         paper.paragraph(f"A second detector ({report['residual']['detector']}) still reads text in "
                         f"{count(row['with_text'])} of {count(row['images'])} repaired images.")  # fmt: skip
+    if report["second_reader"]:
+        paper.paragraph(" ".join(report["second_reader"]["says"]), SMALL)
 
 
 def _explanations(paper: Paper, report: dict, folder: Path) -> None:

@@ -15,6 +15,7 @@ from xray_debug.data.classes import COVID_CLASSES
 from xray_debug.data.files import atomic_write, write_text
 from xray_debug.report import cleaning as report_cleaning
 from xray_debug.report import figures as report_figures
+from xray_debug.report import second_reader as report_reader
 from xray_debug.report import tables as report_tables
 from xray_debug.report.calibration import calibration
 from xray_debug.report.cases import flagged_cases
@@ -79,6 +80,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "confusion": report_tables.confusion(cells),
         "repaired": report_cleaning.repaired(run, run.config.audit.permutations, seed),
         "residual": report_cleaning.residual(run),
+        "second_reader": report_reader.second_reader(run, samples, seed),
         "probe": run.probe,
         "faults": report_cleaning.faults(run),
         "explanations": explanations(run, samples, seed),

@@ -86,6 +86,7 @@ OUTPUTS: dict[str, Output] = {
         "detect", "regions.parquet", "table", ("image_id", "kind", *BOX, "score", "detector"),
         "boxes on the pictures of flagged cases"),
     "unread": Output("detect", "unread.json", "json", shows="images in which no text could be looked for"),
+    "second reader": Output("detect", "second_reader.json", "json", values={"name": str, "why": str}),
     "cases": Output("audit", "cases.parquet", "table", ("image_id", "label", "flagged"), "flagged cases"),
     "checks": Output("audit", "checks.parquet", "table", ("check", "test_set", "label", "shown")),
     "verdict": Output("audit", "verdict.json", "json", shows="the verdict and the no-evidence baselines"),
@@ -93,6 +94,10 @@ OUTPUTS: dict[str, Output] = {
     "changes": Output(
         "clean", "changes.parquet", "table", ("image_id", "label", "source", "boxes", "file", "cleaned_sha256"),
         "repaired share by class and source, residual text"),
+    "readings": Output(
+        "clean", "readings.parquet", "table",
+        ("image_id", "patient_id", "label", "source", "split", "erased", "seen", "found", "alone", "note"),
+        "what the second reader sees of text, and what it and the detector both missed"),
     "decided": Output("clean", "decisions.json", "json", values={"images": dict}),
     "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned",
                              values={"failed": dict, "remarks": list}),

@@ -12,7 +12,7 @@ from xray_debug.run.fingerprint import Seen, digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
-from xray_debug.stages.readers import decided_options, packages_of
+from xray_debug.stages.readers import AUTO, MOST_BY_AUTO, decided_options, packages_of, second_of
 
 MOST = 64
 
@@ -21,7 +21,7 @@ def check(config: PipelineConfig) -> None:
     from xray_debug.text import DETECTORS
 
     check_apart(config)
-    if config.detect.second is not None:
+    if config.detect.second not in (None, AUTO):
         DETECTORS.check(config.detect.second, "detect.second")
 
 
@@ -44,7 +44,9 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
     facts = [{name: row[name] for name in ("image_id", "decision", "boxes", "id", "reviewer")} for row in rows]
     found: dict[str, str | Seen] = {"decisions": Seen(digest(facts), rows)}
     if config.detect.second is not None:
-        found["second reader"] = packages_of(config.detect.second)
+        name, _ = second_of(store, config)
+        settled = f"{name}: " if config.detect.second == AUTO else ""
+        found["second reader"] = settled + (packages_of(name) if name else "")
     return found
 
 
@@ -52,15 +54,34 @@ def second_reader(context: Context) -> Callable[[], Any] | None:
     """What makes the second reader in a worker; None where it is not wanted, or not installed, which is said."""
     from xray_debug.text import load_detector
 
-    name = context.config.detect.second
+    asked, (name, why) = context.config.detect.second, second_of(context.store, context.config)
     if name is None:
+        if asked == AUTO:
+            context.say(f"cleaned images are not read again: detect.second is auto, and {why}")
         return None
     try:
         load_detector(name)
     except ImportError as error:  # the second reader is an extra; the repair itself does not depend on it
         context.say(f"cleaned images are not read again: {error}")
         return None
+    except ValueError as error:
+        if asked != AUTO:
+            raise
+        raise RunError(f"detect.second: stage detect has settled auto as {name}, which cannot be loaded now: {error}; "
+                       f"name another reader, or run stage detect anew") from error  # fmt: skip
     return partial(load_detector, name, **decided_options(context.scratch / "second.json", name, {}))
+
+
+def most_read(context: Context, name: str) -> int | None:
+    """How many cleaned images the reader reads at most, None for all; what auto has chosen is said."""
+    settings, most = context.config.detect, context.config.detect.second_images
+    if settings.second != AUTO:
+        return most
+    most = min((count for count in (most, MOST_BY_AUTO.get(name)) if count), default=None)
+    many = "" if most is None else f", {most} at most"
+    context.say(f"cleaned images are read again by {name} (detect.second is auto: "
+                f"{second_of(context.store, context.config)[1]}){many}")  # fmt: skip
+    return most
 
 
 def run(context: Context) -> None:
@@ -68,6 +89,7 @@ def run(context: Context) -> None:
 
     from xray_debug.cleaning.dataset import finish, plan_rows
     from xray_debug.cleaning.residue import probe_result
+    from xray_debug.cleaning.second import KIND, readings_table
     from xray_debug.cleaning.worker import CleanWorker
     from xray_debug.data.formats.layout import Layout
     from xray_debug.review.behind import made_with
@@ -80,13 +102,17 @@ def run(context: Context) -> None:
     out = store.path("cleaned")
     control = store.path("control") if config.clean.control else None
     reader, layout = second_reader(context), Layout.of(store.json("dataset"))
+    name = reader.args[0] if reader else ""
+    context.facts["second_reader"] = name
+    again = most_read(context, name) if reader else 0
+    compared = config.detect.recall_images if reader and KIND in config.clean.kinds else 0
     boxes = {kind: store.boxes(kind) for kind in config.clean.kinds}
     for kind in (kind for kind, found in boxes.items() if not found and kind != "text"):
         context.say(f"clean.kinds: no box of kind {kind} was found")
     plan = plan_rows(
         manifest, store.dataset_root(), store.boxes(*boxes), config.clean, as_table(context.seen["decisions"]),
-        config.seed, config.detect.second_images if reader else 0, outs=[folder for folder in (out, control) if folder],
-        unread=store.json("unread"), layout=layout,
+        config.seed, again, outs=[folder for folder in (out, control) if folder], unread=store.json("unread"),
+        layout=layout, recall_images=compared, texts=store.boxes(KIND),
     )  # fmt: skip
     for remark in plan.attrs["remarks"]:
         context.say(remark)
@@ -125,6 +151,8 @@ def run(context: Context) -> None:
     changes = finish(labelled, parts.table(), out, control, aside, layout)
     changes["label"] = changes["image_id"].map(plan.set_index("image_id")["label"])
     store.write_table("changes", changes)
+    readings = readings_table(plan, parts.table())
+    store.write_table("readings", readings)
     facts = changes.attrs["summary"]
     store.write_json("decided", {"images": made_with(context.seen["decisions"])})
     store.write_json("cleaning facts", {name: facts[name] for name in ("failed", "remarks", "excluded")})
@@ -132,6 +160,9 @@ def run(context: Context) -> None:
     store.write_json("probe", probe_result(features, config.seed))
     context.facts["images"] = len(plan)
     context.say(f"{facts['changed']} of {len(plan)} images repaired")
+    if failed := int(readings["found"].isna().sum()):
+        why = readings.loc[readings["found"].isna(), "note"].iloc[0]
+        context.say(f"{name} could not read {failed} of {len(readings)} originals, the first: {why}")
     if facts["excluded"]:
         context.say(f"{len(facts['excluded'])} images are left out of the cleaned data: reviewers have excluded them")
     if known:
@@ -152,12 +183,12 @@ STAGE = Stage(
     name="clean",
     help="Write COVIDx++, honouring the reviewers' decisions.",
     needs=("manifest", "views", "regions", "unread", "dataset"),
-    options=("clean", "detect.second", "detect.second_images", "view"),
-    outputs=("changes", "decided", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
+    options=("clean", "detect.second", "detect.second_images", "detect.recall_images", "view"),
+    outputs=("changes", "readings", "decided", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
     work=run,
     inputs=inputs,
     plugins=lambda store, config: (
-        *((("xray_debug.detectors", config.detect.second),) if config.detect.second else ()),
+        *((("xray_debug.detectors", config.detect.second),) if config.detect.second not in (None, AUTO) else ()),
         ("xray_debug.formats", config.prepare.format),
     ),
     parts=True,

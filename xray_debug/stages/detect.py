@@ -10,7 +10,7 @@ from xray_debug.config import PipelineConfig
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
-from xray_debug.stages.readers import decided_options, packages_of
+from xray_debug.stages.readers import AUTO, decided_options, packages_of, second_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ def check(config: PipelineConfig) -> None:
 
     DETECTORS.check(config.detect.detector, "detect.detector")
     check_options(config.detect.detector, config.detect.options, "detect.options")
-    if config.detect.second is not None:
+    if config.detect.second not in (None, AUTO):
         DETECTORS.check(config.detect.second, "detect.second")
     weights = config.detect.weights
     if weights is not None and not Path(weights).is_file():
@@ -56,6 +56,7 @@ def run(context: Context) -> None:
     store.write_table("regions", boxes)
     unread = {row["image_id"]: row["problem"] for row in parts.rows(["image_id", "problem"]) if row["problem"]}
     store.write_json("unread", unread)  # an image that could not be read is not one without text
+    store.write_json("second reader", second_for(config.detector))  # once a run: a resume does not change it
     context.facts["images"] = len(frame)
     for sentence in found_words(boxes, len(frame)):
         context.say(sentence)
@@ -68,7 +69,7 @@ STAGE = Stage(
     help="Find burned-in text.",
     needs=("manifest",),
     options=("detect.detector", "detect.weights", "detect.options"),
-    outputs=("regions", "unread"),
+    outputs=("regions", "unread", "second reader"),
     work=run,
     inputs=inputs,
     plugins=lambda store, config: (("xray_debug.detectors", config.detect.detector),),

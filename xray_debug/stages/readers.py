@@ -10,9 +10,13 @@ from typing import Any
 
 from filelock import FileLock
 
+from xray_debug.config import PipelineConfig
 from xray_debug.data.files import write_json
 from xray_debug.run.fingerprint import file_digest
+from xray_debug.run.store import Store
 
+AUTO = "auto"  # as detect.second: what is at hand
+MOST_BY_AUTO = {"craft": 40}  # cleaned images that a slow reader reads where nobody has asked for it
 # detector -> (packages that must be there, patterns of files of theirs that it reads)
 PACKAGES = {
     "ppocr": (("onnxruntime", "rapidocr"), ("models/*det*.onnx", "default_models.yaml")),
@@ -44,6 +48,37 @@ def decided_options(file: Path, name: str, options: dict[str, Any]) -> dict[str,
         if not file.exists():
             write_json(file, resolved_options(name, dict(options)))
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def second_for(first: str) -> dict[str, str]:
+    """`name` of the best reader beside the detector `first` that is at hand ("" for none), and `why`, a few words.
+
+    The official CRAFT where its weights are, which sees the most, and has learned nothing from craft-lite; beside CRAFT
+    itself, or where only ppocr would be left beside ppocr, craft-lite; else ppocr.
+    """
+    from xray_debug.text.detectors.craft import at_hand
+
+    if first == "craft":
+        return {"name": "craft-lite", "why": "the detector is CRAFT itself"}
+    if at_hand():
+        return {"name": "craft", "why": "CRAFT's official weights are at hand"}
+    if first == "ppocr":
+        return {"name": "craft-lite", "why": "CRAFT's official weights are not at hand, the detector is ppocr itself"}
+    if missing := packages_of("ppocr").partition("not installed: ")[2]:
+        return {"name": "", "why": "neither CRAFT's official weights (extra craft-weights) nor ppocr (extra ppocr, "
+                                   f"missing: {missing}) are at hand"}  # fmt: skip
+    return {"name": "ppocr", "why": "CRAFT's official weights (extra craft-weights) are not at hand"}
+
+
+def second_of(store: Store, config: PipelineConfig) -> tuple[str | None, str]:
+    """(the second reader's name, why), `auto` as stage detect has settled it; None for none, or not settled yet."""
+    asked = config.detect.second
+    if asked != AUTO:
+        return asked, "detect.second"
+    if not store.has("second reader"):
+        return None, "stage detect has not settled it"
+    found = store.json("second reader")
+    return found["name"] or None, found["why"]
 
 
 def _version(package: str) -> str:

@@ -60,6 +60,13 @@ def carried_place(kind: str) -> Path | None:
                  if (folder / "data" / WEIGHTS[kind][0]).is_file()), None)  # fmt: skip
 
 
+def at_hand() -> bool:
+    """Whether the official weights are where find_weights looks without a path, and are the official ones."""
+    place = known_place("craft")
+    place = place if place.is_file() else carried_place("craft")
+    return place is not None and file_sha256(place) == WEIGHTS["craft"][1]
+
+
 def _package(module: str):
     """A module of craft-text-detector, with what it misses in torchvision lent for the import. ImportError without."""
     from torchvision.models import vgg
