@@ -138,11 +138,21 @@ class _Up(nn.Module):
         return self.smooth(F.interpolate(self.below(below), size=skip.shape[2:], mode="nearest") + self.skip(skip))
 
 
+def _way_back(ups: nn.ModuleList, features: list[torch.Tensor]) -> torch.Tensor:
+    x = features[-1]
+    for up, skip in zip(ups, features[-2::-1], strict=False):
+        x = up(x, skip)
+    return x
+
+
 class CraftLite(nn.Module):
     """CRAFT with a compact backbone: five stages of stride 2, a U-shaped way back to half resolution.
 
     Plain 3x3 convolutions: on CPUs they run nearer to peak than depthwise ones. Input (N, 2, H, W) as `prepare`
     makes it, H and W multiples of 32; output (N, P, H / 2, W / 2) logits, P = `outputs`, the first of OUTPUTS.
+
+    The map of devices has a way back of its own, to a quarter of the resolution: learnt alone, it leaves the maps of
+    text what they were, bit for bit.
     """
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160, 192), blocks: tuple[int, ...] = (0, 1, 1, 1, 1),
@@ -160,17 +170,24 @@ class CraftLite(nn.Module):
         )
         back = widths[::-1]
         self.ups = nn.ModuleList(_Up(below, skip, skip) for below, skip in zip(back[:-1], back[1:], strict=True))
-        self.head = nn.Sequential(_conv(widths[0], 16), nn.Conv2d(16, outputs, 1))
+        self.head = nn.Sequential(_conv(widths[0], 16), nn.Conv2d(16, 2, 1))
         nn.init.constant_(self.head[-1].bias, -3.0)  # nearly all pixels are nothing: start there
+        self.device_ups, self.device_head = nn.ModuleList(), None
+        if outputs == len(OUTPUTS):
+            self.device_ups.extend(_Up(below, skip, skip) for below, skip in zip(back[:-2], back[1:-1], strict=True))
+            self.device_head = nn.Sequential(_conv(widths[1], 24), nn.Conv2d(24, 1, 1))
+            nn.init.constant_(self.device_head[-1].bias, -3.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        for up, skip in zip(self.ups, features[-2::-1], strict=True):
-            x = up(x, skip)
-        return self.head(x)
+        maps = self.head(_way_back(self.ups, features))
+        if self.device_head is None:
+            return maps
+        devices = self.device_head(_way_back(self.device_ups, features))
+        return torch.cat([maps, F.interpolate(devices, scale_factor=2.0, mode="bilinear")], dim=1)
 
 
 def prepare(gray: np.ndarray) -> np.ndarray:
@@ -199,18 +216,25 @@ def fold(net: CraftLite) -> CraftLite:
 
 
 def with_devices(net: CraftLite) -> CraftLite:
-    """The same network with a map of devices, which starts fresh; its other maps are what they were."""
+    """The same network with a map of devices, whose way back starts as that of text; text's maps are what they were."""
     if net.outputs == len(OUTPUTS):
         return net
     wider = CraftLite(net.widths, net.blocks, len(OUTPUTS)).train(net.training)
-    state, old = wider.state_dict(), net.state_dict()
-    for name, value in old.items():
-        if value.shape == state[name].shape:
-            state[name] = value
-        else:  # the last layer, a row of which is new
-            state[name] = torch.cat([value, state[name][len(value):]])
-    wider.load_state_dict(state)
+    wider.load_state_dict(net.state_dict(), strict=False)
+    for up, known in zip(wider.device_ups, net.ups, strict=False):
+        up.load_state_dict(known.state_dict())
     return wider
+
+
+def learn_devices_alone(net: CraftLite) -> CraftLite:
+    """All but the way back to the map of devices is held as it is, running means too; `train` of the network undoes the
+    latter. In place."""
+    net.requires_grad_(False)
+    for part in (net.device_ups, net.device_head):
+        part.requires_grad_(True)
+    for part in (net.stages, net.ups, net.head):
+        part.eval()
+    return net
 
 
 def save_lite(net: CraftLite, path: str | Path, **facts) -> None:

@@ -86,8 +86,8 @@ def test_the_bundled_maps_of_text_are_what_they_are_with_a_third_map_beside(tmp_
     if two.outputs == 3:
         pytest.skip("the bundled weights have a map of devices")
     net = with_devices(two)
-    torch.nn.init.constant_(net.head[-1].bias[2:], -50.0)
-    torch.nn.init.zeros_(net.head[-1].weight[2:])
+    torch.nn.init.constant_(net.device_head[-1].bias, -50.0)
+    torch.nn.init.zeros_(net.device_head[-1].weight)
     save_lite(net, tmp_path / "three.safetensors")
     assert lite_facts(tmp_path / "three.safetensors")["outputs"] == ["text", "affinity", "device"]
     wide = CraftLiteDetector(tmp_path / "three.safetensors", precision="fp32")

@@ -1,5 +1,6 @@
 """Training: the loss against its definition, samples that follow from the seed, resume, labels of text and devices."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 
 from xray_debug.data.boxes import TextBox
 from xray_debug.data.images import write_image
-from xray_debug.text.craft import CraftLite, lite_facts, load_lite, save_lite
+from xray_debug.text.craft import CraftLite, lite_facts, load_lite, save_lite, with_devices
 from xray_debug.text.training import backgrounds, train
 from xray_debug.text.training.samples import KNOWN, NOTHING, UNLABELLED, Background, make_sample
 from xray_debug.text.training.targets import Character, draw_targets
@@ -331,3 +332,27 @@ def test_twenty_steps_teach_the_map_of_devices(tmp_path, monkeypatch):
     later, higher = state_of(train.train(grounds, tmp_path / "w.safetensors", options, workers=0).mean)
     assert later < 0.9 * loss and higher > 1.5 and higher > 1.3 * ratio
     assert lite_facts(tmp_path / "w.safetensors")["outputs"] == ["text", "affinity", "device"]
+
+
+def test_devices_alone_leave_text_bit_for_bit(tmp_path, monkeypatch):
+    """Also after a start anew: no weight of text moves, and no running mean."""
+    save_lite(CraftLite((8, 12, 16, 24, 24)).eval(), tmp_path / "two.safetensors")
+    text = load_lite(tmp_path / "two.safetensors")
+    options = train.TrainOptions(steps=6, batch=2, crop=64, rate=1e-2, warmup=2, devices_alone=True)
+
+    def stop(done, total, text):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    for report in (stop, None):  # the second goes on from what the first has saved
+        with pytest.raises(KeyboardInterrupt) if report else contextlib.nullcontext():
+            train.train([ground(0)], tmp_path / "three.safetensors", options, tmp_path / "two.safetensors", 0, 2, report)
+    found = load_lite(tmp_path / "three.safetensors").state_dict()
+    for name, value in text.state_dict().items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)
+    fresh = with_devices(text).state_dict()
+    assert any(not torch.equal(found[name], fresh[name]) for name in fresh if name.startswith("device_ups"))
+    inputs = torch.randn(1, 2, 64, 64)
+    with torch.no_grad():
+        three = load_lite(tmp_path / "three.safetensors")
+        torch.testing.assert_close(three(inputs)[:, :2], text(inputs), rtol=0, atol=0)

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from xray_debug.data.files import atomic_write
 from xray_debug.stats.seeds import rng_of
-from xray_debug.text.craft import OUTPUTS, CraftLite, load_lite, prepare, save_lite, with_devices
+from xray_debug.text.craft import OUTPUTS, CraftLite, learn_devices_alone, load_lite, prepare, save_lite, with_devices
 from xray_debug.text.detectors.craft_lite import measured_precision
 from xray_debug.text.training.backgrounds import load_backgrounds
 from xray_debug.text.training.samples import Background, make_sample
@@ -35,7 +35,7 @@ from xray_debug.text.training.samples import Background, make_sample
 class TrainOptions:
     """`minutes` and `steps`: whichever is given sets the schedule; `unlabelled_peak`: a prediction above it, over a
     background nobody has labelled, counts from step `trust_from` on as overlooked text, and is not unlearnt;
-    `unlabelled_device`: the same of devices, from the same step on."""
+    `unlabelled_device`: the same of devices, from the same step on; `devices_alone`: the maps of text are held."""
 
     steps: int | None = 6000
     minutes: float | None = None
@@ -48,6 +48,7 @@ class TrainOptions:
     unlabelled_device: float = 0.3
     trust_from: int = 600
     seed: int = 0
+    devices_alone: bool = False
 
 
 class Samples(Dataset):
@@ -133,7 +134,11 @@ def start(options: TrainOptions, initial: str | Path | None) -> State:
     nets = [with_devices(load_lite(initial)) if initial else CraftLite(outputs=len(OUTPUTS)) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     net, mean = (net.to(memory_format=torch.channels_last) for net in nets)
-    return State(net.train(), mean.eval(), torch.optim.AdamW(net.parameters(), options.rate, weight_decay=1e-4))
+    net.train()
+    if options.devices_alone:
+        learn_devices_alone(net)
+    learnt = [value for value in net.parameters() if value.requires_grad]
+    return State(net, mean.eval(), torch.optim.AdamW(learnt, options.rate, weight_decay=1e-4))
 
 
 def rate_at(done: float, step: int, options: TrainOptions) -> float:
@@ -208,6 +213,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--review", type=Path, help="JSON of a person's corrections to the teacher's labels")
     parser.add_argument("--readings", type=Path, help="folder for what the teacher read; kept for another start")
     parser.add_argument("--devices", type=Path, help="JSON of devices that a person saw in the backgrounds")
+    parser.add_argument("--devices-alone", action="store_true",
+                        help="learn the map of devices; those of text stay what they are in --initial")
     parser.add_argument("--phantoms", type=int, default=0, help="add so many synthetic radiographs")
     parser.add_argument("--slices", type=int, default=0, help="add so many synthetic slices of a CT")
     parser.add_argument("--max-backgrounds", type=int, default=2000)
@@ -231,7 +238,8 @@ def main() -> None:
         task = progress.add_task("training")
         settings = TrainOptions(steps=None if options.minutes else options.steps, minutes=options.minutes,
                                 batch=options.batch, rate=options.rate, seed=options.seed,
-                                trust_from=0 if options.initial else TrainOptions.trust_from)
+                                trust_from=0 if options.initial else TrainOptions.trust_from,
+                                devices_alone=options.devices_alone)  # fmt: skip
         train(backgrounds, options.out, settings, options.initial, options.workers,
               report=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
               radiographs=len(backgrounds))
