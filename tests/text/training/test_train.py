@@ -346,7 +346,8 @@ def test_devices_alone_leave_text_bit_for_bit(tmp_path, monkeypatch):
 
     for report in (stop, None):  # the second goes on from what the first has saved
         with pytest.raises(KeyboardInterrupt) if report else contextlib.nullcontext():
-            train.train([ground(0)], tmp_path / "three.safetensors", options, tmp_path / "two.safetensors", 0, 2, report)
+            train.train([ground(0)], tmp_path / "three.safetensors", options, tmp_path / "two.safetensors", 0, 2,
+                        report)  # fmt: skip
     found = load_lite(tmp_path / "three.safetensors").state_dict()
     for name, value in text.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)
