@@ -82,7 +82,7 @@ def test_groups_by_marker_are_the_class_that_the_text_speaks_for(monkeypatch):
 def test_without_repairs_the_audit_is_nothing_to_retrain():
     """Neither its results nor its code make the trainings stale that nobody wants audited again."""
     stage = STAGES["retrain"]
-    store = SimpleNamespace(record=lambda name: {"outputs": {"cases": "c", "regions": "r"}})
+    store = SimpleNamespace(record=lambda name: {"outputs": {"cases": "c", "verdict": "v", "regions": "r"}})
     assert stage.inputs(store, config()) == {} and stage.skips(config()) == ("xray_debug.stages.audit_again",)
-    assert set(stage.inputs(store, config(repairs=["dfr"])).values()) == {"c", "r"}
+    assert set(stage.inputs(store, config(repairs=["dfr"])).values()) == {"c", "v", "r"}
     assert stage.skips(config(repairs=["dfr"])) == ()
