@@ -70,7 +70,7 @@ def test_columns_of_a_class_that_the_model_does_not_know():
 
 def test_many_questions_leave_room_for_one_that_is_true():
     """With a fixed number of permutations the smallest p, times the number of questions, would end above 0.05."""
-    rng, own, count = np.random.default_rng(1), np.arange(32) < 16, 130
+    rng, own, count = np.random.default_rng(1), np.arange(32) < 16, 104
     assert count / (PERMUTATIONS + 1) > 0.05
     asked = [Hypothesis(str(i), "text", rng.normal(0, 0.1, 16), np.zeros(16), beyond=rng.normal(0, 0.1, 32), own=own)
              for i in range(count - 1)]
