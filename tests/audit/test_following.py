@@ -7,6 +7,7 @@ import pytest
 from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, gains, with_gain
 from xray_debug.audit.hypotheses import PERMUTATIONS, Hypothesis, test_all
 from xray_debug.audit.measures import Outcomes
+from xray_debug.audit.summary import per_patient
 from xray_debug.config import AuditConfig
 
 CONFIG, RNG = AuditConfig(min_effect=0.1), np.random.default_rng(0)
@@ -48,6 +49,18 @@ def test_without_other_classes_nothing_is_shown():
     assert entry["shown"] is False and entry["gain_elsewhere"] == {"n": 0, "value": None, "low": None, "high": None}
 
 
+def test_a_patient_with_and_without_text_counts_once():
+    """Rows of a patient are kept apart by text; to a question of the look they are one."""
+    cases = table(own=0.4, gain=0.3, n=10, others=10).assign(text_visible=0)
+    twice = pd.concat([cases, cases.assign(text_visible=1)], ignore_index=True)
+    twice["patient_id"] = [f"p{number % len(cases)}" for number in range(len(twice))]
+    (h,) = follow_hypothesis(per_patient(twice), "x", "look:x", "a", "words", "said")
+    (once,) = follow_hypothesis(cases, "x", "look:x", "a", "words", "said")
+    assert h.effect.tolist() == pytest.approx(once.effect.tolist()) and h.beyond.tolist() == pytest.approx(
+        once.beyond.tolist())  # fmt: skip
+    assert with_gain({"shown": True}, per_patient(twice), "x", "a", CONFIG, 0)["gain_elsewhere"]["n"] == 10
+
+
 def test_columns_of_a_class_that_the_model_does_not_know():
     out = Outcomes(["image", "f", "c"], np.array([(0.6, 0.4), (0.1, 0.9), (0.5, 0.5)]), ["a", "b"])
     row = follow_columns(out, "x", "other", ["a", "other"], "image", "f", "c")
@@ -57,7 +70,7 @@ def test_columns_of_a_class_that_the_model_does_not_know():
 
 def test_many_questions_leave_room_for_one_that_is_true():
     """With a fixed number of permutations the smallest p, times the number of questions, would end above 0.05."""
-    rng, own, count = np.random.default_rng(1), np.arange(32) < 16, 130
+    rng, own, count = np.random.default_rng(1), np.arange(32) < 16, 104
     assert count / (PERMUTATIONS + 1) > 0.05
     asked = [Hypothesis(str(i), "text", rng.normal(0, 0.1, 16), np.zeros(16), beyond=rng.normal(0, 0.1, 32), own=own)
              for i in range(count - 1)]

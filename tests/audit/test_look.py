@@ -1,5 +1,6 @@
 """Whether the check of the look names models that read it, and none that read something else."""
 
+import dataclasses
 import json
 from functools import lru_cache
 
@@ -108,17 +109,35 @@ def as_films(views):
     return [(CLASSES[index % 2], view.astype(np.float32) / 255) for index, view in enumerate(views)]
 
 
-def judged(views, model, look="screened"):
-    """property -> class -> entry of the verdict, by this check alone; and what is typical."""
-    config = CONFIG.model_copy(update={"look": look})
-    check, looks, rows = Look(config), looks_of(as_films(views), config), []
+@lru_cache
+def moved_all(content):
+    """(case, image_id, frames, kept) of each of N views, given as bytes, with all properties moved: of no model."""
+    config, found = CONFIG.model_copy(update={"look": "all"}), []
+    views = np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)
+    check, looks = Look(config), looks_of(as_films(views), config)
     for index, view in enumerate(views):
-        label, frames = CLASSES[index % 2], Frames()
-        one = prepare_case(f"{index}.png", label, view, (), VIEW, config, CleanConfig(), 3, looks=looks)
+        frames = Frames()
+        one = prepare_case(f"{index}.png", CLASSES[index % 2], view, (), VIEW, config, CleanConfig(), 3, looks=looks)
         frames.add("image", one.view)
         kept = check.frames(one, frames)
-        out = Outcomes(frames.names, probabilities(model, frames.stack()), CLASSES)
-        rows.append({"image_id": one.image_id, "label": label, **check.columns(one, out, kept)})
+        found.append((one, frames, kept))
+    return found
+
+
+def judged(views, model, look="screened"):
+    """property -> class -> entry of the verdict, by this check alone; and what is typical.
+
+    A property is moved alike whichever others are: all are moved once, and those that the option leaves are judged.
+    """
+    config = CONFIG.model_copy(update={"look": look})
+    check, looks, rows = Look(config), looks_of(as_films(views), config), []
+    for one, frames, kept in moved_all(views.tobytes()):
+        left = [place for place, name in enumerate(frames.names)
+                if name == "image" or name.split("/")[1] in looks.differ]  # fmt: skip
+        names = [frames.names[place] for place in left]
+        out = Outcomes(names, probabilities(model, frames.stack()[left]), CLASSES)
+        case = dataclasses.replace(one, looks=looks)
+        rows.append({"image_id": one.image_id, "label": one.label, **check.columns(case, out, kept)})
     found = {}
     for j in judge_all(pd.DataFrame(rows), CLASSES, config, 3, [check]):
         found.setdefault(j.hypothesis.name.removeprefix("look:"), {})[j.hypothesis.label] = j.entry

@@ -1,12 +1,12 @@
 """retrain.repairs in a whole run: rows of the 2x2, audited again on the same cases, resumed and told of."""
 
-import json
-
 import pandas as pd
 import pytest
 
 from xray_debug.models.checkpoint import load_checkpoint
 from xray_debug.models.repairs import dfr
+from xray_debug.report.inputs import read_cells, read_run
+from xray_debug.report.repairs import repairs
 from xray_debug.run.folder import RunError
 from xray_debug.stages import audit_again
 
@@ -15,7 +15,9 @@ REPAIRS = ["dfr", "clean+dfr", "group_dro"]
 
 def test_repairs_are_rows_of_the_2x2_and_audited_again(pipeline, monkeypatch):
     store, before = pipeline.store, pipeline.store.table("retrained predictions")
-    pipeline.config.retrain.repairs, pipeline.config.retrain.audit_cases = REPAIRS, 12
+    pipeline.config.retrain.repairs, pipeline.config.retrain.audit_cases = REPAIRS, 6
+    monkeypatch.setattr(dfr, "STRENGTHS", (1.0, 0.1))
+    monkeypatch.setattr(dfr, "SUBSAMPLES", 2)
     mend, real, mended = dfr.Dfr.mend, audit_again.audit_again, []
     monkeypatch.setattr(dfr.Dfr, "mend", lambda self, *a: mended.append(1) or mend(self, *a))
 
@@ -42,7 +44,7 @@ def test_repairs_are_rows_of_the_2x2_and_audited_again(pipeline, monkeypatch):
     audited = ["original", "cleaned", *REPAIRS]
     names = {model: part["image_id"].tolist() for model, part in cases.groupby("model")}
     assert set(names) == set(audited) == set(checks["model"])
-    assert all(found == names["original"] for found in names.values()) and len(names["dfr"]) == 12
+    assert all(found == names["original"] for found in names.values()) and len(names["dfr"]) == 6
     known = store.table("cases").set_index("image_id").loc[names["original"]]
     assert (known["test_set"] == "test").all()
     asked = {model: set(zip(part["check"], part["question"], part["label"], strict=True))
@@ -58,7 +60,8 @@ def test_repairs_are_rows_of_the_2x2_and_audited_again(pipeline, monkeypatch):
     assert (groups["group"].str.split(", ").str[0] == frame["label"]).all()
     again = load_checkpoint(store.path("retrained") / "repairs" / "dfr" / "seed-1")
     assert again.extra["mended"]["c"] in dfr.STRENGTHS
-    assert pipeline.run(only="report") == ["report"]
-    report = json.loads(store.path("report").read_text())
-    assert [row["model"] for row in report["repairs"]["rows"]] == ["original", "cleaned", "control", *sorted(REPAIRS)]
-    assert report["repairs"]["cases"] == 12
+    assert pipeline.why("report")
+    run = read_run(store, pipeline.config, ())
+    found = repairs(run, read_cells(run)[0], 200, 0)
+    assert [row["model"] for row in found["rows"]] == ["original", "cleaned", "control", *sorted(REPAIRS)]
+    assert found["cases"] == 6

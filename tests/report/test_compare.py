@@ -20,6 +20,7 @@ from xray_debug.config import AuditConfig, ConfigError, ModelConfig
 from xray_debug.report.compare import ALIKE, compare_runs, score_rows, shared_images
 from xray_debug.report.compare_pages import render_html, render_markdown
 from xray_debug.report.compare_verdicts import beyond, reads
+from xray_debug.report.compare_words import UNSHARED, model_name, sentences
 from xray_debug.report.inputs import read_run
 from xray_debug.run.store import StoreError
 from xray_debug.stats.delong import delong
@@ -231,3 +232,23 @@ def test_the_pages_escape_every_name_and_hold_every_sentence(report):
     for row in report["scores"]:
         assert f"{100 * row['b']:.1f}" in html and f"{100 * row['b']:.1f}" in markdown
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_a_table_of_checks_of_another_version_is_named(stores, changed):
+    changed("checks", lambda frame: frame.drop(columns=["question", "unit"]))
+    found = compare_runs(*((store, CONFIG) for store in stores))
+    told = [entry for entry in found["not_shown"] if entry["what"] == "the verdict of B"]
+    assert not found["verdicts"] and "lacks question, unit" in told[0]["why"]
+
+
+def test_repaired_models_are_called_so_and_what_one_run_alone_has_is_told(stores, changed):
+    """A repair is no version of the images that a model was trained on."""
+    assert model_name("cleaned") == "trained on cleaned images" and model_name("clean+dfr") == "repaired by clean+dfr"
+    row = {"trained_on": "dfr", "test_set": "test", "what": "accuracy", "reads": ALIKE, "images": 9, "p_holm": 1.0,
+           **dict.fromkeys(("a", "b", "difference", "difference_low", "difference_high"), 0.5)}
+    report = {"scores": [row], "verdicts": [], "runs": {name: {"name": name, "folder": name} for name in "ab"},
+              "images": {"shared": 9, "patients": None, **dict.fromkeys(UNSHARED, 0), "contents_not_known": 0}}
+    assert sentences(report)[1].startswith("Repaired by dfr, on the dataset's own test set, accuracy is 50.0 %")
+    changed("retrained predictions", lambda frame: frame[frame["trained_on"] != "cleaned"])
+    found = compare_runs(*((store, CONFIG) for store in stores))
+    assert {"what": "models trained on cleaned images", "why": "on these images A alone has them"} in found["not_shown"]

@@ -63,6 +63,22 @@ def test_where_none_will_do_the_one_with_the_least_left_is_named():
     assert "dfr, whose largest effect beyond controls is +0.20 (+0.50 before)" in text
 
 
+def test_without_a_group_large_enough_no_shortcut_is_made_up():
+    rows = [{**row(name, shown=False), "worst": None} for name in ("cleaned", "dfr")]
+    model, text = choice([ORIGINAL, *rows])
+    assert model is None and "still shown" not in text
+    assert text.startswith("No shortcut is shown any more of cleaned, dfr; no group has 5 test images")
+
+
+def test_a_shortcut_that_was_not_measured_again_is_not_gone():
+    blank = {**row("dfr", 0.99, (0.9, 0.8, 1.0), shown=False)}
+    blank["effects"] = [{**effect(float("nan"), False), "n": 0}]
+    assert taken(blank, row("paste", shown=False)) == "paste"
+    model, text = choice([ORIGINAL, blank, row("paste", left=0.2)])
+    assert model is None and "or could not be asked after, of each of the 2 models" in text
+    assert "The least is left with paste" in text
+
+
 def test_without_a_shortcut_there_is_nothing_to_repair():
     model, text = choice([{**ORIGINAL, "effects": []}, {**row("dfr"), "effects": []}])
     assert model is None and text.endswith("there is nothing to repair.")
@@ -73,6 +89,18 @@ def test_the_sentence_says_that_the_choice_was_made_on_these_images():
     assert text.startswith("Take dfr: in its audit no shortcut is shown any more, its worst group (normal, x) reaches "
                            "60.0 % (40.0 to 75.0), and its accuracy is 82.0 % (90.0 % before).")  # fmt: skip
     assert "chosen on these test images" in text and "interval" in RULE
+
+
+def test_images_of_one_patient_do_not_narrow_the_worst_groups_interval():
+    names, hits = np.array([f"i{number:02d}" for number in range(24)]), np.repeat([0, 1, 1], 8)
+    groups = pd.Series("normal, x", index=names)
+
+    def width(patients):
+        cell = Cell(names, np.ones(24, int), np.full(24, "a"), hits[None], None, (0,), ("normal", "other"), patients)
+        found = worst_group(cell, groups)
+        return found["accuracy_high"] - found["accuracy_low"]
+
+    assert width(np.repeat(["p", "q", "r", "s", "t", "u"], 4)) > 1.5 * width(None)
 
 
 def test_the_worst_group_is_the_one_with_the_lowest_share_and_wilsons_interval():

@@ -24,6 +24,7 @@ from xray_debug.report.markdown import render_markdown
 from xray_debug.report.pdf import render_pdf
 from xray_debug.report.report import write_report
 from xray_debug.report.strips import GAP, LINE, SIDE
+from xray_debug.report.words import asked_after
 from xray_debug.run.parts import write_part
 from xray_debug.run.store import Store
 from xray_debug.stats.scores import metrics_of
@@ -433,3 +434,13 @@ def test_the_reversed_test_set_is_explained_where_it_is_first_shown(report, run,
     assert "Reversed" in first and "carries another class" in first and rest
     other = [{**row, "test_set": "test"} for row in report["table4"]]
     assert "Reversed" not in render_html({**report, "table4": other, "flagged": [], "figures": {}}, tmp_path)
+
+
+def test_what_is_not_shown_names_all_that_was_asked_after():
+    """A verdict that also asked after the film's look and side says so; one that did not says nothing of them."""
+    side = {"normal": {"look": {}, "laterality": {"film": {"shown": False}}}}
+    both = {"normal": {"look": {"noise": {"shown": False}}, "laterality": {"film": {"shown": False}}}}
+    assert [asked_after({"classes": classes}) for classes in ({}, side, both)] == [
+        f"text, on its absence{asked}" for asked in (
+            " or on another region", ", on another region or on its side",
+            ", on another region, on the look of the film or on its side")]  # fmt: skip

@@ -46,7 +46,7 @@ def test_an_empty_report_agrees(tmp_path):
     (("classes",), None), (("calibration", 0, "bins", 0, "images"), 1.5),
 ])  # fmt: skip
 def test_what_does_not_agree_is_found(report, place, value):
-    wrong = copy.deepcopy(report)
+    wrong = copy.deepcopy({name: value[:1] if isinstance(value, list) else value for name, value in report.items()})
     inside = wrong
     for name in place[:-1]:
         inside = inside[name]

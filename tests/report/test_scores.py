@@ -169,3 +169,15 @@ def test_one_source_without_attributes_has_no_groups(tmp_path, monkeypatch):
     report = json.loads(write_report(store, config, STAGES).read_text(encoding="utf-8"))
     assert report["groups"] == []
     assert "No groups are shown" in store.path("page").read_text(encoding="utf-8")
+
+
+def test_an_attribute_of_as_many_values_as_images_is_counted_and_not_scored(monkeypatch):
+    """A date or a name: neither the report nor its time may grow with every image."""
+    cell, taken, take = make_cell(300, seeds=(0,)), [], Cell.take
+    monkeypatch.setattr(Cell, "take", lambda self, *a: taken.append(1) or take(self, *a))
+    run = run_of(cell, attr_name=[f"n{number:03d}" for number in range(300)])
+    rows, small = groups({KEY: cell}, run, 20, 0)
+    names = [entry for entry in small if entry["attribute"] == "name"]
+    assert [(entry["of"], len(entry["groups"]), entry["groups"][0]) for entry in names] == [
+        (300, 100, {"value": "n000", "label": ALL, "images": 1})]  # fmt: skip
+    assert not any(row["attribute"] == "name" for row in rows) and len(taken) < 30

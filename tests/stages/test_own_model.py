@@ -212,8 +212,9 @@ def test_a_clean_model_is_not_accused(clean, tmp_path):
         "    return net, lambda images: images.double().float()\n")
     result = xray_debug.audit_model(f"{tmp_path}/mine.py:make", root, **COMMON, out=tmp_path / "run", say=None)
     assert result.verdict == "not shown" and not result.details["shown"]["text"]
-    assert verdict_sentences(result.details)[0] == (
-        "Reliance on text, on its absence or on another region was not shown.")  # fmt: skip
+    first = verdict_sentences(result.details)[0]
+    assert first.startswith("Reliance on text, on its absence, on another region")
+    assert first.endswith("or on its side was not shown.")
     images, codes = films(root, "test")
     with torch.no_grad():
         right = (net(images).argmax(1) == codes).float().mean()

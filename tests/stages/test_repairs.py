@@ -10,7 +10,7 @@ from xray_debug.config import ConfigError, parse_config
 from xray_debug.data.views import Views
 from xray_debug.models import inference, predict
 from xray_debug.run.folder import RunError
-from xray_debug.stages import repairs, retrain
+from xray_debug.stages import audit_again, repairs, retrain
 from xray_debug.stages.registry import STAGES, check_options
 
 CLASSES = ["normal", "COVID-19"]
@@ -82,7 +82,16 @@ def test_groups_by_marker_are_the_class_that_the_text_speaks_for(monkeypatch):
 def test_without_repairs_the_audit_is_nothing_to_retrain():
     """Neither its results nor its code make the trainings stale that nobody wants audited again."""
     stage = STAGES["retrain"]
-    store = SimpleNamespace(record=lambda name: {"outputs": {"cases": "c", "regions": "r"}})
+    store = SimpleNamespace(record=lambda name: {"outputs": {"cases": "c", "verdict": "v", "regions": "r"}})
     assert stage.inputs(store, config()) == {} and stage.skips(config()) == ("xray_debug.stages.audit_again",)
-    assert set(stage.inputs(store, config(repairs=["dfr"])).values()) == {"c", "r"}
+    assert set(stage.inputs(store, config(repairs=["dfr"])).values()) == {"c", "v", "r"}
     assert stage.skips(config(repairs=["dfr"])) == ()
+
+
+def test_without_a_measured_case_nothing_is_audited_again():
+    """All cases set aside, or all excluded by reviewers: that ends no run."""
+    said = []
+    store = SimpleNamespace(table=lambda name: pd.DataFrame(
+        {"image_id": FRAME["image_id"], "problem": "damaged", "test_set": "test"}))  # fmt: skip
+    audit_again.audit_again(SimpleNamespace(store=store, config=config(repairs=["dfr"]), say=said.append), FRAME, [])
+    assert said == ["the repaired models are not audited again: no case of the audit was measured"]

@@ -56,3 +56,17 @@ def test_p_of_the_permutation_test_is_uniform_under_the_null():
         for i in range(200)
     ]
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.001
+
+
+def test_shuffles_are_the_same_in_parts_and_few_are_held(monkeypatch):
+    """The draws grow with the questions: of many images they must not be held all at once."""
+    rng = np.random.default_rng(4)
+    beyond, own, codes = rng.normal(size=37), np.arange(37) < 11, rng.integers(0, 3, 37)
+    each = rng.normal(size=(37, 3))
+    beyond[own] += 0.4
+    whole = [randomisation.separation_p(beyond, own, 300, 1), randomisation.label_permutation_p(each, codes, 300, 1)]
+    monkeypatch.setattr(randomisation, "HELD", 37 * 8)
+    sizes, shuffles = [], randomisation._shuffles
+    monkeypatch.setattr(randomisation, "_shuffles", lambda *a: (sizes.append(len(x)) or x for x in shuffles(*a)))
+    parts = [randomisation.separation_p(beyond, own, 300, 1), randomisation.label_permutation_p(each, codes, 300, 1)]
+    assert parts == whole and 0 < whole[0] < 1 and set(sizes) == {8, 4} and sum(sizes) == 600

@@ -40,7 +40,7 @@ def follow_hypothesis(cases: pd.DataFrame, prefix: str, name: str, label: str, w
                       said: str) -> list[Hypothesis]:  # fmt: skip
     """What is asked of one class; nothing where none of its images could be moved."""
     mine = (cases["label"] == label).to_numpy()
-    effect, control = paired(cases[mine], f"{prefix}_effect_{label}", f"{prefix}_control_effect_{label}")
+    effect, control = _by_patient(cases[mine], f"{prefix}_effect_{label}", f"{prefix}_control_effect_{label}")
     if not len(effect):
         return []
     gain, matched = gains(cases, prefix, label)
@@ -51,8 +51,17 @@ def follow_hypothesis(cases: pd.DataFrame, prefix: str, name: str, label: str, w
 
 def gains(cases: pd.DataFrame, prefix: str, label: str) -> tuple[np.ndarray, np.ndarray]:
     """What the class gains on images of others that were moved to it, and under their controls."""
-    return paired(cases[(cases["label"] != label).to_numpy()], f"{prefix}_gain_effect_{label}",
-                  f"{prefix}_gain_control_effect_{label}")
+    return _by_patient(cases[(cases["label"] != label).to_numpy()], f"{prefix}_gain_effect_{label}",
+                       f"{prefix}_gain_control_effect_{label}")
+
+
+def _by_patient(cases: pd.DataFrame, effect: str, control: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both columns of the images that have both, one mean of each patient: here it does not matter whether an image has
+    text, by which the rows of a patient are kept apart (summary.per_patient)."""
+    if "patient_id" in cases and effect in cases and control in cases:
+        moved = cases[cases[[effect, control]].notna().all(axis=1)]
+        cases = moved.groupby("patient_id", sort=False)[[effect, control]].mean()
+    return paired(cases, effect, control)
 
 
 def with_gain(entry: dict, cases: pd.DataFrame, prefix: str, label: str, config: AuditConfig, seed: int) -> dict:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from xray_debug.config import ConfigError, PipelineConfig
 from xray_debug.report.compare_verdicts import verdicts
-from xray_debug.report.compare_words import sentences
+from xray_debug.report.compare_words import model_name, sentences
 from xray_debug.report.format import plain
 from xray_debug.report.inputs import RunFiles, read_run
 from xray_debug.report.scores import named, rankings
@@ -133,15 +133,19 @@ def paired_cells(a: RunFiles, b: RunFiles, shared: Shared, left_out: list[dict])
                                 (run.predictions["tested_on"] == "original")]  # fmt: skip
         table = table.assign(test_set=table["image_id"].map(sets))
         found.append({key: cell for key, cell in cells_of(table, run.classes, patients).items() if len(cell.labels)})
+    for name, own, other in (("A", *found), ("B", *found[::-1])):
+        alone = dict.fromkeys(model_name(key[0]) for key in own if key not in other)
+        if alone:
+            left_out.append({"what": f"models {', '.join(alone)}", "why": f"on these images {name} alone has them"})
     pairs = {}
     for key in [key for key in found[0] if key in found[1]]:
         cells = [side[key] for side in found]
         count = min(len(cell.seeds) for cell in cells)
         if len({len(cell.seeds) for cell in cells}) > 1:
-            left_out.append({"what": f"some seeds of the models trained on {key[0]} images", "why": f"the runs have "
+            left_out.append({"what": f"some seeds of the models {model_name(key[0])}", "why": f"the runs have "
                              f"{' and '.join(str(len(c.seeds)) for c in cells)}; the first {count} of each count"})
         pairs[key] = common(*(_renumbered(cell, count) for cell in cells))
-    return pairs
+    return {key: pair for key, pair in pairs.items() if len(pair[0].labels)}
 
 
 def _renumbered(cell: Cell, count: int) -> Cell:

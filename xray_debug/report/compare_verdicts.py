@@ -13,6 +13,8 @@ from xray_debug.stats.intervals import LEVEL, Interval, bootstrap
 PREFIXES = {"text": "", "absence": "paste_"}  # of a question's columns in the cases; else the question's own name
 SHOWN = ("effect", "control", "difference")
 KEYS = ["test_set", "check", "question", "label"]
+SIDE = ["n", "unit", *(f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")), "p_adjusted"]
+NEEDED = ["kind", *KEYS, *SIDE, "shown"]
 
 
 def verdicts(a: RunFiles, b: RunFiles, shared: np.ndarray, samples: int, seed: int, left_out: list[dict]) -> list[dict]:
@@ -28,6 +30,11 @@ def verdicts(a: RunFiles, b: RunFiles, shared: np.ndarray, samples: int, seed: i
             left_out.append({"what": f"the verdict of {name}", "why": run.store.why_absent("checks")})
             return []
         checks = run.store.table("checks")
+        lacking = [column for column in NEEDED if column not in checks]
+        if lacking:
+            left_out.append({"what": f"the verdict of {name}", "why": "its table of checks was written by another "
+                             f"version of xray-debug, it lacks {', '.join(lacking)}"})  # fmt: skip
+            return []
         tables.append(checks[checks["kind"] == "intervention"])
     rows = []
     asked = dict.fromkeys(tuple(row) for table in tables for row in table[KEYS].itertuples(index=False))
@@ -48,8 +55,7 @@ def _side(table: pd.DataFrame, key: tuple) -> dict | None:
     if not len(found):
         return None
     row = found.iloc[0]
-    kept = [f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")]
-    return {**{name: row[name] for name in ("n", "unit", *kept, "p_adjusted")}, "shown": bool(row["shown"])}
+    return {**{name: row[name] for name in SIDE}, "shown": bool(row["shown"])}
 
 
 def _measured(run: RunFiles, test_set: str, shared: np.ndarray) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xray_debug.report.format import count, p_value, percent, points, signed
 from xray_debug.report.words import AS_GIVEN, test_name
+from xray_debug.stats.scores import VERSIONS
 
 UNSHARED = {
     "only_a": "that only A has predicted", "only_b": "that only B has predicted",
@@ -47,7 +48,13 @@ def _model(trained: str) -> str:
     if trained == AS_GIVEN:
         return "The models as given"
     kind, _, given = trained.partition(", ")
-    return f"Trained on {kind} images" + (f" ({given})" if given else "")
+    told = model_name(kind)
+    return told[:1].upper() + told[1:] + (f" ({given})" if given else "")
+
+
+def model_name(trained: str) -> str:
+    """What became of the models of a row of the 2x2: "trained on cleaned images", "repaired by dfr"."""
+    return f"trained on {trained} images" if trained in VERSIONS else f"repaired by {trained}"
 
 
 def _verdicts(report: dict) -> list[str]:

@@ -19,6 +19,7 @@ from xray_debug.stats.seeds import seed_of
 ALL = "all classes"
 LEAST = 10  # patients; groups of fewer are named, and neither scored nor ranked
 WORST = 8  # shown of each model and test set
+NAMED = 100  # too small groups of an attribute: of a name or a date there may be as many as images
 SAMPLES = 500  # resamples of a group at most: there are many groups
 
 
@@ -30,7 +31,8 @@ def groups(cells: Cells, run: RunFiles, samples: int, seed: int) -> tuple[list[d
     what ranks (auroc, auprc, sensitivity_at_90 and _95) holds the class against the rest of the group. `ece`,
     `overconfidence` and `brier` are of the row's images. `rank`: place of a row with a class, of all attributes
     together, by accuracy; the worst is 1. Accuracies have Wilson's interval, all else is resampled by patient. Too
-    small is what has fewer than `least` patients (images, where patients are not known).
+    small is what has fewer than `least` patients (images, where patients are not known); the first NAMED are listed,
+    `of` how many.
     """
     rows, small = [], []
     for key, cell in cells.items():
@@ -41,7 +43,7 @@ def groups(cells: Cells, run: RunFiles, samples: int, seed: int) -> tuple[list[d
             scored, left = _attribute(cell, values, min(samples, SAMPLES), seed_of(seed, attribute))
             found += [{**place, "attribute": attribute, **row} for row in scored]
             if left:
-                small.append({**place, "attribute": attribute, "least": LEAST, "groups": left})
+                small.append({**place, "attribute": attribute, "least": LEAST, "of": len(left), "groups": left[:NAMED]})
         rows += _ranked(found)
     return rows, small
 
@@ -66,8 +68,13 @@ def _ranked(rows: list[dict]) -> list[dict]:
 def _attribute(cell: Cell, values: np.ndarray, samples: int, seed: int) -> tuple[list[dict], list[dict]]:
     """The rows of one attribute's groups, and the groups that are too small: value, label, images."""
     rows, small = [], []
-    for value in sorted(set(values.tolist())):
-        part = cell.take(np.flatnonzero(values == value))
+    names, codes, images = np.unique(values, return_inverse=True, return_counts=True)
+    places = np.split(np.argsort(codes, kind="stable"), np.cumsum(images)[:-1])
+    for value, members in zip(names.tolist(), places, strict=True):
+        if len(members) < LEAST:  # before anything is made of it: there may be as many groups as images
+            small.append({"value": value, "label": ALL, "images": len(members)})
+            continue
+        part = cell.take(members)
         ranked = _rankings(part, samples, seed_of(seed, value)) if _large(part) else {}
         for label, own in [(ALL, part), *_by_class(part)]:
             name = {"value": value, "label": label, "images": len(own.labels)}

@@ -7,9 +7,11 @@ import pandas as pd
 
 from xray_debug.report.format import count, percent, signed
 from xray_debug.report.inputs import RunFiles
+from xray_debug.report.scores import named
 from xray_debug.report.tables import WORST_OF
+from xray_debug.stats.groups import clustered_share
 from xray_debug.stats.intervals import LEVEL
-from xray_debug.stats.scores import Cell, Cells, cell_scores, proportion
+from xray_debug.stats.scores import Cell, Cells, cell_scores
 
 ORIGINAL, NO_REPAIR = "original", ("original", "control")  # the control row tells what inpainting costs
 MEASURES = ("effect", "control", "difference")
@@ -56,8 +58,11 @@ def _row(model: str, cell: Cell, groups: pd.Series, checks: pd.DataFrame | None,
 
 
 def worst_group(cell: Cell, groups: pd.Series) -> dict | None:
-    """The group of images with the lowest accuracy (mean over seeds, Wilson's interval), of those with WORST_OF images
-    or more; None where there is none. `small`: how many groups have fewer."""
+    """The group of images with the lowest accuracy, of those with WORST_OF images or more; None where there is none.
+
+    Accuracy is a mean over seeds with Wilson's interval, the images of a patient taken together. `small`: how many
+    groups have fewer.
+    """
     names, hits = groups.reindex(cell.image_ids).to_numpy(object), cell.correct.mean(0)
     found, small = [], 0
     for name in sorted(set(names[pd.notna(names)])):
@@ -66,7 +71,7 @@ def worst_group(cell: Cell, groups: pd.Series) -> dict | None:
             small += 1
             continue
         found.append({"group": name, "images": int(inside.sum()),
-                      **proportion(float(hits[inside].sum()), int(inside.sum()), "accuracy", LEVEL)})  # fmt: skip
+                      **named("accuracy", clustered_share(hits[inside], cell.owners[inside]))})  # fmt: skip
     return {**min(found, key=lambda row: row["accuracy"]), "small": small} if found else None
 
 
@@ -96,12 +101,17 @@ def choice(rows: list[dict]) -> tuple[str | None, str]:
         return None, "The repaired models were not audited again, so nothing is said about which to take."
     if not original["effects"]:
         return None, "The audit of the original model shows no shortcut on these cases: there is nothing to repair."
-    free = [row for row in tried if row["worst"] and not row["further"] and not any(e["shown"] for e in row["effects"])]
+    free = [row for row in tried if asked_after(row) and not row["further"]
+            and not any(entry["shown"] for entry in row["effects"])]  # fmt: skip
     if not free:
+        left = "a shortcut is still shown" + ("" if all(map(asked_after, tried)) else ", or could not be asked after,")
         least = min(tried, key=largest_left)
-        return None, (f"No repair suffices: a shortcut is still shown of each of the {count(len(tried))} models. "
+        return None, (f"No repair suffices: {left} of each of the {count(len(tried))} models. "
                       f"The least is left with {least['model']}, whose largest effect beyond controls is "
                       f"{signed(largest_left(least))} ({signed(largest_left(original))} before).")  # fmt: skip
+    if not all(row["worst"] for row in free):
+        return None, (f"No shortcut is shown any more of {', '.join(row['model'] for row in free)}; no group has "
+                      f"{WORST_OF} test images, so nothing is said about which to take.")  # fmt: skip
     best = max(free, key=lambda row: row["worst"]["accuracy"])
     equal = [row for row in free if row["worst"]["accuracy"] >= best["worst"]["accuracy_low"]]
     taken = max(equal, key=lambda row: row["accuracy"])
@@ -113,9 +123,15 @@ def choice(rows: list[dict]) -> tuple[str | None, str]:
         f"({percent(original['accuracy'])} % before). {OPTIMISTIC}")  # fmt: skip
 
 
+def asked_after(row: dict) -> bool:
+    """Whether all of the original's shortcuts were measured in this model: what was not is not gone."""
+    return all(entry["n"] for entry in row["effects"])
+
+
 def largest_left(row: dict) -> float:
-    """The largest effect beyond controls of the original's shortcuts in this model."""
-    return max(entry["difference"]["value"] for entry in row["effects"])
+    """The largest effect beyond controls of the original's shortcuts in this model; infinite where one is not known."""
+    values = [entry["difference"]["value"] for entry in row["effects"]]
+    return float("inf") if any(value is None or value != value for value in values) else max(values)
 
 
 def shortcut_name(entry: dict) -> str:

@@ -60,9 +60,17 @@ def _verdict(report: dict) -> list[tuple[str, str]]:
     if not isinstance(said, str) or not said.strip():
         return [("verdict", "The audit ran; its figures are below.")]
     if said == "not shown":
-        said = "reliance of any class on text, on its absence or on another region was not shown"
+        said = f"reliance of any class on {asked_after(verdict)} was not shown"
     sentences = [str(sentence) for sentence in verdict.get("sentences") or []]
     return [("verdict", _stopped(said)), *(("evidence", _stopped(sentence)) for sentence in sentences)]
+
+
+def asked_after(verdict: dict) -> str:
+    """What the audit asked after, as the end of "reliance on": the film's look and side only where they were."""
+    parts = ["text", "on its absence", "on another region"]
+    for kind, said in (("look", "on the look of the film"), ("laterality", "on its side")):
+        parts += [said] if any(entry.get(kind) for entry in (verdict.get("classes") or {}).values()) else []
+    return f"{', '.join(parts[:-1])} or {parts[-1]}"
 
 
 def test_name(test_set: str) -> str:

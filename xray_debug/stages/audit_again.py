@@ -47,6 +47,9 @@ def audit_again(context: Context, frame: pd.DataFrame, models: Sequence[tuple[st
     store, config = context.store, context.config
     before = store.table("cases")
     before = before[(before["problem"] == "") & before["image_id"].isin(frame["image_id"])]
+    if before.empty:
+        context.say("the repaired models are not audited again: no case of the audit was measured")
+        return
     own = "test" if (before["test_set"] == "test").any() else before["test_set"].min()
     before = before[before["test_set"] == own].reset_index(drop=True)
     before = choose_cases(before, config.retrain.audit_cases, config.seed).reset_index(drop=True)

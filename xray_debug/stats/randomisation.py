@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from xray_debug.stats.intervals import check_paired
+
+HELD = 4_000_000  # random numbers at once
 
 
 def sign_flip_p(differences: np.ndarray, samples: int, seed: int) -> float:
@@ -15,7 +17,7 @@ def sign_flip_p(differences: np.ndarray, samples: int, seed: int) -> float:
     values = np.asarray(differences, float)
     if not len(values):
         return 1.0
-    rng, hits, step = np.random.default_rng(seed), 0, 500
+    rng, hits, step = np.random.default_rng(seed), 0, min(500, max(HELD // len(values), 1))
     for start in range(0, samples, step):
         signs = rng.integers(0, 2, (min(step, samples - start), len(values)), dtype=np.int8) * 2 - 1
         hits += int((signs @ values >= values.sum() - 1e-12).sum())
@@ -32,9 +34,10 @@ def separation(beyond: np.ndarray, own: np.ndarray, axis: int = -1) -> np.ndarra
 
 def separation_p(beyond: np.ndarray, own: np.ndarray, permutations: int, seed: int) -> float:
     """One-sided p of the separation when it does not matter which images are of the class."""
-    shuffled = np.random.default_rng(seed).permuted(np.tile(own, (permutations, 1)), axis=1)
-    hits = separation(np.broadcast_to(beyond, shuffled.shape), shuffled) >= separation(beyond, own) - 1e-12
-    return float((1 + hits.sum()) / (1 + permutations))
+    seen = separation(beyond, own) - 1e-12
+    hits = sum(int((separation(np.broadcast_to(beyond, shuffled.shape), shuffled) >= seen).sum())
+               for shuffled in _shuffles(own, permutations, seed))  # fmt: skip
+    return (1 + hits) / (1 + permutations)
 
 
 def own_over_others(beyond: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -45,9 +48,17 @@ def own_over_others(beyond: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 def label_permutation_p(beyond: np.ndarray, codes: np.ndarray, permutations: int, seed: int) -> float:
     """One-sided p of mean(own_over_others) when it does not matter which image has which label."""
-    shuffled = np.random.default_rng(seed).permuted(np.tile(codes, (permutations, 1)), axis=1)
-    hits = own_over_others(beyond, shuffled).mean(axis=1) >= own_over_others(beyond, codes).mean() - 1e-12
-    return float((1 + hits.sum()) / (1 + permutations))
+    seen = own_over_others(beyond, codes).mean() - 1e-12
+    hits = sum(int((own_over_others(beyond, shuffled).mean(axis=1) >= seen).sum())
+               for shuffled in _shuffles(codes, permutations, seed))  # fmt: skip
+    return (1 + hits) / (1 + permutations)
+
+
+def _shuffles(values: np.ndarray, permutations: int, seed: int) -> Iterator[np.ndarray]:
+    """(b, n) shuffled copies of `values` (n,), `permutations` in all, HELD numbers or one copy at once."""
+    rng, step = np.random.default_rng(seed), max(HELD // max(len(values), 1), 1)
+    for start in range(0, permutations, step):
+        yield rng.permuted(np.tile(values, (min(step, permutations - start), 1)), axis=1)
 
 
 class PermutationTest(NamedTuple):

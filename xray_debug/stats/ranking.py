@@ -43,8 +43,8 @@ def ranking_scores(scores: np.ndarray, has: np.ndarray, weights: np.ndarray | No
         result = {"auroc": area, "auprc": (steps * precision).sum(1) / some[:, 0]}
         for name, specificity in SPECIFICITIES.items():
             allowed = (false <= (1 - specificity) * others + 1e-9).sum(1)  # of false and found alike, the first ones
-            best = np.take_along_axis(np.pad(found, ((0, 0), (1, 0))), allowed[:, None], axis=1)
-            result[name] = (best / some)[:, 0]
+            best = found[np.arange(len(found)), np.maximum(allowed - 1, 0)]
+            result[name] = np.where(allowed > 0, best, 0.0) / some[:, 0]
     neither = ((some <= 0) | (others <= 0))[:, 0]
     return {name: np.where(neither, np.nan, values) for name, values in result.items()}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-HELD = 4_000_000  # weights at once
+HELD = 1_000_000  # weights at once
 
 
 def resample_weights(owners: np.ndarray, samples: int, seed: int, chunk: int | None = None) -> Iterator[np.ndarray]:

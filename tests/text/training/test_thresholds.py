@@ -21,12 +21,11 @@ from xray_debug.text.training.thresholds import (
 def test_the_same_boxes_come_of_kept_readings_as_of_detect(tmp_path):
     detector = CraftLiteDetector(precision="fp32")
     setting = USES["clean"]
-    for seed in range(3):
-        image = make_case(PhantomConfig(), "COVID-19", seed, "COVID-19").image
-        expected = detector.detect([image])[0]
-        made, again = (readings_of(detector, image, tmp_path / f"{seed}.npz") for _ in range(2))
-        for found in (boxes_at(detector, maps, image.shape, setting) for maps in (made, again)):
-            assert [(box.box, box.kind) for box in found] == [(box.box, box.kind) for box in expected]
+    image = make_case(PhantomConfig(), "COVID-19", 0, "COVID-19").image
+    expected = detector.detect([image])[0]
+    made, again = (readings_of(detector, image, tmp_path / "film.npz") for _ in range(2))
+    for found in (boxes_at(detector, maps, image.shape, setting) for maps in (made, again)):
+        assert expected and [(box.box, box.kind) for box in found] == [(box.box, box.kind) for box in expected]
 
 
 def test_counts_of_a_film():

@@ -62,7 +62,7 @@ def features_of(model: XrayClassifier, layer: nn.Linear, images) -> np.ndarray:
     device = device_of(model)
     size = CPU_CHUNK if device.type == "cpu" else 256
     handle = layer.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
-    parts = []
+    found = np.empty((len(images), layer.in_features))
     try:
         with one_thread():
             for start in range(0, len(images), size):
@@ -71,10 +71,9 @@ def features_of(model: XrayClassifier, layer: nn.Linear, images) -> np.ndarray:
                 if count < size and device.type == "cpu":
                     batch = torch.cat([batch, batch[:1].expand(size - count, -1, -1, -1)])
                 model(batch)
-                parts.append(kept.pop()[:count].cpu().double().numpy())
+                found[start : start + count] = kept.pop()[:count].cpu().double().numpy()
     finally:
         handle.remove()
-    found = np.concatenate(parts)
     bad = np.flatnonzero(~np.isfinite(found).all(1)).tolist()
     if bad:
         raise NotFinite(bad)
@@ -138,10 +137,12 @@ class Dfr(LastLayer):
         known, unseen = (features_of(model, layer, part.images) for part in (train, val))
         before = tuple(value.detach().cpu().double().numpy() for value in (layer.weight, _bias(layer)))
         old = group_loss(unseen, val.labels, val.groups, before)
-        seen = known if scale_of is None else features_of(model, layer, scale_of)
-        mean, scale = known.mean(0), seen.std(0)
+        mean = known.mean(0)
+        scale = (known if scale_of is None else features_of(model, layer, scale_of)).std(0)
         scale[scale < SCALE * max(float(scale.max()), SCALE)] = 1.0
-        known, unseen = (known - mean) / scale, (unseen - mean) / scale
+        for features in (known, unseen):  # in place: of many images there is room for one copy
+            features -= mean
+            features /= scale
         learned = known, train.labels, train.groups
         tried = {c: fitted(*learned, c, seed, TRIED) for c in STRENGTHS}
         best = min(tried, key=lambda c: group_loss(unseen, val.labels, val.groups, tried[c]))
