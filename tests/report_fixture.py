@@ -174,7 +174,8 @@ def make_verdict() -> dict:
            "swaps": {"n": 20, "followed": share(0.55), "control": share(0.05)},
            "centre_blacked_out": {"n": 36, "chance": 1 / 3, "blacked_out": share(0.71),
                                   "image": share(0.93)}}  # fmt: skip
-    baseline = {"mean_recall": 0.83, "chance": 1 / 3, "p": 0.002, "test": {"test": share(0.86, n=36, majority=0.33)}}
+    baseline = {"mean_recall": 0.83, "chance": 1 / 3, "p": 0.002, "p_adjusted": 0.004,
+                "speaks_for": {"label": "COVID-19", "recall": 0.9, "elsewhere": 0.1, "category": "<b>south</b>"}, "test": {"test": share(0.86, n=36, majority=0.33)}}
     empty = {"mean_recall": 0.34, "chance": 1 / 3, "p": 0.4, "test": {}}
     return {**own, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
         "chance": 1 / 3, "images": 101, "patients": 99, "predictors": {"source": baseline, "file type": empty},

@@ -42,4 +42,4 @@ def _suspicion(name: str, entry: dict, evidence: dict) -> dict:
     return {"kind": "suspicion", "check": entry["check"], "question": name, "test_set": "", "label": "",
             "n": entry.get("n", evidence["patients"]), "unit": "patients", "effect": entry["mean_recall"],
             "control": entry["chance"], "difference": entry["mean_recall"] - entry["chance"], "p": entry["p"],
-            "shown": False}
+            "p_adjusted": entry.get("p_adjusted", math.nan), "shown": False}  # fmt: skip

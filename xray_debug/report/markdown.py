@@ -5,7 +5,7 @@ from __future__ import annotations
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
-from xray_debug.report.html import counted, test_names, verdict_rows
+from xray_debug.report.html import counted, spoken_for, test_names, verdict_rows
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
 from xray_debug.report.marks import text as _text
@@ -40,8 +40,9 @@ def _no_evidence(report: dict) -> list[str]:
     rows = []
     for name, row in found["predictors"].items():
         tests = [_interval((row.get("test") or {}).get(s) or {}, "value", percent, "") for s in sets]
-        rows.append([_text(name), percent(row["mean_recall"]), percent(row["chance"]), p_value(row["p"]), *tests])
-    head = ["guess from", "mean recall, %", "by chance, %", "p", *(f"accuracy on {_text(s)}, %" for s in sets)]
+        rows.append([_text(name), percent(row["mean_recall"]), percent(row["chance"]),
+                     p_value(row.get("p_adjusted", row["p"])), _text(spoken_for(row)), *tests])  # fmt: skip
+    head = ["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for", *(f"accuracy on {_text(s)}, %" for s in sets)]
     return ["## What can be guessed without looking at the lungs", _table(head, rows)]
 
 

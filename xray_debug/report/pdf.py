@@ -8,7 +8,7 @@ from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
 from xray_debug.report.groups import worst_groups
-from xray_debug.report.html import app_link, counted, test_names, verdict_rows
+from xray_debug.report.html import app_link, counted, spoken_for, test_names, verdict_rows
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
 from xray_debug.report.template import unique
 from xray_debug.report.words import answer_of, as_told, test_name
@@ -89,10 +89,12 @@ def _no_evidence(paper: Paper, report: dict, folder: Path) -> None:
         return
     sets = test_names(found)
     paper.heading("What can be guessed without looking at the lungs")
-    rows = [[name, percent(row["mean_recall"]), percent(row["chance"]), p_value(row["p"]),
+    rows = [[name, percent(row["mean_recall"]), percent(row["chance"]),
+             p_value(row.get("p_adjusted", row["p"])), spoken_for(row),
              *(_interval((row.get("test") or {}).get(s), "value", percent, "") for s in sets)]
             for name, row in found["predictors"].items()]  # fmt: skip
-    paper.table(["guess from", "mean recall, %", "by chance, %", "p", *(f"accuracy on {s}, %" for s in sets)], rows)
+    paper.table(["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for",
+                 *(f"accuracy on {s}, %" for s in sets)], rows)
 
 
 def _scores(paper: Paper, report: dict, folder: Path) -> None:
