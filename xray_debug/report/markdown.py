@@ -21,6 +21,7 @@ def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
+             *_features(report),
              *_verdict(report), *_table4(report), *_differences(report), *_scores(report), *_left_out(report),
              *_repairs(report),
              *_repaired(report), *_explanations(report), *_flagged(report), *_cost(report),
@@ -42,8 +43,21 @@ def _no_evidence(report: dict) -> list[str]:
         tests = [_interval((row.get("test") or {}).get(s) or {}, "value", percent, "") for s in sets]
         rows.append([_text(name), percent(row["mean_recall"]), percent(row["chance"]),
                      p_value(row.get("p_adjusted", row["p"])), _text(spoken_for(row)), *tests])  # fmt: skip
-    head = ["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for", *(f"accuracy on {_text(s)}, %" for s in sets)]
+    head = ["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for",
+            *(f"accuracy on {_text(s)}, %" for s in sets)]
     return ["## What can be guessed without looking at the lungs", _table(head, rows)]
+
+
+def _features(report: dict) -> list[str]:
+    found = report["features"] or {}
+    if not found.get("rows"):
+        return []
+    rows = [[_text(row["name"]), count(row["images"]),
+             *(_interval(row[kind], "value", percent, "") for kind in ("features", "pixels", "label")),
+             p_value(row["p_adjusted"])] for row in found["rows"]]  # fmt: skip
+    head = ["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"]
+    told = "Suspicions: a network that knows these could go by them; whether it does, the verdict says."
+    return ["## What the model's features tell besides the class", told, _table(head, rows)]
 
 
 def _verdict(report: dict) -> list[str]:

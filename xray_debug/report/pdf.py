@@ -25,7 +25,7 @@ def render_pdf(report: dict, folder: str | Path) -> bytes:
     report = as_told(report)
     folder, paper = Path(folder), Paper(f"xray-debug report: {report['name']}", PAGES)
     _first(paper, report, folder)
-    for part in (_cases, _verdict, _no_evidence, _scores, _rankings, _classes, _cleaning,
+    for part in (_cases, _verdict, _no_evidence, _features, _scores, _rankings, _classes, _cleaning,
                  _explanations, _calibration, _rest):  # fmt: skip
         part(paper, report, folder)
     return paper.write()
@@ -95,6 +95,18 @@ def _no_evidence(paper: Paper, report: dict, folder: Path) -> None:
             for name, row in found["predictors"].items()]  # fmt: skip
     paper.table(["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for",
                  *(f"accuracy on {s}, %" for s in sets)], rows)
+
+
+def _features(paper: Paper, report: dict, folder: Path) -> None:
+    found = report["features"] or {}
+    if not found.get("rows"):
+        return
+    paper.heading("What the model's features tell besides the class (suspicions)")
+    rows = [[row["name"], count(row["images"]),
+             *(_interval(row[kind], "value", percent, "") for kind in ("features", "pixels", "label")),
+             p_value(row["p_adjusted"])] for row in found["rows"]]  # fmt: skip
+    paper.table(["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"],
+                rows, SMALL)
 
 
 def _scores(paper: Paper, report: dict, folder: Path) -> None:
