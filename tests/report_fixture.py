@@ -174,9 +174,17 @@ def make_verdict() -> dict:
            "swaps": {"n": 20, "followed": share(0.55), "control": share(0.05)},
            "centre_blacked_out": {"n": 36, "chance": 1 / 3, "blacked_out": share(0.71),
                                   "image": share(0.93)}}  # fmt: skip
-    baseline = {"mean_recall": 0.83, "chance": 1 / 3, "p": 0.002, "test": {"test": share(0.86, n=36, majority=0.33)}}
-    empty = {"mean_recall": 0.34, "chance": 1 / 3, "p": 0.4, "test": {}}
-    return {**own, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
+    told = {"label": "COVID-19", "recall": 0.9, "elsewhere": 0.1, "category": "<b>south</b>"}
+    baseline = {"mean_recall": 0.83, "chance": 1 / 3, "p": 0.002, "p_adjusted": 0.004, "speaks_for": told,
+                "test": {"test": share(0.86, n=36, majority=0.33)}}
+    empty = {"mean_recall": 0.34, "chance": 1 / 3, "p": 0.4, "p_adjusted": 0.4,
+             "speaks_for": told | {"category": "nothing"},
+             "test": {}}
+    known = {"name": "source", "groups": ["north", "south"], "images": 36, "features": share(0.91),
+             "pixels": share(0.77), "label": share(0.62), "p": 0.001, "p_adjusted": 0.002}
+    features = {"images": 36, "dimension": 64, "rows": [known, known | {"name": "attribute <i>sex</i>"}],
+                "sentences": ["The model's features tell the source with AUROC 0.91."]}
+    return {**own, "features": features, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
         "chance": 1 / 3, "images": 101, "patients": 99, "predictors": {"source": baseline, "file type": empty},
         "sentences": ["The source alone guesses the label with a mean recall of 0.83."]}}  # fmt: skip
 

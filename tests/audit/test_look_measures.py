@@ -11,8 +11,10 @@ from scipy import ndimage, stats
 from xray_debug.audit.look.measures import (
     CALM,
     MEASURES,
+    black_margin,
     brightness,
     contrast,
+    entropy,
     gamma,
     jpeg,
     measured,
@@ -29,6 +31,23 @@ def test_brightness_and_contrast_by_hand():
     assert contrast(image) == pytest.approx(2 * np.sqrt(0.25 * 0.75))
     image[:, :4] = 1
     assert contrast(image) == pytest.approx(1.0)
+
+
+def test_entropy_is_that_of_scipy_over_64_greys():
+    assert entropy(np.full((8, 8), 0.4, np.float32)) == 0
+    assert entropy((np.arange(256, dtype=np.float32) / 256).reshape(16, 16)) == pytest.approx(1)
+    image = np.random.default_rng(0).beta(2, 5, (40, 30)).astype(np.float32)
+    shares = np.histogram(image, 64, (0, 1))[0] / image.size
+    assert entropy(image) == pytest.approx(stats.entropy(shares) / np.log(64))
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_black_margin_is_what_lies_around_the_film(top, bottom, left, right):
+    image = np.pad(np.full((12, 10), 0.5, np.float32), ((top, bottom), (left, right)))
+    assert black_margin(image) == pytest.approx(1 - 120 / image.size)
+    image[top + 3, left : left + 10] = 0  # a black line inside is no margin
+    assert black_margin(image) == pytest.approx(1 - 120 / image.size)
+    assert black_margin(np.zeros((4, 4), np.float32)) == 1
 
 
 def test_gamma_is_where_the_median_lies():

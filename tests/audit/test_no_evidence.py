@@ -6,18 +6,22 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score
 
-from xray_debug.audit.checks.properties import Properties, quantile_bins
+from xray_debug.audit.checks.properties import Properties, named_bins, quantile_bins
 from xray_debug.audit.no_evidence import (
+    FINER,
     FOLDS,
     RIDGE,
     _ridge_guesses,
     _smoother,
     blackout_model,
+    coded,
     cross_validated,
     guess,
+    held_out,
     make_folds,
     no_evidence,
     permuted_p,
+    speaks_for,
 )
 from xray_debug.config import AuditConfig
 
@@ -40,7 +44,9 @@ def manifest(n=80, seed=0):
 def test_source_that_says_all_and_size_that_says_nothing():
     found = no_evidence(manifest(), {}, seed=1, permutations=99)
     source, size = found["predictors"]["source"], found["predictors"]["image size"]
-    assert source["mean_recall"] == 1.0 and source["p"] == 0.01
+    assert source["mean_recall"] == 1.0 and source["p"] == 1 / (1 + FINER * len(found["predictors"]))
+    assert source["p_adjusted"] == pytest.approx(source["p"] * len(found["predictors"]))
+    assert source["speaks_for"] == {"label": "COVID-19", "recall": 1.0, "elsewhere": 0.0, "category": "south"}
     assert source["test"]["test"]["value"] == 1.0 and source["test"]["test"]["majority"] == 0.5
     assert size["p"] > 0.05
     assert found["chance"] == 0.5 and found["images"] == 80
@@ -54,7 +60,7 @@ def test_absence_of_text_in_one_class_is_told():
              if label == "normal"}
     found = no_evidence(frame.assign(source="one"), boxes, permutations=99)["predictors"]
     for name in ("presence of text", "amount of text", "place of text"):
-        assert found[name]["mean_recall"] == 1.0 and found[name]["p"] == 0.01
+        assert found[name]["mean_recall"] == 1.0 and found[name]["p"] < 0.01
     assert found["source"]["mean_recall"] == 0.5 and found["source"]["p"] == 1.0
 
 
@@ -106,6 +112,71 @@ def test_quantile_bins():
     assert np.bincount(codes).tolist() == [25, 25, 25, 25]
     same = quantile_bins(np.array([1.0] * 50 + list(range(2, 20))), 4)
     assert len(set(same[:50])) == 1
+
+
+def test_bins_are_named_by_their_ends_and_what_is_not_known_is_not():
+    assert named_bins(np.array([0.1, 0.2, np.nan, 0.3, 0.4]), 2).tolist() == [
+        "0.1 to 0.2", "0.1 to 0.2", "", "0.3 to 0.4", "0.3 to 0.4"]
+    assert named_bins(np.array([2.0, 2.0, 3.0]), 8).tolist() == ["2", "2", "3"]
+    assert named_bins(np.full(3, np.nan), 8).tolist() == [""] * 3
+
+
+def test_categories_are_codes_or_names():
+    assert [part if part is None else list(part) for part in coded(np.array([3, 0, -1]))] == [[3, 0, -1], None]
+    codes, names = coded(np.array(["b", "", "a", "b"]))
+    assert codes.tolist() == [1, -1, 0, 1] and names == ["a", "b"]
+    assert coded(np.array(["b", "a"]))[0].tolist() == [1, 0]
+
+
+def test_what_a_predictor_speaks_for_is_the_class_that_its_held_out_guesses_tell_best():
+    rng = np.random.default_rng(5)
+    labels = np.arange(300) % 3
+    categories = np.where((labels == 2) & (rng.random(300) < 0.8), 1, 0)
+    folds, classes = make_folds(labels, 0), ["a", "b", "c"]
+    found = speaks_for(categories, labels, folds, classes, ["dark", "bright"])
+    guesses = held_out(categories, labels, folds, 3)
+    assert (found["label"], found["category"]) == ("c", "bright")
+    assert found["recall"] == pytest.approx(np.mean(guesses[labels == 2] == 2))
+    assert found["elsewhere"] == pytest.approx(np.mean(guesses[labels != 2] == 2))
+    assert speaks_for(categories, labels, folds, classes)["category"] == ""
+
+
+def test_more_permutations_only_where_none_scores_as_high():
+    labels, calls = np.repeat([0, 1], 20), []
+
+    def score(value):
+        def scored(y):
+            calls.append(1)
+            return value
+        return scored
+
+    assert permuted_p(1.0, score(0.0), labels, 20, 0, 100) == 1 / 101 and len(calls) == 100
+    calls.clear()
+    assert permuted_p(1.0, score(1.0), labels, 20, 0, 100) == 1 and len(calls) == 20
+
+
+@pytest.mark.parametrize("column", ["attr_view", "film_brightness"])
+def test_an_attribute_or_the_look_that_goes_with_a_class_is_told_and_noise_is_not(column):
+    frame, rng = manifest(120), np.random.default_rng(1)
+    covid = (frame["label"] == "COVID-19").to_numpy()
+    values = np.where(covid ^ (rng.random(120) < 0.1), "AP", "PA")
+    noise = rng.choice(["m", "f"], 120)
+    frame = frame.assign(source="one", attr_sex=noise, attr_same="x")
+    films = pd.DataFrame({"film_noise": rng.random(120)})
+    name = "attribute view"
+    if column.startswith("film"):
+        values, name = np.where(values == "AP", 0.7, 0.3) + rng.normal(0, 0.05, 120), "brightness of the film"
+        films[column] = values
+        films.loc[::7, column] = np.nan
+    else:
+        frame[column] = values
+    found = no_evidence(frame, {}, permutations=99, films=films)["predictors"]
+    assert found[name]["mean_recall"] > 0.8 and found[name]["p_adjusted"] <= 0.05
+    assert found[name]["n"] == (102 if column.startswith("film") else 120)
+    assert found[name]["test"]["test"]["value"] > 0.75
+    assert found["attribute sex"]["p_adjusted"] > 0.05 and found["noise of the film"]["p_adjusted"] > 0.05
+    assert "attribute same" not in found
+    assert {"attributes", "look", "source", "properties"} == {entry["check"] for entry in found.values()}
 
 
 def test_folds_are_stratified_and_depend_on_the_seed():

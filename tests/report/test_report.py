@@ -183,7 +183,10 @@ def test_the_page_may_run_and_fetch_nothing(run):
 def test_names_of_files_do_not_become_markup(run):
     html = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert "a&lt;b&gt;&amp;&#39;$x$|`*.png" in html and "a<b>" not in html
+    assert "attribute &lt;i&gt;sex" in html and "<i>sex" not in html  # read off the model's features
+    assert "COVID-19 (&lt;b&gt;south&lt;/b&gt;)" in html and "(nothing)" not in html  # what a baseline speaks for
     markdown = (run / "report" / "report.md").read_text(encoding="utf-8")
+    assert "<b>south" not in markdown and "<i>sex" not in markdown
     assert "a<b>" not in markdown and r"\|\`\*.png" in markdown
 
 
@@ -192,6 +195,8 @@ def test_the_verdict_and_the_baselines_come_before_the_scores(run, report):
     places = [html.index(f'id="{name}"') for name in ("no-evidence", "verdict", "table4", "classes", "flagged")]
     assert places == sorted(places)
     assert report["headline"][0] == {"about": "verdict", "text": "COVID-19 relies on text."}
+    assert [row["name"] for row in report["features"]["rows"]] == ["source", "attribute <i>sex</i>"]
+    assert "features" not in report["verdict"] and html.index('id="features"') < html.index('id="verdict"')
     assert report["no_evidence"]["predictors"]["source"]["p"] == 0.002 and "no_evidence" not in report["verdict"]
 
 

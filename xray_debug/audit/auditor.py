@@ -70,13 +70,14 @@ def finish(
     problems: Mapping[str, str] | None = None,
     evidence: dict | None = None,
     looks: dict | None = None,
+    features: dict | None = None,
 ) -> AuditResult:
     """From measured images to flags, checks and verdict.
 
     `cases`: the audited images (image_id label source test_set, and patient_id where it is known). `rows`: what
     AuditWorker gave, in any order. `problems`: image_id -> sentence, of images that could not be measured; they are
-    rows with nothing but their `problem`. `evidence`: what no_evidence found, and `looks`: what is typical of each
-    class, to be part of the verdict.
+    rows with nothing but their `problem`. `evidence`: what no_evidence found, `looks`: what is typical of each
+    class, and `features`: what the model's features tell (knowledge.py), to lie beside the verdict.
     """
     table = _table(cases, {row["image_id"]: row for row in rows}, dict(problems or {}), config)
     verdict, judged = dataset_verdict(table, list(classes), config, seed)
@@ -84,7 +85,9 @@ def finish(
         verdict = {**verdict, "no_evidence": evidence}
     if looks is not None:
         verdict = {**verdict, "looks": looks}
-    return AuditResult(table, checks_table(judged, evidence), verdict, int(table["passes"].sum()))
+    if features is not None:
+        verdict = {**verdict, "features": features}
+    return AuditResult(table, checks_table(judged, evidence, features), verdict, int(table["passes"].sum()))
 
 
 def _table(cases: pd.DataFrame, rows: dict[str, Row], problems: dict[str, str], config: AuditConfig) -> pd.DataFrame:

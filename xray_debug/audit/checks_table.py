@@ -13,16 +13,20 @@ COLUMNS = ["kind", "check", "question", "test_set", "label", "n", "unit",
            *(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")), "p", "p_adjusted", "shown"]
 
 
-def checks_table(judged: dict[str, list[Judged]], evidence: dict | None = None) -> pd.DataFrame:
-    """The columns COLUMNS of all that was judged (test set -> hypotheses), and of the no-evidence baselines.
+def checks_table(judged: dict[str, list[Judged]], evidence: dict | None = None,
+                 features: dict | None = None) -> pd.DataFrame:  # fmt: skip
+    """The columns COLUMNS of all that was judged (test set -> hypotheses), of the no-evidence baselines, and of
+    what the model's features tell.
 
     kind "intervention": effect, control and their difference are means of differences of probability; label "all
     classes" for a question put to all at once. kind "suspicion": effect is the mean recall of guessing the label,
-    control that of chance, cross-validated over all images with one per patient, test_set and label "". A suspicion is
-    never `shown`. What is not known is NaN.
+    control that of chance, cross-validated over all images with one per patient, test_set and label "". With check
+    "features" effect is the AUROC with which the features tell `question`, control that of the label alone. A suspicion
+    is never `shown`. What is not known is NaN.
     """
     rows = [_intervention(name, j) for name, found in judged.items() for j in found]
     rows += [_suspicion(name, entry, evidence) for name, entry in (evidence or {}).get("predictors", {}).items()]
+    rows += [_known(row) for row in (features or {}).get("rows", ())]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -42,4 +46,13 @@ def _suspicion(name: str, entry: dict, evidence: dict) -> dict:
     return {"kind": "suspicion", "check": entry["check"], "question": name, "test_set": "", "label": "",
             "n": entry.get("n", evidence["patients"]), "unit": "patients", "effect": entry["mean_recall"],
             "control": entry["chance"], "difference": entry["mean_recall"] - entry["chance"], "p": entry["p"],
-            "shown": False}
+            "p_adjusted": entry.get("p_adjusted", math.nan), "shown": False}  # fmt: skip
+
+
+def _known(entry: dict) -> dict:
+    row = {"kind": "suspicion", "check": "features", "question": entry["name"], "test_set": "", "label": "",
+           "n": entry["images"], "unit": "patients", "p": entry["p"], "p_adjusted": entry["p_adjusted"],
+           "shown": False, "difference": entry["features"]["value"] - entry["label"]["value"]}  # fmt: skip
+    for name, kind in (("effect", "features"), ("control", "label")):
+        row |= {name: entry[kind]["value"], f"{name}_low": entry[kind]["low"], f"{name}_high": entry[kind]["high"]}
+    return row

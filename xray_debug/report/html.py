@@ -24,6 +24,7 @@ from xray_debug.report.repairs import shortcut_name
 from xray_debug.report.strips import strip_pictures
 from xray_debug.report.template import page_environment, unique
 from xray_debug.report.words import AS_GIVEN, answer_of, as_told
+from xray_debug.stats.intervals import LEVEL
 from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
@@ -53,7 +54,7 @@ def _template() -> Template:
     environment = page_environment()
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
                             "glossary": glossary, "verdict_rows": verdict_rows,
-                            "model_rows": model_rows, "test_names": test_names, "flat": flat,
+                            "model_rows": model_rows, "test_names": test_names, "spoken_for": spoken_for, "flat": flat,
                             "textless_rows": textless_rows, "shortcut_name": shortcut_name, "GLOSSARY": GLOSSARY,
                             "worst_groups": worst_groups, "whole_groups": whole_groups, "LEAST": LEAST,
                             "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
@@ -103,6 +104,12 @@ def test_names(no_evidence: dict) -> list[str]:
     """Test sets for which some baseline gives an accuracy, in order of appearance, the usual one first."""
     names = dict.fromkeys(name for row in no_evidence["predictors"].values() for name in row.get("test") or {})
     return sorted(names, key=lambda name: name != "test")
+
+
+def spoken_for(row: dict) -> str:
+    """The class that a baseline tells best, and the category that is most its own; "" where it tells nothing."""
+    found = (row.get("speaks_for") or {}) if row.get("p_adjusted", 1) <= 1 - LEVEL + 1e-12 else {}
+    return found.get("label", "") + (f" ({found['category']})" if found.get("category") else "")
 
 
 def model_rows(report: dict) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
-from xray_debug.report.html import counted, test_names, verdict_rows
+from xray_debug.report.html import counted, spoken_for, test_names, verdict_rows
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
 from xray_debug.report.marks import text as _text
@@ -21,6 +21,7 @@ def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
+             *_features(report),
              *_verdict(report), *_table4(report), *_differences(report), *_scores(report), *_left_out(report),
              *_repairs(report),
              *_repaired(report), *_explanations(report), *_flagged(report), *_cost(report),
@@ -40,9 +41,23 @@ def _no_evidence(report: dict) -> list[str]:
     rows = []
     for name, row in found["predictors"].items():
         tests = [_interval((row.get("test") or {}).get(s) or {}, "value", percent, "") for s in sets]
-        rows.append([_text(name), percent(row["mean_recall"]), percent(row["chance"]), p_value(row["p"]), *tests])
-    head = ["guess from", "mean recall, %", "by chance, %", "p", *(f"accuracy on {_text(s)}, %" for s in sets)]
+        rows.append([_text(name), percent(row["mean_recall"]), percent(row["chance"]),
+                     p_value(row.get("p_adjusted", row["p"])), _text(spoken_for(row)), *tests])  # fmt: skip
+    head = ["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for",
+            *(f"accuracy on {_text(s)}, %" for s in sets)]
     return ["## What can be guessed without looking at the lungs", _table(head, rows)]
+
+
+def _features(report: dict) -> list[str]:
+    found = report["features"] or {}
+    if not found.get("rows"):
+        return []
+    rows = [[_text(row["name"]), count(row["images"]),
+             *(_interval(row[kind], "value", percent, "") for kind in ("features", "pixels", "label")),
+             p_value(row["p_adjusted"])] for row in found["rows"]]  # fmt: skip
+    head = ["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"]
+    told = "Suspicions: a network that knows these could go by them; whether it does, the verdict says."
+    return ["## What the model's features tell besides the class", told, _table(head, rows)]
 
 
 def _verdict(report: dict) -> list[str]:

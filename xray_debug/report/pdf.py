@@ -8,7 +8,7 @@ from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
 from xray_debug.report.groups import worst_groups
-from xray_debug.report.html import app_link, counted, test_names, verdict_rows
+from xray_debug.report.html import app_link, counted, spoken_for, test_names, verdict_rows
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
 from xray_debug.report.template import unique
 from xray_debug.report.words import answer_of, as_told, test_name
@@ -25,7 +25,7 @@ def render_pdf(report: dict, folder: str | Path) -> bytes:
     report = as_told(report)
     folder, paper = Path(folder), Paper(f"xray-debug report: {report['name']}", PAGES)
     _first(paper, report, folder)
-    for part in (_cases, _verdict, _no_evidence, _scores, _rankings, _classes, _cleaning,
+    for part in (_cases, _verdict, _no_evidence, _features, _scores, _rankings, _classes, _cleaning,
                  _explanations, _calibration, _rest):  # fmt: skip
         part(paper, report, folder)
     return paper.write()
@@ -89,10 +89,24 @@ def _no_evidence(paper: Paper, report: dict, folder: Path) -> None:
         return
     sets = test_names(found)
     paper.heading("What can be guessed without looking at the lungs")
-    rows = [[name, percent(row["mean_recall"]), percent(row["chance"]), p_value(row["p"]),
+    rows = [[name, percent(row["mean_recall"]), percent(row["chance"]),
+             p_value(row.get("p_adjusted", row["p"])), spoken_for(row),
              *(_interval((row.get("test") or {}).get(s), "value", percent, "") for s in sets)]
             for name, row in found["predictors"].items()]  # fmt: skip
-    paper.table(["guess from", "mean recall, %", "by chance, %", "p", *(f"accuracy on {s}, %" for s in sets)], rows)
+    paper.table(["guess from", "mean recall, %", "by chance, %", "p (Holm)", "speaks for",
+                 *(f"accuracy on {s}, %" for s in sets)], rows)
+
+
+def _features(paper: Paper, report: dict, folder: Path) -> None:
+    found = report["features"] or {}
+    if not found.get("rows"):
+        return
+    paper.heading("What the model's features tell besides the class (suspicions)")
+    rows = [[row["name"], count(row["images"]),
+             *(_interval(row[kind], "value", percent, "") for kind in ("features", "pixels", "label")),
+             p_value(row["p_adjusted"])] for row in found["rows"]]  # fmt: skip
+    paper.table(["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"],
+                rows, SMALL)
 
 
 def _scores(paper: Paper, report: dict, folder: Path) -> None:

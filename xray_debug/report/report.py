@@ -66,6 +66,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "level": LEVEL,
         "classes": run.classes,
         "no_evidence": verdict.pop("no_evidence", None),
+        "features": verdict.pop("features", None),
         "verdict": verdict or None,
         "table4": report_tables.table4(cells, samples, seed),
         "patients": report_tables.patients(cells),

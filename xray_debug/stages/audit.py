@@ -61,11 +61,16 @@ def bank(context: Context, cases: pd.DataFrame, boxes: dict) -> str | None:
 
 
 def run(context: Context) -> None:
+    import pandas as pd
+
     from xray_debug.audit.auditor import check_cases, choose_cases, finish
+    from xray_debug.audit.knowledge import what_features_tell
     from xray_debug.audit.look.collect import looks_of_views
+    from xray_debug.audit.look.films import films_of_views
     from xray_debug.audit.no_evidence import no_evidence
     from xray_debug.audit.worker import AuditWorker
     from xray_debug.data.view import ModelView
+    from xray_debug.models.inference import load_for_inference
     from xray_debug.run.engine import TableRows
 
     store, config = context.store, context.config
@@ -92,9 +97,13 @@ def run(context: Context) -> None:
     problems = {row["image_id"]: row["problem"] for row in table if row["problem"]}
     problems |= {name: why for name, why in unread.items() if name in set(chosen["image_id"])}
     rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
-    evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views())
+    films = films_of_views(frame, boxes, store.views(), ModelView.from_config(config.view), config.seed)
+    evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views(), films)
+    told = what_features_tell(load_for_inference(store.path("model"), context.device, context.trusted),
+                              pd.concat([frame.reset_index(drop=True), films], axis=1), store.views(), config.seed,
+                              config.audit.permutations)  # fmt: skip
     result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence,
-                    looks)  # fmt: skip
+                    looks, told)  # fmt: skip
     store.write_table("cases", result.cases)
     store.write_table("checks", result.checks)
     store.write_json("verdict", result.verdict)

@@ -12,13 +12,14 @@ from xray_debug.audit.checks import look
 from xray_debug.audit.checks import laterality
 from xray_debug.audit.checks import source
 from xray_debug.audit.checks import properties
+from xray_debug.audit.checks import attributes
 
 # isort: on
 from xray_debug.audit.checks.base import CHECKS, Check, per_class
 from xray_debug.audit.checks.region import RegionCheck
 
-__all__ = ["CHECKS", "Check", "RegionCheck", "absence", "all_checks", "border", "devices", "field", "laterality",
-           "look", "per_class", "properties", "regions", "source", "text"]
+__all__ = ["CHECKS", "Check", "RegionCheck", "absence", "all_checks", "attributes", "border", "devices", "field",
+           "laterality", "look", "per_class", "properties", "regions", "source", "text"]
 
 
 def all_checks(config) -> list[Check]:

@@ -61,7 +61,11 @@ class Check:
         return f"{h.label} {h.said} {numbers(entry)}."
 
     def predictors(self, manifest: pd.DataFrame, boxes: dict) -> dict[str, np.ndarray]:
-        """name -> (N,) category codes by which the label might be guessed without an image (no_evidence)."""
+        """name -> (N,) categories by which the label might be guessed without looking at the lungs (no_evidence).
+
+        Codes from 0, or names; -1 or "" where nothing is known of an image. `manifest` holds columns film_* besides its
+        own where the look of the films was measured.
+        """
         return {}
 
 

@@ -14,16 +14,18 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.audit.checks.base import CHECKS, Check
+from xray_debug.audit.checks.properties import named_bins
 from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, with_gain
 from xray_debug.audit.frames import Case, Frames
 from xray_debug.audit.hypotheses import Hypothesis, numbers
-from xray_debug.audit.look.measures import MEASURES
+from xray_debug.audit.look.measures import FILM, FILM_MEASURES, MEASURES
 from xray_debug.audit.look.moves import Moved, moved
 from xray_debug.audit.look.typical import MOST, as_film, film_part
 from xray_debug.audit.measures import Outcomes
 
 SAID = {"brightness": "brightness", "contrast": "contrast", "gamma": "gamma", "sharpness": "sharpness",
         "noise": "noise", "jpeg": "JPEG compression", "resolution": "resolution"}  # fmt: skip
+BINS = 8  # of a measure, as a guess of the label
 FAR = 0.5  # of the way between the classes' medians, from which an image is worth moving: the others are there already
 
 
@@ -102,6 +104,11 @@ class Look(Check):
 
     def sentence(self, h: Hypothesis, entry: dict) -> str:
         return f"{h.label} {h.said} {numbers(entry)}{gain_said(entry)}."
+
+    def predictors(self, manifest: pd.DataFrame, boxes: dict) -> dict[str, np.ndarray]:
+        """Each measure of the films, in bins; none where they were not measured."""
+        return {f"{SAID.get(name, name)} of the film": named_bins(manifest[FILM + name].to_numpy(float), BINS)
+                for name in FILM_MEASURES if FILM + name in manifest}  # fmt: skip
 
 
 def _properties(cases: pd.DataFrame, label: str) -> Iterator[str]:

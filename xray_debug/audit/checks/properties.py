@@ -20,8 +20,8 @@ class Properties(Check):
         count, place = text_categories(manifest, boxes)
         return {
             "image size": quantile_bins(width, 6) * 6 + quantile_bins(height, 6),
-            "aspect ratio": quantile_bins(width / np.maximum(height, 1), 8),
-            "file type": pd.factorize(suffix + "/" + manifest["bit_depth"].astype(str))[0],
+            "aspect ratio": named_bins(width / np.maximum(height, 1), 8),
+            "file type": (suffix + ", " + manifest["bit_depth"].astype(str) + " bits").to_numpy(str),
             "presence of text": (count > 0).astype(int),
             "amount of text": count,
             "place of text": place,
@@ -35,6 +35,19 @@ def quantile_bins(values: np.ndarray, bins: int) -> np.ndarray:
     if len(distinct) <= bins:
         return np.searchsorted(distinct, values)
     return np.searchsorted(np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])), values, side="right")
+
+
+def named_bins(values: np.ndarray, bins: int) -> np.ndarray:
+    """(N,) -> name of its bin of quantile_bins, "0.41 to 0.52" by its smallest and largest value; NaN is ""."""
+    values = np.asarray(values, float)
+    known = np.flatnonzero(~np.isnan(values))
+    names = np.full(len(values), "", object)
+    codes = quantile_bins(values[known], bins) if len(known) else np.zeros(0, int)
+    for code in np.unique(codes):
+        rows = known[codes == code]
+        low, high = f"{values[rows].min():.3g}", f"{values[rows].max():.3g}"
+        names[rows] = low if low == high else f"{low} to {high}"
+    return names.astype(str)
 
 
 def text_categories(manifest: pd.DataFrame, boxes: Mapping) -> tuple[np.ndarray, np.ndarray]:

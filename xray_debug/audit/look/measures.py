@@ -1,4 +1,6 @@
-"""Seven numbers of how a film looks, each in [0, 1] and cheap. An image is float32 (H, W) in [0, 1].
+"""Numbers of how a film looks, each in [0, 1] and cheap. An image is float32 (H, W) in [0, 1].
+
+Seven can be moved (MEASURES); two more are only measured (FILM_MEASURES).
 
 They are kept apart as far as they can be: gamma does not change with brightness and contrast, sharpness and resolution
 do not either, noise hardly with edges. Blurring a grainy film still takes its noise away too.
@@ -17,6 +19,10 @@ from scipy import fft, special
 GRID = 8  # pixels of a JPEG block
 CALM = 0.75  # share of the smallest values of the Laplacian that count as noise; the others are edges
 ENDS = (0.02, 0.98)  # quantiles between which gamma is measured
+FILM = "film_"  # prefix of columns that hold them
+GREYS = 64  # of the histogram behind the entropy
+BLACK = 0.02  # grey value up to which a margin is black
+MARGIN = 0.99  # share of a row's or column's pixels that must be
 ROLL_OFF = 0.95  # share of the weighted spectrum that lies below the cut-off
 _LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # blind to edges and planes; norm 6
 
@@ -130,12 +136,37 @@ def _window(height: int, width: int) -> np.ndarray:
     return (np.hanning(height)[:, None] * np.hanning(width)[None]).astype(np.float32)
 
 
+def entropy(image: np.ndarray) -> float:
+    """Of the histogram of GREYS grey values, as a share of the largest there can be: 0 for one value, 1 for all alike.
+
+    `image`: float32 (H, W) in [0, 1].
+    """
+    places = np.minimum((image.ravel() * GREYS).astype(np.int64), GREYS - 1)
+    shares = np.bincount(places, minlength=GREYS) / image.size
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum() / np.log(GREYS))
+
+
+def black_margin(image: np.ndarray) -> float:
+    """Share of the image that lies in the black rows and columns at its four sides; 1 for a black image."""
+    black = image <= BLACK
+    rows, columns = (_inside(black.mean(axis) >= MARGIN) for axis in (1, 0))
+    return 1.0 - rows * columns / image.size
+
+
+def _inside(black: np.ndarray) -> int:
+    """How many rows are left without the black ones at both ends."""
+    bright = np.flatnonzero(~black)
+    return int(bright[-1] - bright[0] + 1) if len(bright) else 0
+
+
 MEASURES: dict[str, Callable[[np.ndarray], float]] = {
     "brightness": brightness, "contrast": contrast, "gamma": gamma, "sharpness": sharpness, "noise": noise,
     "jpeg": jpeg, "resolution": resolution,
 }  # fmt: skip
+FILM_MEASURES = {**MEASURES, "entropy": entropy, "black margin": black_margin}
 
 
 def measured(image: np.ndarray) -> dict[str, float]:
-    """All of them of one image."""
+    """MEASURES of one image."""
     return {name: measure(image) for name, measure in MEASURES.items()}
