@@ -19,6 +19,7 @@ from xray_debug.audit.knowledge import (
     Reader,
     chosen_rows,
     knowledge,
+    label_scores,
     macro_auroc,
     permuted_within,
     targets_of,
@@ -85,6 +86,20 @@ def test_macro_auroc_is_scikit_learn_s_mean_of_one_against_the_rest(seed, groups
     scores = rng.integers(0, 6, (len(codes), groups)).astype(float)  # with ties
     expected = np.mean([roc_auc_score(codes == g, scores[:, g]) for g in range(groups)])
     assert macro_auroc(scores, codes) == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_no_score_of_the_label_tells_a_group_better(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(3), rng.integers(0, 3, 20)])
+    codes = np.concatenate([[0, 1], rng.integers(0, 2, 21)])
+    found = label_scores(labels, codes)
+    assert np.allclose(found.sum(1), 1) and found[0, 1] == pytest.approx(codes[labels == 0].mean())
+    best = macro_auroc(found, codes)
+    for order in ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 1, 1], [1, 0, 0], [1, 0, 1]):
+        other = np.array(order, float)[labels]
+        assert macro_auroc(np.stack([-other, other], 1), codes) <= best + 1e-12
 
 
 def test_p_within_labels_is_even_where_the_scores_tell_the_label_alone():

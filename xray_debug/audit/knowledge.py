@@ -17,15 +17,15 @@ import pandas as pd
 from xray_debug.audit.checks.attributes import PREFIX
 from xray_debug.audit.checks.properties import named_bins
 from xray_debug.audit.look.measures import FILM, FILM_MEASURES
+from xray_debug.audit.no_evidence import FOLDS, make_folds
 from xray_debug.stats.groups import named_groups
 from xray_debug.stats.intervals import percentile_interval
 from xray_debug.stats.ranking import ranking_scores
 from xray_debug.stats.resampling import resample_weights
-from xray_debug.stats.seeds import rng_of, seed_of
+from xray_debug.stats.seeds import seed_of
 from xray_debug.stats.tests import holm
 
 MOST_IMAGES = 600
-FOLDS = 5
 SIDE = 32  # of the thumbnail
 COMPONENTS = 50  # that are read, of features and pixels alike
 STRENGTH = 0.1  # C of the logistic regression on whitened components
@@ -132,6 +132,16 @@ def _read(x: np.ndarray, codes: np.ndarray, others: np.ndarray, groups: int) -> 
     return found
 
 
+def label_scores(labels: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n, G) share of each group among the images of the image's label: no score of the label has a higher AUROC.
+
+    `labels` and `codes`: (n,) from 0.
+    """
+    counts = np.zeros((int(labels.max()) + 1, int(codes.max()) + 1))
+    np.add.at(counts, (labels, codes), 1)
+    return (counts / np.maximum(counts.sum(1, keepdims=True), 1))[labels]
+
+
 def macro_auroc(scores: np.ndarray, codes: np.ndarray) -> float:
     """Mean over the groups of the AUROC of each against the rest; `scores` (n, G), `codes` (n,), every group in it."""
     return _of_ranks(_ranks(scores), codes)
@@ -190,22 +200,22 @@ def knowledge(features: np.ndarray, pixels: np.ndarray, labels: np.ndarray, targ
     """{"images", "dimension", "rows": [...], "sentences"}.
 
     A row: name; groups, their names; images; features, pixels and label, the macro AUROC {value, low, high} with which
-    the group is read off the model's features, off thumbnails, off the label alone, held out over FOLDS folds; p that
-    the features tell it beyond the label, p_adjusted over all rows (Holm).
+    the group is read off the model's features and off thumbnails, held out over FOLDS folds, and off the label alone
+    (the most that it can tell of these images); p that the features tell it beyond the label, p_adjusted over all rows.
 
     `features` (n, D) and `pixels` (n, P) of n images of different patients, their `labels` (n,), `targets` as
     targets_of gives them.
     """
     _, classes = np.unique(labels, return_inverse=True)
-    folds = rng_of(seed, "knowledge").permutation(len(classes)) % FOLDS
-    readers = {"features": Reader(features, folds), "pixels": Reader(pixels, folds),
-               "label": Reader(np.eye(int(classes.max()) + 1)[classes], folds)}  # fmt: skip
+    folds = make_folds(classes, seed)
+    readers = {"features": Reader(features, folds), "pixels": Reader(pixels, folds)}
     rows = []
     for name, groups in targets.items():
         names = sorted(set(groups.tolist()) - {""})
         codes = np.array([names.index(group) if group else -1 for group in groups.tolist()])
         known, own = codes >= 0, seed_of(seed, name)
         scores = {kind: reader.scores(codes)[known] for kind, reader in readers.items()}
+        scores["label"] = label_scores(classes[known], codes[known])
         row = {"name": name, "groups": names, "images": int(known.sum())}
         row |= {kind: _interval(found, codes[known], samples, own) for kind, found in scores.items()}
         present = np.unique(classes[known], return_inverse=True)[1]
