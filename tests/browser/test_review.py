@@ -343,7 +343,7 @@ def test_the_slash_searches_by_name(open_case):
     case.page.keyboard.type("train-0001")
     case.page.keyboard.press("Enter")
     case.until(lambda: case.name.startswith("train-0001"))
-    assert "of 10" in case.page.locator(".st-key-steps").inner_text()
+    case.until(lambda: "of 10" in case.page.locator(".st-key-steps").inner_text())
 
 
 # ------------------------------------------------------------------------------------------------- more than one
@@ -439,7 +439,7 @@ def test_no_serious_fault_of_access(open_case, scheme):
     assert grave_faults(case.page) == []
     case.page.keyboard.press("Escape")
     case.page.get_by_text("All that was measured").click()
-    case.page.get_by_test_id("stDataFrame").wait_for()
+    case.page.get_by_test_id("stDataFrame").first.wait_for()
     case.settled()
     assert grave_faults(case.page) == []
     case.page.get_by_role("button", name="Queue", exact=True).click()
