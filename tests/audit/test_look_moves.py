@@ -73,7 +73,8 @@ def test_what_is_moved_reaches_the_value_of_another_film_and_its_control_changes
     assert found.control_change == pytest.approx(rms(found.control, image))
     assert MATCHED * found.change <= found.control_change <= 1.01 * found.change
     away = MEASURES[name](found.control) - start
-    assert away * (target - start) <= 1e-3  # never towards the other class, but by chance
+    # never towards the other class, but by chance, and then by a twentieth of the way at most
+    assert away * (target - start) <= 1e-3 + 0.05 * (target - start) ** 2
     again = moved(image, name, target, first)
     assert np.array_equal(again.image, found.image) and np.array_equal(again.control, found.control)
 
