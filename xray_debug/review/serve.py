@@ -1,4 +1,4 @@
-"""`streamlit`, with the app's pages loaded before it serves: else whoever opens the first waits a second for that."""
+"""`streamlit`, with the app's pages loaded before it serves: else whoever opens the first waits for that."""
 
 import sys
 

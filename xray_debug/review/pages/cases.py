@@ -188,7 +188,7 @@ def _more(context: Context, image_id: str) -> None:
         st.warning("This case's saliency map is damaged.")
         st.text(shown(problem))
     with st.expander("All that was measured, and the record", key="more", on_change="rerun") as more:
-        if more.open:  # a table is half of what a step takes
+        if more.open:  # nobody waits for a table that is not looked at
             facts = [(NAMES.get(name, name), shown(value)) for name, value in run.facts(image_id).items()]
             rows = pd.DataFrame(facts + [pair for pair in measures(run.row(image_id)) if pair[0] not in dict(facts)],
                                 columns=["What", "Value"])  # fmt: skip

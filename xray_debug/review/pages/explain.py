@@ -166,7 +166,7 @@ def show_result(one: Explanation) -> None:
 
 def curves_chart(curves: np.ndarray, target: str) -> alt.Chart:
     """Both curves over the share of the pixels; what they say is in the text beside them."""
-    import altair as alt  # half a second, which no other page need wait for
+    import altair as alt  # heavy: no other page need wait for it
 
     shares = np.tile(100 * curves[:, 0], 2)
     kinds = np.repeat(["deletion", "insertion"], len(curves))
