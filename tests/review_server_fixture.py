@@ -154,8 +154,12 @@ class Case:
         return taken
 
     def key(self, key: str, away: bool = True) -> str:
-        """Presses a key; `away`: and waits for another case."""
-        before = self.name
+        """Presses a key on a page that is drawn to its end; `away`: and waits for another case.
+
+        The buttons are new ones for every state of a case: a key that comes while they are exchanged is for the old
+        ones, which is right for a person who has not seen the new state, and not what these tests are about.
+        """
+        before = self.ready()
         self.page.keyboard.press(key)
         if away:
             self.page.wait_for_function(
