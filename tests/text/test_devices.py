@@ -45,8 +45,8 @@ def test_under_its_threshold_nothing_is_found():
     assert find_devices(heat, LIMITS) == []
 
 
-@pytest.mark.parametrize("text, device, kinds", [(0.7, 0.9, "device"), (0.9, 0.6, "text")])
-def test_what_both_maps_claim_is_of_the_kind_whose_map_is_higher(text, device, kinds):
+@pytest.mark.parametrize("text, device, kinds", [(0.7, 0.9, "device"), (0.9, 0.6, "text"), (0.8, 0.85, "device")])
+def test_what_both_maps_claim_is_text_only_where_that_is_surer(text, device, kinds):
     region = np.float32(text) * draw_targets([body(80, 80, 24, 24)], 160, 160)[0]
     heat = np.float32(device) * draw_devices([body(80, 80, 26, 26)], [], 160, 160)
     words, devices = find_words(region, np.zeros_like(region), Thresholds(0.65, 0.4, 0.3)), find_devices(heat, LIMITS)
@@ -73,10 +73,11 @@ def test_a_line_across_a_letter_does_not_take_it():
 def test_two_readings_of_one_place_agree_on_the_surer_kind():
     text, same = TextBox(10, 10, 30, 30, 0.7), TextBox(11, 10, 31, 31, 0.9, "device")
     apart = TextBox(60, 10, 80, 30, 0.8)
-    assert merge([text, same, apart]) == [same, apart]
-    assert merge([text._replace(score=0.95), same, apart]) == [text._replace(score=0.95), apart]
+    assert merge([[text, apart], [same]]) == [same, apart]
+    assert merge([[same], [text._replace(score=0.95), apart]]) == [text._replace(score=0.95), apart]
     large = TextBox(0, 0, 100, 100, 0.9, "device")  # a letter on it is another thing
-    assert merge([text, large]) == [large, text]
+    assert merge([[text], [large]]) == [large, text]
+    assert merge([[text, same]]) == [text, same]  # of one reading: its detector has settled what is what
 
 
 class Drawn(CraftLiteDetector):

@@ -6,7 +6,7 @@ once more at twice the size for its small print.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -115,17 +115,22 @@ def to_image(rectangle: np.ndarray, scale: tuple[float, float], height: int, wid
     return TextBox(x0, y0, x1, y1, min(1.0, max(0.0, score)), kind) if x1 > x0 and y1 > y0 else None
 
 
-def merge(boxes: list[TextBox], covered: float = 0.7) -> list[TextBox]:
-    """Boxes from several readings as one list: one of which `covered` lies in a larger kept one of its kind is dropped.
+def merge(readings: Sequence[Sequence[TextBox]], covered: float = 0.7) -> list[TextBox]:
+    """The boxes of several readings of an image as one list: one of which `covered` lies in a larger kept one of its
+    kind is dropped, and where two readings take one thing for different kinds, the surer is right.
 
-    The larger box takes the higher score. Order: from top to bottom, then left to right.
+    The larger box takes the higher score. Order: from top to bottom, then left to right. Within a reading a place may
+    hold both kinds (a letter on a device): its own detector has settled that.
     """
-    kinds = sorted({box.kind for box in boxes})
-    if len(kinds) > 1:  # each kind by itself; where two readings take one thing for different kinds, the surer is right
-        merged = [merge([box for box in boxes if box.kind == kind], covered) for kind in kinds]
-        boxes = [box for i, own in enumerate(merged) for box in own
-                 if not _surer(box, [other for others in merged[:i] + merged[i + 1:] for other in others])]
-        return sorted(boxes, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
+    boxes = [box for i, own in enumerate(readings) for box in own
+             if not _surer(box, [other for others in (*readings[:i], *readings[i + 1:]) for other in others])]
+    merged = [box for kind in sorted({box.kind for box in boxes})
+              for box in _largest([box for box in boxes if box.kind == kind], covered)]
+    return sorted(merged, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
+
+
+def _largest(boxes: list[TextBox], covered: float) -> list[TextBox]:
+    """Boxes of one kind, without those that lie in a larger one."""
     kept: list[TextBox] = []
     for box in sorted(boxes, key=lambda b: (-(b.x1 - b.x0) * (b.y1 - b.y0), b)):
         area = (box.x1 - box.x0) * (box.y1 - box.y0)
@@ -135,10 +140,10 @@ def merge(boxes: list[TextBox], covered: float = 0.7) -> list[TextBox]:
             kept[best] = kept[best]._replace(score=max(kept[best].score, box.score))
         else:
             kept.append(box)
-    return sorted(kept, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
+    return kept
 
 
 def _surer(box: TextBox, others: list[TextBox]) -> bool:
-    """Whether one of `others` has as good as the same place (IoU of a half) and a higher score."""
-    return bool(others) and any(share >= 0.5 and other.score > box.score
-                                for share, other in zip(iou([box], others)[0], others, strict=True))
+    """Whether one of `others`, of another kind, has as good as the same place (IoU of a half) and a higher score."""
+    others = [other for other in others if other.kind != box.kind and other.score > box.score]
+    return bool(others) and bool(iou([box], others)[0].max() >= 0.5)

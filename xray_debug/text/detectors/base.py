@@ -54,7 +54,7 @@ class MapDetector:
 
     def _one(self, image: np.ndarray) -> list[TextBox]:
         shape = image.shape[:2]
-        return merge([box for maps, scale in self.readings(image) for box in self._boxes(maps, scale, shape)])
+        return merge([self._boxes(maps, scale, shape) for maps, scale in self.readings(image)])
 
     def readings(self, image: np.ndarray) -> Iterator[Reading]:
         """The maps of each working size."""

@@ -36,9 +36,9 @@ from xray_debug.text.training.scoring import COVERED, HALF, MARGIN, TRUE
 # boxes a film, fixed beforehand: text erased where there is none, text looked at in vain, a region that is no device
 MOST_FALSE = {"clean": 0.12, "audit": 0.3, "device": 1.0}
 TEXT = [{"text_threshold": peak, "low_text": low} for peak, low in itertools.product(
-    (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75), (0.1, 0.15, 0.2, 0.25, 0.3)) if low < peak]  # fmt: skip
+    (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75), (0.2, 0.25, 0.3))]  # fmt: skip
 DEVICE = [{"device_threshold": peak, "low_device": low} for peak, low in itertools.product(
-    (0.3, 0.4, 0.5, 0.6, 0.7), (0.2, 0.3, 0.4)) if low < peak]  # fmt: skip
+    (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7), (0.2, 0.3))]  # fmt: skip
 TEXTS, DEVICES = ("covered", "text", "false"), ("found", "devices", "device_false")
 COUNTS = ("text", "covered", "boxes", "false", "devices", "found", "as_text", "device_boxes", "device_false")
 Readings = list[tuple[np.ndarray, tuple[float, float]]]
@@ -65,7 +65,7 @@ def boxes_at(detector: CraftLiteDetector, readings: Readings, shape: tuple[int, 
                                      detector.thresholds.min_area)  # fmt: skip
     detector.device_thresholds = Thresholds(setting["device_threshold"], 1.0, setting["low_device"],
                                             detector.thresholds.min_area)  # fmt: skip
-    return merge([box for maps, scale in readings for box in detector._boxes(maps, scale, shape)])
+    return merge([detector._boxes(maps, scale, shape) for maps, scale in readings])
 
 
 def counts_of(boxes: Sequence[TextBox], text: Mapping, devices: Mapping, shape: tuple[int, int]) -> dict[str, int]:
