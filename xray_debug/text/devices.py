@@ -10,8 +10,8 @@ import numpy as np
 from xray_debug.text.craft import Thresholds, Word, find_words
 
 PIECE = 24  # pixels of the map, side of the pieces that a long and thin find is cut into
-# By which text must be surer than a device: electrodes look like letters more often than letters like electrodes. Chosen
-# on reviewed training films (text box for box the same from 0 to 0.2) and drawn ones, where text goes beyond it
+# By which text must be surer than a device: electrodes look like letters more often than letters like electrodes.
+# Chosen on reviewed training films (as much text covered from 0 to 0.2) and drawn ones, where text is lost beyond it
 SURER = 0.1
 FULL = 0.4  # share of its upright box that a compact device fills at least
 
