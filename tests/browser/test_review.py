@@ -416,8 +416,7 @@ def test_film_and_buttons_are_seen_together_for_thirty_cases(open_case):
     case, tops = open_case(more="reviewer=see&show=all"), {size: set() for size in SIZES}
     for _ in range(30):
         for size in SIZES:
-            case.page.set_viewport_size({"width": size[0], "height": size[1]})
-            case.until(lambda: case.view == case.fitted())
+            case.resize(*size)
             film = case.page.locator(".editor canvas").bounding_box()
             assert min(film["width"], film["height"]) >= 650
             for place in (".editor", ".st-key-numbers", ".st-key-answers", ".st-key-note", ".st-key-why"):
@@ -443,7 +442,7 @@ def test_no_serious_fault_of_access(open_case, scheme):
     case.settled()
     assert grave_faults(case.page) == []
     case.page.get_by_role("button", name="Queue", exact=True).click()
-    case.page.locator(".st-key-thumbnails img").first.wait_for()
+    case.thumbnails()
     case.page.get_by_text("Decide all cases of this filter").click()
     case.settled()
     assert grave_faults(case.page) == []
@@ -474,12 +473,13 @@ def test_no_deploy_button_and_the_focus_is_seen(open_case):
 
 def test_a_filter_leaves_its_cases_and_all_of_them_can_be_decided_at_once(open_case, prepared):
     case = open_case(more="reviewer=all&view=queue&show=others&split=train&by=nobody&page=1", ready=False)
-    case.page.locator(".st-key-thumbnails img").first.wait_for()
+    case.thumbnails()
     review = ReviewDB(prepared.review_file)
     wanted = {f"train-{i:05d}.png" for i in range(20)} - {row["image_id"] for row in review.latest()}
     assert f"{len(wanted)} cases, {len(wanted)} undecided" in case.page.locator(".st-key-pages").inner_text()
     case.page.get_by_text("Decide all cases of this filter").click()
     case.page.get_by_text("Reject", exact=True).click()
+    case.settled()
     button = case.page.get_by_role("button", name=f"Reject {len(wanted)} cases")
     button.click()
     case.page.get_by_text(f"{len(wanted)} cases decided").wait_for()
@@ -491,7 +491,7 @@ def test_a_filter_leaves_its_cases_and_all_of_them_can_be_decided_at_once(open_c
 
 def test_a_thumbnail_opens_its_case_and_the_filter_stays(open_case):
     case = open_case(more="view=queue&show=flagged&reviewer=thumb&page=2", ready=False)
-    case.page.locator(".st-key-thumbnails img").first.wait_for()
+    case.thumbnails()
     case.page.get_by_role("button", name="Open 26").click()
     case.ready("test-00025.png")
     assert "26 of 60 (flagged)" in case.page.locator(".st-key-steps").inner_text()

@@ -74,7 +74,15 @@ def seen(case: Case, text: str) -> None:
 
 
 def press(case: Case, name: str) -> None:
+    case.still()
     case.page.get_by_role("button", name=name, exact=True).click(timeout=WAIT)
+
+
+def drop(case: Case, film: Path) -> None:
+    """Drops a file on the page; waits until the script has it, in place of the one before."""
+    with case.page.expect_response(lambda found: "upload_file" in found.url and found.request.method == "PUT"):
+        case.page.set_input_files("input[type=file]", film)
+    case.settled()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -104,7 +112,7 @@ def test_one_image_is_explained_and_the_page_may_be_reloaded_meanwhile(open_page
     case = open_page("explain")
     film = run.dataset_root() / "test" / "test-00001.png"
     seen(case, "Drop a radiograph first.")
-    case.page.set_input_files("input[type=file]", film)
+    drop(case, film)
     press(case, "Explain")
     seen(case, "Progress of this step")
     case.settled()
@@ -129,11 +137,11 @@ def test_a_wrong_file_gets_a_sentence_at_once_and_an_explanation_can_be_stopped(
     name = "<img src=x onerror=alert(1)> *film*.png"
     (tmp_path / name).write_bytes(b"MZ no film")
     seen(case, "Drop a radiograph first.")
-    case.page.set_input_files("input[type=file]", tmp_path / name)
+    drop(case, tmp_path / name)
     press(case, "Explain")
     seen(case, f"{name}: not an image that can be read, expected PNG, JPEG, TIFF or DICOM")
     assert not list(server.temporary.glob(f"{PREFIX}*"))  # no program was started
-    case.page.set_input_files("input[type=file]", run.dataset_root() / "test" / "test-00001.png")
+    drop(case, run.dataset_root() / "test" / "test-00001.png")
     press(case, "Explain")
     press(case, "Stop")
     seen(case, "The explanation was stopped after")
@@ -189,7 +197,7 @@ def test_pictures_of_the_documentation(browser):
         with Case(browser, server.address) as case:
             press(case, "Explain one image")
             seen(case, "Drop a radiograph first.")
-            case.page.set_input_files("input[type=file]", film)
+            drop(case, film)
             press(case, "Explain")
             seen(case, "Area under deletion")
             case.page.get_by_alt_text("The radiograph under its saliency map").wait_for(timeout=WAIT)

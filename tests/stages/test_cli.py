@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cli_fixture import call
 
 from xray_debug.stages.registry import STAGES
 
@@ -23,15 +24,6 @@ audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
 retrain: {leave_sources_out: true}
 report: {bootstrap: 100, max_flagged: 2}
 """
-
-
-def call(*arguments: object, check: int | None = None) -> subprocess.CompletedProcess:
-    environment = os.environ | {"COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", "from xray_debug.cli import main; main()", *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
-    if check is not None:
-        assert result.returncode == check, result.stderr
-    return result
 
 
 STOPS = [  # the stage in which a run is stopped once it has done a part of it, how, and the exit status
