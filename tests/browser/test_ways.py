@@ -1,12 +1,11 @@
 """The pages beside that of the cases, in a browser, with the real programs: way in, end, one image explained."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from browser_fixture import grave_faults
+from cli_fixture import call
 from review_run_fixture import add_audit, add_found, drawn_films, pipeline, write_dataset
 from review_server_fixture import ROOT, WAIT, Case, Server
 
@@ -31,10 +30,7 @@ def run(tmp_path_factory):
     settings = pipeline(folder / "data")
     settings.train.view.size, settings.explain.options = 32, {"preset": "quick"}
     write_text(folder / "ways.yaml", dump_config(settings))
-    done = subprocess.run([sys.executable, "-m", "xray_debug", "run", str(folder / "ways.yaml"), "--only", "prepare",
-                           "--out", str(folder / "run")], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    call("run", folder / "ways.yaml", "--only", "prepare", "--out", folder / "run", check=0)
     store = Store(folder / "run")
     add_found(store, known)
     add_audit(store, known, flagged=3)

@@ -17,7 +17,7 @@ from xray_debug.stages.registry import STAGES
 TINY = """
 name: tiny
 phantom: {train: 60, test: 18, size: 128}
-train: {view: {size: 64}, epochs: 2, batch_size: 16}
+train: {view: {size: 64}, model: shufflenet_v2_x0_5, precision: 32-true, epochs: 1, batch_size: 16}
 explain: {mask_size: 8, max_cases: 12, select: all, sanity_cases: 2}
 detect: {second: null}
 audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
