@@ -174,10 +174,10 @@ class Case:
 
     def outcome(self, before: str) -> bool:
         """After a decision on `before`: whether it was taken (another case is there) or a conflict is shown."""
-        self.page.wait_for_function("""before => new URLSearchParams(location.search).get("case") !== before
-            || document.querySelector(".st-key-told")""", arg=before)  # fmt: skip
+        found = self.page.wait_for_function("""before => new URLSearchParams(location.search).get("case") !== before
+            ? "taken" : document.querySelector(".st-key-told") && "told" """, arg=before).json_value()  # fmt: skip
         self.ready()
-        return self.page.locator(".st-key-told").count() == 0
+        return found == "taken"
 
     def key(self, key: str, away: bool = True) -> str:
         """Presses a key on a page that is drawn to its end; `away`: and waits for another case.
