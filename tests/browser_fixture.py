@@ -13,6 +13,7 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--force-color-profile=srgb")  # fmt: skip
+OF_COLOURS = ("color-contrast", "link-in-text-block")  # of the rules that axe-core asks unasked
 
 
 def find_browser() -> str | None:
@@ -36,10 +37,15 @@ def open_browser() -> Iterator:
         browser.close()
 
 
-def grave_faults(page) -> list[str]:
-    """What axe-core finds on the page that is serious or critical, one line for each rule, with the first places."""
+def grave_faults(page, colours_alone: bool = False) -> list[str]:
+    """What axe-core finds on the page that is serious or critical, one line for each rule, with the first places.
+
+    `colours_alone`: by its rules of colours, where the same page was looked at by all of them in other colours.
+    """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    found = axe.Axe().run(page).response["violations"]
+    options = {"resultTypes": ["violations"]} | (
+        {"runOnly": {"type": "rule", "values": list(OF_COLOURS)}} if colours_alone else {})  # fmt: skip
+    found = axe.Axe().run(page, options=options).response["violations"]
     return [f"{fault['id']} ({fault['impact']}): {fault['help']}: "
             + "; ".join(" ".join(map(str, node["target"])) for node in fault["nodes"][:5])
             for fault in found if fault["impact"] in ("serious", "critical")]  # fmt: skip

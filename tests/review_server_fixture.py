@@ -14,8 +14,24 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from traffic_fixture import Traffic
+
 ROOT = Path(__file__).parents[1]
 WAIT = 180_000  # milliseconds: the machine may be busy, and a page may wait for a program that loads torch
+TYPED = 400  # milliseconds of the page: the editor waits a quarter of a second for more of the same
+
+DRAWN = """document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "notRunning" """
+SHOWN = """(() => {
+    const find = (root) => root.querySelector(".editor")
+        ?? [...root.querySelectorAll("*")].map((e) => e.shadowRoot && find(e.shadowRoot)).find(Boolean);
+    const editor = find(document), name = new URLSearchParams(location.search).get("case");
+    return editor?.dataset.ready && editor.dataset.case === name && (wanted ?? name) === name;
+})()"""  # the film of the address's case, and no newer one on its way
+LATER = """async (wanted) => {
+    await new Promise((done) => setTimeout(done));  // what a handler puts off to the next turn is sent
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return Boolean(%s);
+}"""
 
 
 def free_port() -> int:
@@ -83,6 +99,7 @@ class Case:
         self.faults: list[str] = []
         self.page.on("console", lambda said: said.type == "error" and self.faults.append(said.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.traffic = Traffic(self.page)
         self.page.goto(address)
 
     def close(self) -> None:
@@ -100,17 +117,17 @@ class Case:
         return self.page.locator(".editor")
 
     def ready(self, name: str | None = None) -> str:
-        """Waits until the film of a case (`name`, or any) is drawn; its name."""
-        wanted = json.dumps(name)
-        self.page.wait_for_function(f"""() => {{
-            const find = (root) => root.querySelector(".editor")
-                ?? [...root.querySelectorAll("*")].map((e) => e.shadowRoot && find(e.shadowRoot)).find(Boolean);
-            const editor = find(document);
-            const name = new URLSearchParams(location.search).get("case");
-            return editor && editor.dataset.case && editor.dataset.case === name && ({wanted} ?? name) === name
-                && document.querySelector(`[data-testid="stApp"]`).dataset.testScriptState === "notRunning";
-        }}""")
+        """Waits until the film of a case (`name`, or any) is drawn, and the page to its end; its name."""
+        self.until(lambda: self._ended(f"{SHOWN} && {DRAWN}", name), every=10)
         return self.name
+
+    def still(self) -> None:
+        """Waits until the script has ended with all that the page has sent, and the page is drawn to its end."""
+        self.until(lambda: self._ended(DRAWN), every=10)
+
+    def _ended(self, seen: str, wanted: str | None = None) -> bool:
+        ended = not self.traffic.open and self.page.evaluate(LATER % seen, wanted)
+        return ended and not self.traffic.open  # nothing was sent meanwhile
 
     @property
     def name(self) -> str:
@@ -131,27 +148,36 @@ class Case:
         scale = min(stage["width"], stage["height"]) / 256
         return [scale, (stage["width"] - 256 * scale) / 2, (stage["height"] - 256 * scale) / 2]
 
-    def until(self, true: Callable[[], bool]) -> None:
-        """Waits for what the page or the review file must come to."""
+    def until(self, true: Callable[[], bool], every: int = 50) -> None:
+        """Waits for what the page or the review file must come to; `every`: milliseconds between two looks."""
         end = time.monotonic() + WAIT / 1000
         while not true():
             assert time.monotonic() < end, f"it did not come to that; the page: {self.page.inner_text('body')[:2000]}"
-            self.page.wait_for_timeout(50)
+            self.page.wait_for_timeout(every)
 
     def settled(self) -> None:
         """Waits until nothing moves any more: what was typed is sent, and the page is drawn."""
-        self.page.wait_for_timeout(400)
-        self.page.wait_for_function(
-            """() => document.querySelector('[data-testid="stApp"]').dataset.testScriptState === "notRunning" """)
-        self.page.wait_for_timeout(50)
+        self.page.evaluate("(wait) => new Promise((done) => setTimeout(done, wait))", TYPED)
+        self.still()
+
+    def resize(self, width: int, height: int) -> None:
+        """Another size of the window; waits until the film fills its place in it."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.wait_for_function("([w, h]) => innerWidth === w && innerHeight === h", arg=[width, height])
+        self.still()
+        self.until(lambda: self.view == self.fitted())
+
+    def thumbnails(self) -> None:
+        """Waits until the page of the queue is drawn to its end."""
+        self.page.locator(".st-key-thumbnails img").first.wait_for()
+        self.still()
 
     def outcome(self, before: str) -> bool:
         """After a decision on `before`: whether it was taken (another case is there) or a conflict is shown."""
-        self.page.wait_for_function("""before => new URLSearchParams(location.search).get("case") !== before
-            || document.querySelector(".st-key-told")""", arg=before)  # fmt: skip
-        taken = self.page.locator(".st-key-told").count() == 0
+        found = self.page.wait_for_function("""before => new URLSearchParams(location.search).get("case") !== before
+            ? "taken" : document.querySelector(".st-key-told") && "told" """, arg=before).json_value()  # fmt: skip
         self.ready()
-        return taken
+        return found == "taken"
 
     def key(self, key: str, away: bool = True) -> str:
         """Presses a key on a page that is drawn to its end; `away`: and waits for another case.
@@ -164,6 +190,8 @@ class Case:
         if away:
             self.page.wait_for_function(
                 "before => new URLSearchParams(location.search).get('case') !== before", arg=before)  # fmt: skip
+        else:
+            self.settled()
         return self.ready()
 
     def place(self, x: float, y: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from xray_debug.data.view import ModelView
 from xray_debug.data.views import Views
 from xray_debug.models import build_model
 from xray_debug.models.fit import FitJob, fit
+from xray_debug.models.processes import train_folder
 
 SIZE = 32
 NETWORK = {"width": 4, "depth": 0.2}
@@ -59,6 +60,14 @@ def job(folder, seed=0, **changes):
         Views([images]), rows[12:], labels, rows[:12], val_labels, CLASSES[:2], settings(**changes), seed,
         Path(folder, f"seed-{seed}"),
     )  # fmt: skip
+
+
+def train_apart_here(shares, tell, before=()):
+    """processes.train_apart without its processes, each of which loads torch and Lightning anew: what they do, here."""
+    assert not before
+    for share in shares:
+        for number, folder in share.items():
+            train_folder(folder, lambda done, total, number=number: tell(number, done))
 
 
 def same_weights(a, b, **tolerance):

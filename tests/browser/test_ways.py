@@ -1,12 +1,11 @@
 """The pages beside that of the cases, in a browser, with the real programs: way in, end, one image explained."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from browser_fixture import grave_faults
+from cli_fixture import call
 from review_run_fixture import add_audit, add_found, drawn_films, pipeline, write_dataset
 from review_server_fixture import ROOT, WAIT, Case, Server
 
@@ -31,10 +30,7 @@ def run(tmp_path_factory):
     settings = pipeline(folder / "data")
     settings.train.view.size, settings.explain.options = 32, {"preset": "quick"}
     write_text(folder / "ways.yaml", dump_config(settings))
-    done = subprocess.run([sys.executable, "-m", "xray_debug", "run", str(folder / "ways.yaml"), "--only", "prepare",
-                           "--out", str(folder / "run")], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    call("run", folder / "ways.yaml", "--only", "prepare", "--out", folder / "run", check=0)
     store = Store(folder / "run")
     add_found(store, known)
     add_audit(store, known, flagged=3)
@@ -74,7 +70,15 @@ def seen(case: Case, text: str) -> None:
 
 
 def press(case: Case, name: str) -> None:
+    case.still()
     case.page.get_by_role("button", name=name, exact=True).click(timeout=WAIT)
+
+
+def drop(case: Case, film: Path) -> None:
+    """Drops a file on the page; waits until the script has it, in place of the one before."""
+    with case.page.expect_response(lambda found: "upload_file" in found.url and found.request.method == "PUT"):
+        case.page.set_input_files("input[type=file]", film)
+    case.settled()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -104,7 +108,7 @@ def test_one_image_is_explained_and_the_page_may_be_reloaded_meanwhile(open_page
     case = open_page("explain")
     film = run.dataset_root() / "test" / "test-00001.png"
     seen(case, "Drop a radiograph first.")
-    case.page.set_input_files("input[type=file]", film)
+    drop(case, film)
     press(case, "Explain")
     seen(case, "Progress of this step")
     case.settled()
@@ -129,11 +133,11 @@ def test_a_wrong_file_gets_a_sentence_at_once_and_an_explanation_can_be_stopped(
     name = "<img src=x onerror=alert(1)> *film*.png"
     (tmp_path / name).write_bytes(b"MZ no film")
     seen(case, "Drop a radiograph first.")
-    case.page.set_input_files("input[type=file]", tmp_path / name)
+    drop(case, tmp_path / name)
     press(case, "Explain")
     seen(case, f"{name}: not an image that can be read, expected PNG, JPEG, TIFF or DICOM")
     assert not list(server.temporary.glob(f"{PREFIX}*"))  # no program was started
-    case.page.set_input_files("input[type=file]", run.dataset_root() / "test" / "test-00001.png")
+    drop(case, run.dataset_root() / "test" / "test-00001.png")
     press(case, "Explain")
     press(case, "Stop")
     seen(case, "The explanation was stopped after")
@@ -189,7 +193,7 @@ def test_pictures_of_the_documentation(browser):
         with Case(browser, server.address) as case:
             press(case, "Explain one image")
             seen(case, "Drop a radiograph first.")
-            case.page.set_input_files("input[type=file]", film)
+            drop(case, film)
             press(case, "Explain")
             seen(case, "Area under deletion")
             case.page.get_by_alt_text("The radiograph under its saliency map").wait_for(timeout=WAIT)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from training_fixture import train_apart_here
 
 from xray_debug.config import parse_config
 from xray_debug.data.images import DECODES
@@ -60,6 +61,14 @@ class Pipeline:
     def copy(self, folder: Path) -> "Pipeline":
         shutil.copytree(self.folder, folder)
         return Pipeline(folder, self.config.model_dump())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trained_here():
+    """Trainings in this process; those of their own are for tests/models, tests/stages/test_cli.py and tests/faults."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xray_debug.models.processes.train_apart", train_apart_here)
+        yield
 
 
 @pytest.fixture(scope="session")

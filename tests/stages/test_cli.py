@@ -10,28 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cli_fixture import call
 
 from xray_debug.stages.registry import STAGES
 
 TINY = """
 name: tiny
 phantom: {train: 60, test: 18, size: 128}
-train: {view: {size: 64}, epochs: 2, batch_size: 16}
+train: {view: {size: 64}, model: shufflenet_v2_x0_5, precision: 32-true, epochs: 1, batch_size: 16}
 explain: {mask_size: 8, max_cases: 12, select: all, sanity_cases: 2}
 detect: {second: null}
 audit: {max_cases: 12, controls: 1, swaps: 1, permutations: 50}
 retrain: {leave_sources_out: true}
 report: {bootstrap: 100, max_flagged: 2}
 """
-
-
-def call(*arguments: object, check: int | None = None) -> subprocess.CompletedProcess:
-    environment = os.environ | {"COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", "from xray_debug.cli import main; main()", *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
-    if check is not None:
-        assert result.returncode == check, result.stderr
-    return result
 
 
 STOPS = [  # the stage in which a run is stopped once it has done a part of it, how, and the exit status

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_fixture import call
 from covidx_fixture import make_dataset
 
 from xray_debug.config import ConfigError, parse_config
@@ -21,10 +22,11 @@ ROOT = str(Path(__file__).parents[2])
 PROGRAM = [sys.executable, "-m", "xray_debug"]
 
 
-def call(*arguments: object, **options) -> subprocess.CompletedProcess:
+def call_program(*arguments: object) -> subprocess.CompletedProcess:
+    """In a process of its own, whose stdout has all that anything writes to it."""
     environment = os.environ | {"COLUMNS": "200", "PYTHONWARNINGS": "ignore", "PYTHONPATH": ROOT}
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, env=environment,
-                          timeout=120, **options)  # fmt: skip
+                          timeout=120)  # fmt: skip
 
 
 def contents(folder: Path) -> dict:
@@ -228,13 +230,13 @@ def test_for_programs_everything_is_a_line_of_json(tmp_path):
     """--json-lines, before or after the command: sentences, an error, the exit status; nothing else on stdout."""
     (tmp_path / "films").mkdir()
     write_image(tmp_path / "films" / "a.png", np.zeros((64, 64), np.uint8))
-    done = call("--json-lines", "detect", tmp_path / "films", "--out", tmp_path / "boxes.csv")
+    done = call_program("--json-lines", "detect", tmp_path / "films", "--out", tmp_path / "boxes.csv")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and not done.stderr
     assert lines[-1] == {"exit": 0}
     assert {"doing": "detect text", "done": 1, "total": 1} in lines
     assert [line["say"] for line in lines if "say" in line] == [
         f"{tmp_path / 'boxes.csv'}: 0 text boxes in 0 of 1 images"]  # fmt: skip
-    failed = call("status", "--run", tmp_path / "none", "--json-lines")
+    failed = call_program("status", "--run", tmp_path / "none", "--json-lines")
     error, end = [json.loads(line) for line in failed.stdout.splitlines()]
     assert failed.returncode == end["exit"] == 2 and "expected a run folder" in error["error"] and not failed.stderr

@@ -27,9 +27,14 @@ OPTIONS = {
     "audit.controls": 1, "audit.swaps": 0, "audit.shares": [0.06], "audit.permutations": 50, "report.bootstrap": 100,
     "engine.workers": 1, "clean.control": False,
 }  # fmt: skip
-SET = [part for name, value in OPTIONS.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+
 COMMON = {"classes": CLASSES, "size": SIZE, "options": OPTIONS}
+QUICK = OPTIONS | {"audit.look": "off", "audit.laterality": False}  # where only text is asked about
 SMALL = COMMON | {"channels": 1, "normalise": "unit"}
+
+
+def as_words(options: dict) -> list[str]:
+    return [part for name, value in options.items() for part in ("--set", f"{name}={json.dumps(value)}")]
 
 
 def only_test(root: Path) -> Path:
@@ -76,7 +81,7 @@ def by_command(planted, tmp_path_factory) -> tuple[Path, str]:
             patch.setattr(f"{module}.say", said.append)
         patch.setattr("xray_debug.cli.say_aside", said.append)
         command("--model", folder / "last.ckpt", "--arch", "resnet18", "--classes", ",".join(CLASSES), "--size", SIZE,
-                "--data", root, "--out", folder / "run", *SET)  # fmt: skip
+                "--data", root, "--out", folder / "run", *as_words(OPTIONS))  # fmt: skip
     return folder / "run", "\n".join(map(str, said))
 
 
@@ -160,7 +165,7 @@ def test_a_data_frame_is_data(small, tmp_path):
     root, net = small
     lines = [line.split() for line in (root / "test_COVIDx.txt").read_text().splitlines()]
     frame = pd.DataFrame([{"film": line[1], "seen": line[2], "who": line[0]} for line in lines])
-    asked = SMALL | {"classes": ["COVID-19"], "output": "logit", "say": None}
+    asked = SMALL | {"classes": ["COVID-19"], "output": "logit", "options": QUICK, "say": None}
     result = xray_debug.audit_model(OneLogit(net), frame, images=root / "test", out=tmp_path / "framed",
                                     columns={"path": "film", "label": "seen", "patient": "who"}, **asked)  # fmt: skip
     plain = xray_debug.audit_model(OneLogit(net), root, out=tmp_path / "run", **asked)
@@ -187,7 +192,7 @@ def test_eighteen_sigmoids_get_a_verdict_for_the_finding_asked_for(small, tmp_pa
     torch.jit.save(torch.jit.trace(Findings(net), torch.rand(2, 1, SIZE, SIZE)), tmp_path / "many.pt")
     command("--model", tmp_path / "many.pt", "--classes", ",".join(FINDINGS), "--output", "sigmoid", "--finding",
             "COVID-19", "--size", SIZE, "--channels", 1, "--normalise", "unit", "--data", root, "--out",
-            tmp_path / "run", *SET)  # fmt: skip
+            tmp_path / "run", *as_words(QUICK))  # fmt: skip
     store = Store(tmp_path / "run")
     assert store.json("verdict")["shown"]["text"] and "COVID-19 relies on text" in store.json("verdict")["verdict"]
     images, _ = films(root, "test")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_fixture import call
 
 from xray_debug.config import dump_config, override, parse_config
 from xray_debug.data.files import write_text
@@ -289,17 +290,10 @@ def test_the_changed_file_of_code_is_named(edited):
                      "report": "input how detect was made, input how audit was made changed"}  # fmt: skip
 
 
-def call(*arguments) -> str:
-    environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": ROOT}
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_status_and_its_lineage_name_it(edited):
-    said = call("-m", "xray_debug", "status", "--run", edited)
+    said = call("status", "--run", edited, check=0).stdout
     assert "code (audit/swaps.py) changed" in said
-    said = call("-m", "xray_debug", "status", "--run", edited, "--lineage")
+    said = call("status", "--run", edited, "--lineage", check=0).stdout
     assert "audit\n  stale: code (audit/swaps.py) changed\n" in said and "train\n  finished: " in said
 
 
@@ -315,14 +309,16 @@ def test_what_only_looks_imports_nothing_heavy(tmp_path, arguments):
     arguments = [*arguments, *(["--run", str(run.folder)] if "status" in arguments else [])]
     code = "import sys\nfrom xray_debug.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n" \
            f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"  # fmt: skip
-    assert call("-c", code, *arguments).strip().splitlines()[-1] == "heavy: []"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": ROOT})  # fmt: skip
+    assert done.returncode == 0 and done.stdout.strip().splitlines()[-1] == "heavy: []", done.stderr
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"outputs": []}', "null"])
 def test_status_tells_of_the_other_stages_where_a_record_is_damaged(tmp_path, text):
     run = made(tmp_path / "run", config_with())
     run.path("train", "stage.json").write_text(text)
-    said = call("-m", "xray_debug", "status", "--run", run.folder, "--lineage")
+    said = call("status", "--run", run.folder, "--lineage", check=0).stdout
     assert "cannot run: " in said and "stage.json" in said and "prepare\n  finished: " in said
 
 

@@ -72,6 +72,7 @@ class Editor {
     const fresh = key !== this.key;
     if (!fresh && head.edit !== this.number) return; // an answer to boxes that have changed since
     const turn = (this.turn = (this.turn || 0) + 1);
+    this.root.dataset.ready = ""; // until this packet is drawn
     const decode = (blob) => (blob ? createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" }) : null);
     const [film, heat, patch] = await Promise.all([
       fresh || !this.film ? decode(part(head.film)) : this.film,
