@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xray_debug.audit.checks import Check, all_checks
+from xray_debug.audit.checks import Check, all_checks, blamed
 from xray_debug.audit.hypotheses import ALL, MIN_CASES, Hypothesis, judge, numbers, test_all
 from xray_debug.audit.summary import blackout_summary, flag_summary, per_patient, swap_summary
 from xray_debug.config import AuditConfig
@@ -33,7 +33,8 @@ class Judged:
 
     @property
     def sentence(self) -> str:
-        return self.check.sentence(self.hypothesis, self.entry)
+        with blamed(self.check.name, type(self.check), "sentence"):
+            return self.check.sentence(self.hypothesis, self.entry)
 
 
 def usable(cases: pd.DataFrame) -> pd.DataFrame:
@@ -48,10 +49,27 @@ def judge_all(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed
     units = per_patient(cases)
     unit = "images" if len(units) == len(cases) else "patients"
     checks = all_checks(config) if checks is None else checks
-    asked = [(check, h) for label in classes for check in checks for h in check.hypotheses(units, label)]
+    asked = []
+    for label in classes:
+        for check in checks:
+            with blamed(check.name, type(check), "hypotheses"):
+                asked += [(check, h) for h in _different(check.hypotheses(units, label), [h for _, h in asked])]
     asked += [(check, h) for check in checks for h in check.over_all_classes(units, classes)]
     test_all([h for _, h in asked], seed)
-    return [Judged(check, h, check.detail(h, judge(h, config, seed, unit), units, seed)) for check, h in asked]
+    found = []
+    for check, h in asked:
+        with blamed(check.name, type(check), "detail"):
+            found.append(Judged(check, h, check.detail(h, judge(h, config, seed, unit), units, seed)))
+    return found
+
+
+def _different(found: list[Hypothesis], before: list[Hypothesis]) -> list[Hypothesis]:
+    """The questions of a check; ValueError where one has the name of another check's on the same class."""
+    taken = {(h.label, h.name) for h in before}
+    for h in found:
+        if (h.label, h.name) in taken:
+            raise ValueError(f"expected a question of a name of its own, {h.name!r} is asked of {h.label} already")
+    return found
 
 
 def class_verdict(label: str, judged: list[Judged]) -> dict:

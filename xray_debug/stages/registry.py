@@ -62,7 +62,7 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
     for check in (check_device, *(CHECKS[name] for name in CHECKS if only in (None, name))):
         try:
             check(config)
-        except ValueError as error:
+        except (ValueError, ImportError) as error:
             faults.append(str(error))
     try:
         if only == "explain" and store is not None and store.has("predictions") and not faults:
