@@ -16,7 +16,7 @@ import pandas as pd
 
 from xray_debug.audit.checks import Check, all_checks, blamed
 from xray_debug.audit.hypotheses import ALL, MIN_CASES, Hypothesis, judge, numbers, test_all
-from xray_debug.audit.summary import blackout_summary, flag_summary, per_patient, swap_summary
+from xray_debug.audit.summary import blackout_summary, counted, flag_summary, per_patient, swap_summary
 from xray_debug.config import AuditConfig
 
 NOT_SHOWN = "not shown"
@@ -47,7 +47,7 @@ def judge_all(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed
     """All that is asked of one test set, class by class, then over all classes; tested, corrected and judged."""
     cases = usable(cases)
     units = per_patient(cases)
-    unit = "images" if len(units) == len(cases) else "patients"
+    unit, _ = counted(cases)
     checks = all_checks(config) if checks is None else checks
     asked = []
     for label in classes:
@@ -90,7 +90,7 @@ def class_verdict(label: str, judged: list[Judged]) -> dict:
 
 def _nothing(label: str, text: dict, absence: dict) -> str:
     if text["n"] < MIN_CASES and absence["n"] < MIN_CASES:
-        return (f"{label}: not shown; too few images, {text['n']} with text and {absence['n']} without it "
+        return (f"{label}: not shown; too few {text['unit']}, {text['n']} with text and {absence['n']} without it "
                 f"(at least {MIN_CASES} of a kind are needed).")
     parts = []
     if text["n"] >= MIN_CASES:
@@ -105,7 +105,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
     """The verdict on the audited images of one test set; `judged`: what judge_all found, where that is known."""
     judged = judge_all(cases, classes, config, seed) if judged is None else judged
     cases = usable(cases)
-    units = per_patient(cases)
+    unit, units = counted(cases)
     result = {label: class_verdict(label, judged) for label in classes}
     overall = next((j for j in judged if j.hypothesis.label == ALL), None)
     together = bool(overall and overall.entry["shown"] and not any(result[c]["text"]["shown"] for c in classes))
@@ -121,7 +121,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
         "verdict": "; ".join(said) or NOT_SHOWN,
         "sentences": first + [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
         "shown": kinds, "overall": overall and overall.entry, "classes": result, "cases": len(cases),
-        "unit": "images" if len(units) == len(cases) else "patients", "units": len(units),
+        "unit": unit, "units": units,
         "hypotheses": sum(j.hypothesis.tested for j in judged), "level": config.level,
         "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
         "centre_blacked_out": blackout_summary(cases, config, seed),
