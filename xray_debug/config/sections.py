@@ -201,6 +201,8 @@ class AuditConfig(Section):
         "that tell classes apart best, all seven, or none"
     )
     laterality: bool = Field(True, description="mirror the film, and move its marker to the other side")
+    features: bool = Field(True, description="also what the model's features tell of the source, the attributes and "
+                           "the look of the film: a suspicion, a part of no verdict")
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
     level: float = Field(0.95, gt=0.5, lt=1)
     permutations: int = Field(500, ge=50, le=1_000_000)

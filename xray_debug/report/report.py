@@ -151,6 +151,8 @@ def _note_gaps(run: RunFiles, report: dict, cells: dict) -> None:
         run.leave_out("scores on further test sets", "the dataset has none (prepare.extra_tests)")
     if run.verdict is not None and report["no_evidence"] is None:
         run.leave_out("the no-evidence baselines", f"{OUTPUTS['verdict'].where} does not hold them")
+    if run.verdict is not None and report["features"] is None and not run.config.audit.features:
+        run.leave_out("what the model's features tell", "audit.features is off")
 
 
 def _draw(report: dict, folder: Path) -> dict[str, str]:

@@ -114,9 +114,11 @@ def run(context: Context) -> None:
     rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
     films = films_of_views(frame, boxes, store.views(), ModelView.from_config(config.view), config.seed)
     evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views(), films)
-    told = what_features_tell(load_for_inference(store.path("model"), context.device, context.trusted),
-                              pd.concat([frame.reset_index(drop=True), films], axis=1), store.views(), config.seed,
-                              config.audit.permutations)  # fmt: skip
+    told = None
+    if config.audit.features:
+        told = what_features_tell(load_for_inference(store.path("model"), context.device, context.trusted),
+                                  pd.concat([frame.reset_index(drop=True), films], axis=1), store.views(), config.seed,
+                                  config.audit.permutations)  # fmt: skip
     result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence,
                     looks, told)  # fmt: skip
     store.write_table("cases", result.cases)
