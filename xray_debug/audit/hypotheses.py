@@ -76,7 +76,7 @@ def class_hypothesis(cases: pd.DataFrame, label: str, name: str, prefix: str, wo
     here that does not matter. `large`: `<prefix>_alone_<label>` is asked after, too. `words`, `said`: see Hypothesis.
     """
     columns = {short: f"{prefix}_{short}_{label}" for short in ("effect", "control_effect", "alone")}
-    frame = pd.DataFrame({short: cases[column] if column in cases else np.nan for short, column in columns.items()},
+    frame = pd.DataFrame({short: cases.get(column, np.nan) for short, column in columns.items()},
                          index=cases.index, dtype=float)
     frame["beyond"] = beyond_controls(cases, columns["effect"], columns["control_effect"])
     frame["alone"] = frame["alone"].fillna(0.0)
