@@ -139,7 +139,13 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
         show_costs(run, ran)
         if store.has("page"):
             stale = stale_stages(run, config, "report")
+            others = [name for name in stale if name != "report"]
             anew = f"report --run {folder}" if stale == ["report"] else f"run {store.pipeline_file} --out {folder}"
+            if "report" in ran and others:  # it was made just now, of what there is
+                say(f"report: {store.path('page')}; of {', '.join(others)} it has what is there, which is not up to "
+                    f"date or not yet made (xray-debug status --run {folder} says why);"
+                    f" xray-debug {anew} makes all anew")
+                return
             say(f"report: {store.path('page')}" if not stale else
                 f"the report is of an earlier state: {', '.join(stale)} changed (xray-debug status --run {folder} says "
                 f"how); xray-debug {anew} makes it anew")

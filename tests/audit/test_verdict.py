@@ -248,3 +248,13 @@ def test_a_question_to_a_class_takes_the_mean_of_a_patients_rows_that_have_both(
     rows = class_hypothesis(frame.drop(columns="patient_id"), "a", "region:x", "x", "", "")
     assert rows.effect.tolist() == [0.4, 0.2, 0.3] and len(rows.beyond) == 5 and rows.alone is None
     assert len(class_hypothesis(frame, "a", "region:y", "y", "", "").effect) == 0  # no such columns
+
+
+def test_what_is_not_shown_says_which_way_and_knows_no_negative_zero():
+    """An effect is what removing takes away: below 0 it has raised the probability."""
+    frame = cases()
+    for c in CLASSES:
+        frame[[f"effect_{c}", f"control_effect_{c}"]] = [-0.2, -0.001]
+    said = set_verdict(frame, CLASSES, CONFIG)["sentences"][0]
+    assert said.startswith("a: not shown; removing text lowers its probability by -0.20 (-0.20 to -0.20) on average "
+                           "over 20 images, the controls by 0.00 (0.00 to 0.00)")  # fmt: skip

@@ -142,6 +142,11 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int, unit: str) -> dict:
 
 def numbers(entry: dict) -> str:
     """The figures of an entry as a part of a sentence."""
-    effect, control = entry["effect"], entry["control"]
-    return (f"by {effect['value']:.2f} ({effect['low']:.2f} to {effect['high']:.2f}) on average over {entry['n']} "
-            f"{entry['unit']}, the controls by {control['value']:.2f} ({control['low']:.2f} to {control['high']:.2f})")
+    effect, control = (f"{_plain(side['value'])} ({_plain(side['low'])} to {_plain(side['high'])})"
+                       for side in (entry["effect"], entry["control"]))  # fmt: skip
+    return f"by {effect} on average over {entry['n']} {entry['unit']}, the controls by {control}"
+
+
+def _plain(value: float) -> str:
+    """Two decimals, and no "-0.00"."""
+    return f"{round(value, 2) + 0.0:.2f}"

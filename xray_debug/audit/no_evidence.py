@@ -215,7 +215,7 @@ def sentences(result: dict, classes: int) -> list[str]:
     """One sentence for each predictor that tells something of the label, the best first."""
     telling = [(name, entry) for name, entry in result.items() if entry["p_adjusted"] <= LEVEL]
     telling.sort(key=lambda pair: -pair[1]["mean_recall"])
-    return [f"The {name} alone guesses the label with a mean recall of {entry['mean_recall']:.2f} "
+    return [f"From the {name} alone the label is guessed with a mean recall of {entry['mean_recall']:.2f} "
             f"(chance {1 / classes:.2f}, corrected p = {entry['p_adjusted']:.3f}){_spoken(entry)}."
             for name, entry in telling]
 

@@ -92,11 +92,11 @@ def _nothing(label: str, text: dict, absence: dict) -> str:
     if text["n"] < MIN_CASES and absence["n"] < MIN_CASES:
         return (f"{label}: not shown; too few {text['unit']}, {text['n']} with text and {absence['n']} without it "
                 f"(at least {MIN_CASES} of a kind are needed).")
-    parts = []
+    parts = []  # a figure below 0 raises it
     if text["n"] >= MIN_CASES:
-        parts.append(f"removing text changes its probability {numbers(text)}")
+        parts.append(f"removing text lowers its probability {numbers(text)}")
     if absence["n"] >= MIN_CASES:
-        parts.append(f"pasting markers changes it {numbers(absence)}")
+        parts.append(f"pasting markers lowers it {numbers(absence)}")
     return f"{label}: not shown; {'; '.join(parts)}."
 
 
