@@ -208,6 +208,12 @@ class AuditConfig(Section):
     permutations: int = Field(500, ge=50, le=1_000_000)
     batch_size: int = free(64, ge=1)
 
+    @field_validator("look", mode="before")
+    @classmethod
+    def _off(cls, look: object) -> object:
+        """YAML reads the word off, without quotes, as false."""
+        return "off" if look is False else look
+
 
 class CleanConfig(Section):
     method: Literal["telea", "ns"] = "telea"
