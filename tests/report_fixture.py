@@ -186,7 +186,7 @@ def make_verdict() -> dict:
                 "sentences": ["The model's features tell the source with AUROC 0.91."]}
     return {**own, "features": features, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
         "chance": 1 / 3, "images": 101, "patients": 99, "predictors": {"source": baseline, "file type": empty},
-        "sentences": ["The source alone guesses the label with a mean recall of 0.83."]}}  # fmt: skip
+        "sentences": ["From the source alone the label is guessed with a mean recall of 0.83."]}}  # fmt: skip
 
 
 def write_cleaning(store: Store, usable: pd.DataFrame, marked: set, rng) -> None:

@@ -138,11 +138,21 @@ def execute(folder: Path, config, first=None, only=None, force=False, work: Work
     if part is None:
         show_costs(run, ran)
         if store.has("page"):
-            stale = stale_stages(run, config, "report")
-            anew = f"report --run {folder}" if stale == ["report"] else f"run {store.pipeline_file} --out {folder}"
-            say(f"report: {store.path('page')}" if not stale else
-                f"the report is of an earlier state: {', '.join(stale)} changed (xray-debug status --run {folder} says "
-                f"how); xray-debug {anew} makes it anew")
+            say(where_the_report_is(store, stale_stages(run, config, "report"), "report" in ran))
+
+
+def where_the_report_is(store, stale: list[str], made: bool) -> str:
+    """Where the report is and what it is of. `stale`: stages behind it, and itself, that no longer hold; `made`: just
+    now, so that it says what is there."""
+    folder, page, others = store.folder, store.path("page"), [name for name in stale if name != "report"]
+    anew = f"run {store.pipeline_file} --out {folder}" if others else f"report --run {folder}"
+    if not stale:
+        return f"report: {page}"
+    if made and others:
+        return (f"report: {page}; it says what is there, of {', '.join(others)} nothing or what is not up to date "
+                f"(xray-debug status --run {folder} says why); xray-debug {anew} makes all anew")  # fmt: skip
+    return (f"the report is of an earlier state: {', '.join(stale)} changed (xray-debug status --run {folder} says "
+            f"how); xray-debug {anew} makes it anew")  # fmt: skip
 
 
 def prepared(folder: Path, config, only: str | None) -> None:

@@ -125,6 +125,8 @@ def test_targets_are_groups_large_enough():
     frame.loc[:9, "film_noise"] = np.nan
     found = targets_of(frame)
     assert list(found) == ["source", "attribute room", "noise of the film"]
+    frame["film_jpeg"] = np.linspace(0, 1, n)
+    assert "JPEG compression of the film" in targets_of(frame)  # as among the guesses of the label
     assert len(set(found["attribute room"]) - {""}) == MOST_GROUPS
     assert (found["noise of the film"][:10] == "").all() and len(set(found["noise of the film"])) == 5
 

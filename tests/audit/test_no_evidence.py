@@ -51,7 +51,7 @@ def test_source_that_says_all_and_size_that_says_nothing():
     assert size["p"] > 0.05
     assert found["chance"] == 0.5 and found["images"] == 80
     assert (source["check"], size["check"]) == ("source", "properties")
-    assert found["sentences"][0].startswith("The source alone guesses the label with a mean recall of 1.00")
+    assert found["sentences"][0].startswith("From the source alone the label is guessed with a mean recall of 1.00")
 
 
 def test_absence_of_text_in_one_class_is_told():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_debug.audit.hypotheses import Hypothesis, judge
+from xray_debug.audit.hypotheses import Hypothesis, class_hypothesis, judge
 from xray_debug.audit.verdict import set_verdict
 from xray_debug.config import AuditConfig
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, sign_flip_p
@@ -210,3 +210,51 @@ def test_what_lowers_all_images_alike_is_not_shown_whatever_its_p(others, shown)
     h = Hypothesis("normal", "text", effect, np.zeros(30), beyond=beyond, own=own, p=0.001, p_adjusted=0.001)
     entry = judge(h, AuditConfig(), 0, "images")
     assert (entry["separation"]["low"] > 0) == shown and entry["shown"] is shown
+
+
+def one_film_with_text_and_one_without(patients=12):
+    """Two films of each patient: removing text and border each take 0.4 from class b, pasting nothing from any."""
+    frame = cases(n=2 * patients)
+    frame["patient_id"] = [f"{row.label}{i % (2 * patients) // 2}" for i, row in enumerate(frame.itertuples())]
+    frame.loc[frame["label"] == "b", ["effect_b", "region_border_effect_b"]] += 0.4
+    return textless(frame, frame.index[::2])
+
+
+def test_patients_with_a_film_with_text_and_one_without_are_counted_once_to_every_question():
+    found = set_verdict(one_film_with_text_and_one_without(), CLASSES, CONFIG)
+    entry = found["classes"]["b"]
+    told = [entry["text"], entry["absence"], entry["regions"]["border"]]
+    assert [(one["n"], one["unit"]) for one in told] == [(12, "patients")] * 3
+    assert (found["unit"], found["units"], found["cases"]) == ("patients", 36, 72)
+    assert found["verdict"] == "b relies on text; relies on region border"
+    assert all("over 12 patients" in sentence for sentence in found["sentences"])
+
+
+def test_too_few_patients_are_called_patients():
+    found = set_verdict(one_film_with_text_and_one_without(4), CLASSES, CONFIG)
+    assert found["sentences"][0].startswith("a: not shown; too few patients, 4 with text and 4 without it")
+
+
+def test_a_question_to_a_class_takes_the_mean_of_a_patients_rows_that_have_both():
+    frame = pd.DataFrame({
+        "patient_id": ["p", "p", "q", "q", "r"], "label": ["a", "a", "a", "a", "b"],
+        "x_effect_a": [0.4, 0.2, 0.3, 0.9, 0.1], "x_control_effect_a": [0.1, 0.1, 0.2, np.nan, 0.0],
+        "x_alone_a": [0.5, 0.1, 0.2, np.nan, 0.3],
+    })  # fmt: skip
+    h = class_hypothesis(frame, "a", "region:x", "x", "relies on x", "relies on x: said", large=True)
+    assert h.effect.tolist() == pytest.approx([0.3, 0.3]) and h.control.tolist() == pytest.approx([0.1, 0.2])
+    assert h.beyond.tolist() == pytest.approx([0.2, 0.05, 0.1]) and h.own.tolist() == [True, True, False]
+    assert h.alone.tolist() == pytest.approx([0.3, 0.1, 0.3])
+    rows = class_hypothesis(frame.drop(columns="patient_id"), "a", "region:x", "x", "", "")
+    assert rows.effect.tolist() == [0.4, 0.2, 0.3] and len(rows.beyond) == 5 and rows.alone is None
+    assert len(class_hypothesis(frame, "a", "region:y", "y", "", "").effect) == 0  # no such columns
+
+
+def test_what_is_not_shown_says_which_way_and_knows_no_negative_zero():
+    """An effect is what removing takes away: below 0 it has raised the probability."""
+    frame = cases()
+    for c in CLASSES:
+        frame[[f"effect_{c}", f"control_effect_{c}"]] = [-0.2, -0.001]
+    said = set_verdict(frame, CLASSES, CONFIG)["sentences"][0]
+    assert said.startswith("a: not shown; removing text lowers its probability by -0.20 (-0.20 to -0.20) on average "
+                           "over 20 images, the controls by 0.00 (0.00 to 0.00)")  # fmt: skip

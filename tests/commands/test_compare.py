@@ -37,6 +37,17 @@ def test_it_says_what_changed_writes_three_files_and_needs_no_torch(runs):
     assert all(sentence in done.stdout for sentence in report["sentences"])
 
 
+def test_a_narrow_terminal_gets_a_line_for_each_row_and_loses_no_word(runs):
+    """At 80 columns every cell of the tables would be cut; nothing is, and the same figures are said."""
+    narrow, wide = (runner.invoke(app, ["compare", str(runs / "before"), str(runs / "after")], env={"COLUMNS": columns})
+                    for columns in ("80", "300"))  # fmt: skip
+    assert narrow.exit_code == wide.exit_code == 0 and "\u2026" not in narrow.stdout + wide.stdout
+    rows = [line for line in wide.stdout.splitlines() if line.startswith("\u2502")]
+    cells = [cell.strip() for row in rows for cell in row.split("\u2502")]
+    told = "\n".join(line for line in narrow.stdout.splitlines() if line.startswith(("trained on: ", "test set: ")))
+    assert len(cells) > 100 and all(cell in told for cell in cells) and "score: accuracy; " in told
+
+
 def test_what_cannot_be_is_said_before_anything_is_written(runs, tmp_path):
     def said(*arguments) -> str:
         result = runner.invoke(app, ["compare", *map(str, arguments)])

@@ -123,7 +123,8 @@ def test_what_can_be_used_has_no_fault_and_nothing_usable_is_one():
     extra = frame[frame["split"] == "test"].iloc[:1].assign(test_set="second", image_id="e")
     assert unusable(pd.concat([frame, extra])) == []  # a further test set may lack a class, which is remarked
     assert unusable(frame.assign(problem="blank: x")) == [
-        "none of the 6 listed images can be used; correct what xray-debug check names"]
+        "none of the 6 listed images can be used; correct what xray-debug check names; the first: blank: x"]
+    assert unusable(frame.iloc[:0]) == ["none of the 0 listed images can be used; correct what xray-debug check names"]
 
 
 def test_a_dataset_with_its_own_val_is_told_what_val_lacks():

@@ -19,12 +19,12 @@ from xray_debug.audit.frames import Frames, prepare_case
 from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.data.images import ModelView, read_image
 from xray_debug.report.format import FORMATS
-from xray_debug.report.html import render_html
+from xray_debug.report.html import render_html, unit_of
 from xray_debug.report.markdown import render_markdown
 from xray_debug.report.pdf import render_pdf
 from xray_debug.report.report import write_report
 from xray_debug.report.strips import GAP, LINE, SIDE
-from xray_debug.report.words import asked_after
+from xray_debug.report.words import SIDES, nothing_shown
 from xray_debug.run.parts import write_part
 from xray_debug.run.store import Store
 from xray_debug.stats.scores import metrics_of
@@ -445,7 +445,18 @@ def test_what_is_not_shown_names_all_that_was_asked_after():
     """A verdict that also asked after the film's look and side says so; one that did not says nothing of them."""
     side = {"normal": {"look": {}, "laterality": {"film": {"shown": False}}}}
     both = {"normal": {"look": {"noise": {"shown": False}}, "laterality": {"film": {"shown": False}}}}
-    assert [asked_after({"classes": classes}) for classes in ({}, side, both)] == [
-        f"text, on its absence{asked}" for asked in (
-            " or on another region", ", on another region or on its side",
-            ", on another region, on the look of the film or on its side")]  # fmt: skip
+    assert [nothing_shown({"classes": classes}) for classes in ({}, side, both)] == [
+        f"No class was shown to rely on text, the absence of text{asked}" for asked in (
+            " or another region", f", another region or {SIDES}",
+            f", another region, the look of the film or {SIDES}")]  # fmt: skip
+
+
+def test_the_verdicts_table_says_what_it_counts(report, run, tmp_path):
+    def told(unit):
+        entry = {**report["verdict"]["test_sets"]["test"]["classes"]["normal"]["text"], "unit": unit}
+        return {**report, "flagged": [], "figures": {}, "verdict": {"classes": {"normal": {"text": entry}}}}
+
+    for unit in ("patients", "images"):
+        assert f"<th>question</th><th>{unit}</th>" in render_html(told(unit), tmp_path)
+        assert f"| question | {unit} |" in render_markdown(told(unit))
+    assert unit_of([{"unit": "patients"}, {}, {"unit": "patients"}]) == "patients or images"

@@ -199,3 +199,14 @@ def test_any_text_is_a_pipeline_or_an_error_of_its_own_kind(text):
         parse_config(override({}, ["seed=1"]) | (read_yaml(text, "p") or {}) if text else {}, "p")
     except (ConfigError, TypeError) as error:
         assert isinstance(error, ConfigError) or "unsupported operand" in str(error)
+
+
+def test_the_word_off_is_no_number_and_no_false(tmp_path):
+    """YAML takes off for false; the option has that word."""
+    assert parse_config(override({"phantom": {}}, ["audit.look=off"])).audit.look == "off"
+    write_text(tmp_path / "p.yaml", "phantom: {}\naudit: {look: off}\n")
+    config = load_config(tmp_path / "p.yaml")
+    write_text(tmp_path / "again.yaml", dump_config(config))
+    assert config.audit.look == load_config(tmp_path / "again.yaml").audit.look == "off"
+    with pytest.raises(ConfigError, match="audit.look"):
+        parse_config({"phantom": {}, "audit": {"look": True}})

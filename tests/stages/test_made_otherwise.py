@@ -34,3 +34,21 @@ def test_the_option_and_the_stage_are_named(tmp_path):
 def test_what_is_absent_is_told_elsewhere(tmp_path):
     assert made_otherwise(STAGES["audit"], made(tmp_path, "prepare"), PipelineConfig(seed=3)) != []
     assert made_otherwise(STAGES["explain"], Run(tmp_path / "none"), PipelineConfig()) == []
+
+
+def test_maps_of_the_model_before_are_told(tmp_path):
+    run, config = made(tmp_path, "prepare", "train", "explain", "detect"), PipelineConfig()
+
+    def note(name, **facts):
+        file = tmp_path / name / "stage.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+
+    note("train", outputs={"weights": "first"})
+    note("explain", inputs={"weights": "first"})
+    assert made_otherwise(STAGES["audit"], run, config) == []
+    note("train", outputs={"weights": "second"})
+    assert made_otherwise(STAGES["audit"], run, config) == [
+        "audit uses stage explain as it was made, before stage train was made anew; "
+        "xray-debug run or xray-debug explain makes it of what is there now"
+    ]
+    assert made_otherwise(STAGES["explain"], run, config) == []  # it runs itself

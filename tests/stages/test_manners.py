@@ -13,8 +13,10 @@ import pytest
 from cli_fixture import call
 from covidx_fixture import make_dataset
 
+from xray_debug.cli import where_the_report_is
 from xray_debug.config import ConfigError, parse_config
 from xray_debug.data.images import write_image
+from xray_debug.run.store import Store
 from xray_debug.saliency.plots import EXPLAINED, empty_figure, save_figure
 from xray_debug.stages.registry import STAGES, check_options
 
@@ -240,3 +242,17 @@ def test_for_programs_everything_is_a_line_of_json(tmp_path):
     failed = call_program("status", "--run", tmp_path / "none", "--json-lines")
     error, end = [json.loads(line) for line in failed.stdout.splitlines()]
     assert failed.returncode == end["exit"] == 2 and "expected a run folder" in error["error"] and not failed.stderr
+
+
+def test_a_report_of_what_there_is_says_where_it_is(tmp_path):
+    """Made before all stages are, it is no report of an earlier state, and its place is told."""
+    store = Store(tmp_path / "run")
+    page, pipeline = store.path("page"), store.pipeline_file
+    assert where_the_report_is(store, [], True) == f"report: {page}"
+    assert where_the_report_is(store, ["clean", "report"], True) == (
+        f"report: {page}; it says what is there, of clean nothing or what is not up to date (xray-debug status --run "
+        f"{store.folder} says why); xray-debug run {pipeline} --out {store.folder} makes all anew")
+    assert where_the_report_is(store, ["clean", "report"], False).startswith(
+        "the report is of an earlier state: clean, report changed")
+    alone = where_the_report_is(store, ["report"], False)
+    assert alone.endswith(f"xray-debug report --run {store.folder} makes it anew")

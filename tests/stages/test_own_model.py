@@ -16,6 +16,7 @@ import xray_debug
 from xray_debug.cli import app, prepared
 from xray_debug.config import ConfigError, load_config, parse_config
 from xray_debug.models.own.outputs import tensor_of
+from xray_debug.report.words import SIDES
 from xray_debug.run.folder import Run, RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.own_retrain import filled_in
@@ -218,8 +219,8 @@ def test_a_clean_model_is_not_accused(clean, tmp_path):
     result = xray_debug.audit_model(f"{tmp_path}/mine.py:make", root, **COMMON, out=tmp_path / "run", say=None)
     assert result.verdict == "not shown" and not result.details["shown"]["text"]
     first = verdict_sentences(result.details)[0]
-    assert first.startswith("Reliance on text, on its absence, on another region")
-    assert first.endswith("or on its side was not shown.")
+    assert first.startswith("No class was shown to rely on text, the absence of text, another region")
+    assert first.endswith(f"or {SIDES}.")
     images, codes = films(root, "test")
     with torch.no_grad():
         right = (net(images).argmax(1) == codes).float().mean()

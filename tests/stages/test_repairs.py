@@ -12,6 +12,7 @@ from xray_debug.models import inference, predict
 from xray_debug.run.folder import RunError
 from xray_debug.stages import audit_again, repairs, retrain
 from xray_debug.stages.registry import STAGES, check_options
+from xray_debug.stats.groups import named_groups
 
 CLASSES = ["normal", "COVID-19"]
 
@@ -58,9 +59,22 @@ FRAME = pd.DataFrame({"image_id": list("abcd"), "label": ["normal", "COVID-19"] 
 def test_groups_by_a_column():
     assert repairs.groups_of(context("source"), FRAME, {}).tolist() == [
         "normal, x", "COVID-19, x", "normal, y", "COVID-19, y"]  # fmt: skip
-    assert repairs.groups_of(context("attr_sex"), FRAME, {})[1] == "COVID-19, unknown"
+    assert repairs.groups_of(context("attr_sex"), FRAME, {})[1] == "COVID-19, not known"
     with pytest.raises(RunError, match="retrain.groups: expected marker, source, attr_sex, got attr_age"):
         repairs.groups_of(context("attr_age"), FRAME, {})
+
+
+def test_numbers_are_grouped_in_the_bands_of_the_report():
+    """Ages, as DICOM writes them or as numbers: four bands of 3 each, and what is not known; few codes stay."""
+    ages = [f"{age:03d}Y" for age in range(20, 68, 4)]
+    frame = pd.DataFrame({"label": ["normal"] * 13, "attr_age": [*ages, None], "attr_years": [*range(20, 68, 4), None],
+                          "attr_code": [1, 2, 3] * 4 + [1]})  # fmt: skip
+    found = repairs.groups_of(context("attr_age"), frame, {})
+    assert found.tolist() == [f"normal, {band}" for band in (
+        ["20 to 31"] * 3 + ["31 to 42"] * 3 + ["42 to 53"] * 3 + ["53 to 64"] * 3 + ["not known"])]  # fmt: skip
+    assert repairs.groups_of(context("attr_years"), frame, {}).tolist() == found.tolist()
+    assert [f"normal, {name}" for name in named_groups(frame["attr_age"])] == found.tolist()
+    assert sorted(set(repairs.groups_of(context("attr_code"), frame, {}))) == ["normal, 1", "normal, 2", "normal, 3"]
 
 
 def test_groups_by_marker_are_the_class_that_the_text_speaks_for(monkeypatch):

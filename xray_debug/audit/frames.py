@@ -31,11 +31,15 @@ class Frames:
     images: list[np.ndarray] = field(default_factory=list)
 
     def add(self, name: str, image: np.ndarray) -> None:
-        """Takes a (S, S) image, uint8 or float in [0, 1]. ValueError for a name that is taken."""
+        """Takes a (S, S) image, uint8 or float in [0, 1]. ValueError for a name that is taken, or another shape."""
         if name in self.names:
             raise ValueError(f"frame {name!r} is added twice; every check needs names of its own")
+        taken = as_input(image)
+        if self.images and taken.shape != self.images[0].shape:
+            raise ValueError(f"frame {name!r}: expected shape {self.images[0].shape}, as the model takes it, "
+                             f"got {taken.shape}")
         self.names.append(name)
-        self.images.append(as_input(image))
+        self.images.append(taken)
 
     def stack(self) -> np.ndarray:
         """(P, 1, S, S) float32."""

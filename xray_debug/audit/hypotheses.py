@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xray_debug.audit.summary import BOOTSTRAP, as_dict, mean_interval_of
+from xray_debug.audit.summary import BOOTSTRAP, as_dict, mean_interval_of, paired
 from xray_debug.config import AuditConfig
 from xray_debug.stats.intervals import bootstrap
 from xray_debug.stats.randomisation import label_permutation_p, own_over_others, separation, separation_p, sign_flip_p
@@ -68,6 +68,29 @@ def beyond_controls(cases: pd.DataFrame, effect: str, control: str) -> np.ndarra
     return (cases[effect] - cases[control]).fillna(0.0).to_numpy(float)
 
 
+def class_hypothesis(cases: pd.DataFrame, label: str, name: str, prefix: str, words: str, said: str,
+                     large: bool = False) -> Hypothesis:
+    """One class asked after the columns `<prefix>_effect_<label>` and `<prefix>_control_effect_<label>` of a check.
+
+    A patient counts once, by the mean of the rows that have both; with text and without it are two (per_patient), but
+    here that does not matter. `large`: `<prefix>_alone_<label>` is asked after, too. `words`, `said`: see Hypothesis.
+    """
+    columns = {short: f"{prefix}_{short}_{label}" for short in ("effect", "control_effect", "alone")}
+    frame = pd.DataFrame({short: cases.get(column, np.nan) for short, column in columns.items()},
+                         index=cases.index, dtype=float)
+    frame["beyond"] = beyond_controls(cases, columns["effect"], columns["control_effect"])
+    frame["alone"] = frame["alone"].fillna(0.0)
+    lacking = frame[["effect", "control_effect"]].isna().any(axis=1)
+    frame.loc[lacking, ["effect", "control_effect"]] = np.nan
+    labels = cases["label"]
+    if "patient_id" in cases:
+        frame = frame.groupby([cases["patient_id"], labels], sort=False).mean()
+        labels = frame.index.get_level_values("label")
+    own = np.asarray(labels == label)
+    return Hypothesis(label, name, *paired(frame[own], "effect", "control_effect"), words=words, said=said,
+                      beyond=frame["beyond"].to_numpy(), own=own, alone=frame["alone"].to_numpy() if large else None)
+
+
 def test_all(found: list[Hypothesis], seed: int) -> None:
     """Fills p and p_adjusted; hypotheses with too few cases are not tested and cost nothing in the correction."""
     tested = [h for h in found if h.tested]
@@ -119,6 +142,11 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int, unit: str) -> dict:
 
 def numbers(entry: dict) -> str:
     """The figures of an entry as a part of a sentence."""
-    effect, control = entry["effect"], entry["control"]
-    return (f"by {effect['value']:.2f} ({effect['low']:.2f} to {effect['high']:.2f}) on average over {entry['n']} "
-            f"{entry['unit']}, the controls by {control['value']:.2f} ({control['low']:.2f} to {control['high']:.2f})")
+    effect, control = (f"{_plain(side['value'])} ({_plain(side['low'])} to {_plain(side['high'])})"
+                       for side in (entry["effect"], entry["control"]))  # fmt: skip
+    return f"by {effect} on average over {entry['n']} {entry['unit']}, the controls by {control}"
+
+
+def _plain(value: float) -> str:
+    """Two decimals, and no "-0.00"."""
+    return f"{round(value, 2) + 0.0:.2f}"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xray_debug.audit.checks.attributes import PREFIX
+from xray_debug.audit.checks.look import SAID
 from xray_debug.audit.checks.properties import named_bins
 from xray_debug.audit.look.measures import FILM, FILM_MEASURES
 from xray_debug.audit.no_evidence import FOLDS, make_folds
@@ -74,7 +75,7 @@ def targets_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     found = {"source": named_groups(frame["source"].tolist())}
     found |= {f"attribute {name.removeprefix(PREFIX)}": named_groups(frame[name].tolist())
               for name in frame if name.startswith(PREFIX)}  # fmt: skip
-    found |= {f"{name} of the film": named_bins(frame[FILM + name].to_numpy(float), BINS)
+    found |= {f"{SAID.get(name, name)} of the film": named_bins(frame[FILM + name].to_numpy(float), BINS)
               for name in FILM_MEASURES if FILM + name in frame}  # fmt: skip
     kept = {name: _large(groups) for name, groups in found.items()}
     return {name: groups for name, groups in kept.items() if len(set(groups.tolist()) - {""}) > 1}

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from xray_debug.audit.checks import all_checks
+from xray_debug.audit.checks import all_checks, blamed
 from xray_debug.audit.frames import blacked_out
 from xray_debug.config import AuditConfig
 from xray_debug.stats.intervals import wilson
@@ -161,8 +161,7 @@ def no_evidence(manifest: pd.DataFrame, boxes: Mapping, seed: int = 0, permutati
     if frame["label"].nunique() < 2:
         raise ValueError(f"manifest: expected at least two classes, got {sorted(frame['label'].unique())}")
     labels, names = pd.factorize(frame["label"], sort=True)
-    guesses = {name: (check.name, *coded(categories)) for check in all_checks(AuditConfig())
-               for name, categories in check.predictors(frame, boxes).items()}  # fmt: skip
+    guesses = _guesses(frame, boxes)
     most = FINER * (len(guesses) + (images is not None))
     result = {name: _guessed(name, *found, labels, list(names), frame, seed, permutations, most)
               for name, found in guesses.items()}  # fmt: skip
@@ -176,6 +175,19 @@ def no_evidence(manifest: pd.DataFrame, boxes: Mapping, seed: int = 0, permutati
         entry["p_adjusted"] = float(p)
     return {"chance": 1 / len(names), "images": len(frame), "patients": len(rows), "predictors": result,
             "sentences": sentences(result, len(names))}
+
+
+def _guesses(frame: pd.DataFrame, boxes: dict) -> dict[str, tuple]:
+    """Predictor -> check, codes (N,) and their names, of all checks."""
+    found: dict[str, tuple] = {}
+    for check in all_checks(AuditConfig()):
+        with blamed(check.name, type(check), "predictors"):
+            for name, categories in check.predictors(frame, boxes).items():
+                if len(categories) != len(frame):
+                    raise ValueError(f"{name}: expected a category of each of {len(frame)} images, "
+                                     f"got {len(categories)}")
+                found[name] = (check.name, *coded(categories))
+    return found
 
 
 def _guessed(name: str, check: str, categories: np.ndarray, named: list[str] | None, labels: np.ndarray,
@@ -203,7 +215,7 @@ def sentences(result: dict, classes: int) -> list[str]:
     """One sentence for each predictor that tells something of the label, the best first."""
     telling = [(name, entry) for name, entry in result.items() if entry["p_adjusted"] <= LEVEL]
     telling.sort(key=lambda pair: -pair[1]["mean_recall"])
-    return [f"The {name} alone guesses the label with a mean recall of {entry['mean_recall']:.2f} "
+    return [f"From the {name} alone the label is guessed with a mean recall of {entry['mean_recall']:.2f} "
             f"(chance {1 / classes:.2f}, corrected p = {entry['p_adjusted']:.3f}){_spoken(entry)}."
             for name, entry in telling]
 

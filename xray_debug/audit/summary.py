@@ -51,6 +51,12 @@ def per_patient(cases: pd.DataFrame) -> pd.DataFrame:
     return result.reset_index().drop(columns="has_text")
 
 
+def counted(cases: pd.DataFrame) -> tuple[str, int]:
+    """What the tests count, "patients" where one has several images and "images" else, and how many there are."""
+    several = "patient_id" in cases and bool(cases["patient_id"].duplicated().any())
+    return ("patients", int(cases["patient_id"].nunique())) if several else ("images", len(cases))
+
+
 def swap_summary(cases: pd.DataFrame, config: AuditConfig, seed: int) -> dict:
     """How often decisions follow pasted markers, and text-free patches pasted in their place; means over images."""
     pairs = paired(cases, "swap_followed", "swap_control_followed")

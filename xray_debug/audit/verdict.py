@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xray_debug.audit.checks import Check, all_checks
+from xray_debug.audit.checks import Check, all_checks, blamed
 from xray_debug.audit.hypotheses import ALL, MIN_CASES, Hypothesis, judge, numbers, test_all
-from xray_debug.audit.summary import blackout_summary, flag_summary, per_patient, swap_summary
+from xray_debug.audit.summary import blackout_summary, counted, flag_summary, per_patient, swap_summary
 from xray_debug.config import AuditConfig
 
 NOT_SHOWN = "not shown"
@@ -33,7 +33,8 @@ class Judged:
 
     @property
     def sentence(self) -> str:
-        return self.check.sentence(self.hypothesis, self.entry)
+        with blamed(self.check.name, type(self.check), "sentence"):
+            return self.check.sentence(self.hypothesis, self.entry)
 
 
 def usable(cases: pd.DataFrame) -> pd.DataFrame:
@@ -46,12 +47,29 @@ def judge_all(cases: pd.DataFrame, classes: list[str], config: AuditConfig, seed
     """All that is asked of one test set, class by class, then over all classes; tested, corrected and judged."""
     cases = usable(cases)
     units = per_patient(cases)
-    unit = "images" if len(units) == len(cases) else "patients"
+    unit, _ = counted(cases)
     checks = all_checks(config) if checks is None else checks
-    asked = [(check, h) for label in classes for check in checks for h in check.hypotheses(units, label)]
+    asked = []
+    for label in classes:
+        for check in checks:
+            with blamed(check.name, type(check), "hypotheses"):
+                asked += [(check, h) for h in _different(check.hypotheses(units, label), [h for _, h in asked])]
     asked += [(check, h) for check in checks for h in check.over_all_classes(units, classes)]
     test_all([h for _, h in asked], seed)
-    return [Judged(check, h, check.detail(h, judge(h, config, seed, unit), units, seed)) for check, h in asked]
+    found = []
+    for check, h in asked:
+        with blamed(check.name, type(check), "detail"):
+            found.append(Judged(check, h, check.detail(h, judge(h, config, seed, unit), units, seed)))
+    return found
+
+
+def _different(found: list[Hypothesis], before: list[Hypothesis]) -> list[Hypothesis]:
+    """The questions of a check; ValueError where one has the name of another check's on the same class."""
+    taken = {(h.label, h.name) for h in before}
+    for h in found:
+        if (h.label, h.name) in taken:
+            raise ValueError(f"expected a question of a name of its own, {h.name!r} is asked of {h.label} already")
+    return found
 
 
 def class_verdict(label: str, judged: list[Judged]) -> dict:
@@ -72,13 +90,13 @@ def class_verdict(label: str, judged: list[Judged]) -> dict:
 
 def _nothing(label: str, text: dict, absence: dict) -> str:
     if text["n"] < MIN_CASES and absence["n"] < MIN_CASES:
-        return (f"{label}: not shown; too few images, {text['n']} with text and {absence['n']} without it "
+        return (f"{label}: not shown; too few {text['unit']}, {text['n']} with text and {absence['n']} without it "
                 f"(at least {MIN_CASES} of a kind are needed).")
-    parts = []
+    parts = []  # a figure below 0 raises it
     if text["n"] >= MIN_CASES:
-        parts.append(f"removing text changes its probability {numbers(text)}")
+        parts.append(f"removing text lowers its probability {numbers(text)}")
     if absence["n"] >= MIN_CASES:
-        parts.append(f"pasting markers changes it {numbers(absence)}")
+        parts.append(f"pasting markers lowers it {numbers(absence)}")
     return f"{label}: not shown; {'; '.join(parts)}."
 
 
@@ -87,7 +105,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
     """The verdict on the audited images of one test set; `judged`: what judge_all found, where that is known."""
     judged = judge_all(cases, classes, config, seed) if judged is None else judged
     cases = usable(cases)
-    units = per_patient(cases)
+    unit, units = counted(cases)
     result = {label: class_verdict(label, judged) for label in classes}
     overall = next((j for j in judged if j.hypothesis.label == ALL), None)
     together = bool(overall and overall.entry["shown"] and not any(result[c]["text"]["shown"] for c in classes))
@@ -103,7 +121,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
         "verdict": "; ".join(said) or NOT_SHOWN,
         "sentences": first + [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
         "shown": kinds, "overall": overall and overall.entry, "classes": result, "cases": len(cases),
-        "unit": "images" if len(units) == len(cases) else "patients", "units": len(units),
+        "unit": unit, "units": units,
         "hypotheses": sum(j.hypothesis.tested for j in judged), "level": config.level,
         "swaps": swap_summary(cases, config, seed), "flagged": flag_summary(cases),
         "centre_blacked_out": blackout_summary(cases, config, seed),

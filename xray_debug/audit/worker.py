@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from xray_debug.audit.bank import read_bank
-from xray_debug.audit.checks import all_checks, per_class
-from xray_debug.audit.frames import Frames, add_salient_frames, prepare_case
+from xray_debug.audit.checks import Check, all_checks, blamed, per_class
+from xray_debug.audit.frames import Case, Frames, add_salient_frames, prepare_case
 from xray_debug.audit.look.typical import Looks
 from xray_debug.audit.measures import Outcomes, salient_measures
 from xray_debug.audit.swaps import Donor
@@ -19,6 +19,7 @@ from xray_debug.models.inference import load_for_inference
 from xray_debug.models.predict import NotFinite, probabilities
 
 MAX_PASSES = 200
+RESERVED = {"label", "source", "patient_id", "test_set", "problem", "passes", "patch"}  # columns of a case besides
 Row = dict[str, Any]
 
 
@@ -84,8 +85,7 @@ class AuditWorker:
         frames.add("baseline", case.baseline)
         if case.has("map"):
             add_salient_frames(frames, case)
-        kept = [check.frames(case, frames) if all(case.has(need) for need in check.needs) else None
-                for check in self.checks]
+        kept = [self._frames(check, case, frames) for check in self.checks]
         try:
             scores = probabilities(self.model, frames.stack(), self.options.batch_size)
         except NotFinite as error:
@@ -97,8 +97,16 @@ class AuditWorker:
             **salient_measures(out, case), **per_class(out.classes, p=out.vector("image")),
         }  # fmt: skip
         for check, mine in zip(self.checks, kept, strict=True):
-            found |= check.columns(case, out, mine)
+            with blamed(check.name, type(check), "columns"):
+                own = check.columns(case, out, mine)
+                if taken := sorted({*own} & ({*found} | RESERVED)):
+                    raise ValueError(f"expected columns of its own, {taken[0]!r} is taken")
+            found |= own
         return {**found, "passes": len(frames.names), "patch": case.text.patch}
+
+    def _frames(self, check: Check, case: Case, frames: Frames) -> Any:
+        with blamed(check.name, type(check), "frames"):
+            return check.frames(case, frames) if all(case.has(need) for need in check.needs) else None
 
 
 def _number(value: float | None) -> float:

@@ -69,6 +69,8 @@ def _check_free(folder: Path) -> None:
 
 
 def _print(head: tuple[str, ...], lines: list[list[str]]) -> None:
+    """As a table, or where the terminal is too narrow for its words, a line for each row."""
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
@@ -77,7 +79,11 @@ def _print(head: tuple[str, ...], lines: list[list[str]]) -> None:
     table = Table(*head)
     for line in lines:
         table.add_row(*(Text(shown(cell)) for cell in line))
-    out.print(table)
+    if Measurement.get(out, out.options.update(width=1000), table).minimum <= out.width:
+        out.print(table)
+        return
+    for line in lines:
+        say("; ".join(f"{name}: {cell}" for name, cell in zip(head, line, strict=True) if cell))
 
 
 def _write(report: dict, folder: Path) -> None:

@@ -201,10 +201,18 @@ class AuditConfig(Section):
         "that tell classes apart best, all seven, or none"
     )
     laterality: bool = Field(True, description="mirror the film, and move its marker to the other side")
+    features: bool = Field(True, description="also what the model's features tell of the source, the attributes and "
+                           "the look of the film: a suspicion, a part of no verdict")
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
     level: float = Field(0.95, gt=0.5, lt=1)
     permutations: int = Field(500, ge=50, le=1_000_000)
     batch_size: int = free(64, ge=1)
+
+    @field_validator("look", mode="before")
+    @classmethod
+    def _off(cls, look: object) -> object:
+        """YAML reads the word off, without quotes, as false."""
+        return "off" if look is False else look
 
 
 class CleanConfig(Section):

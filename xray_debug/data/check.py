@@ -31,7 +31,8 @@ def unusable(frame: pd.DataFrame, only_test: bool = False) -> list[str]:
     """
     good = frame[frame["problem"] == ""]
     if not len(good):
-        return [f"none of the {len(frame)} listed images can be used; correct what xray-debug check names"]
+        first = f"; the first: {frame['problem'].iloc[0]}" if len(frame) else ""
+        return [f"none of the {len(frame)} listed images can be used; correct what xray-debug check names{first}"]
     alike: dict[str, set[str]] = {}
     for label in good["label"]:
         alike.setdefault(_plain(label), set()).add(label)

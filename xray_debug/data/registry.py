@@ -33,7 +33,12 @@ class Registry(Mapping):
 
     def names(self) -> list[str]:
         """Built-in names in the order of registration, then those of entry points in alphabetical order."""
-        return [*self._own, *sorted(set(self._foreign()) - set(self._own))]
+        return [*self._own, *self.foreign()]
+
+    def foreign(self) -> dict[str, str]:
+        """What entry points bring beside the built-in names: name -> "package.module:thing"; nothing is loaded."""
+        found = self._foreign()
+        return {name: found[name].value for name in sorted(found) if name not in self._own}
 
     def check(self, name: str, option: str = "") -> None:
         """ValueError naming what there is, where `name` is not known; loads nothing."""
@@ -52,8 +57,11 @@ class Registry(Mapping):
         point = self._foreign()[name]
         try:
             return point.load()
-        except (ImportError, AttributeError) as error:
-            raise ImportError(f"{self.kind} {name!r} ({point.value}) cannot be loaded: {error}") from error
+        except Exception as error:  # of another's code, so of any kind
+            plain = isinstance(error, (ImportError, AttributeError))
+            told = str(error) if plain else f"{type(error).__name__}: {error}"
+            raise ImportError(f"{self.kind} {name!r} ({point.value}) cannot be loaded: {told}; mend its package"
+                              f"{f' {point.dist.name}' if point.dist else ''}, or uninstall it") from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._foreign()

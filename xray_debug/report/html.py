@@ -55,7 +55,8 @@ def _template() -> Template:
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
                             "glossary": glossary, "verdict_rows": verdict_rows,
                             "model_rows": model_rows, "test_names": test_names, "spoken_for": spoken_for, "flat": flat,
-                            "textless_rows": textless_rows, "shortcut_name": shortcut_name, "GLOSSARY": GLOSSARY,
+                            "textless_rows": textless_rows, "shortcut_name": shortcut_name,
+                            "unit_of": unit_of, "GLOSSARY": GLOSSARY,
                             "worst_groups": worst_groups, "whole_groups": whole_groups, "LEAST": LEAST,
                             "MEASURES": MEASURES, "SANITY": SANITY}  # fmt: skip
     return environment.get_template("report.html")
@@ -141,6 +142,11 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
     return rows
 
 
+def unit_of(rows: list[dict]) -> str:
+    """What lines of the verdict count, the head of their column: images, patients, or both."""
+    return " or ".join(dict.fromkeys(row.get("unit") or "images" for row in rows)) or "images"
+
+
 def _judged(verdict: dict | None) -> list[tuple[str, str, dict]]:
     """(test set, class, what was found of it)."""
     return [(name, label, entry) for name, found in _sets(verdict)
@@ -166,6 +172,7 @@ def textless_rows(verdict: dict | None) -> list[dict]:
 
 def _answer(part: dict, question: str) -> dict:
     names = {"text": "relies on text", "absence of text": "relies on its absence"}
-    found = {name: part.get(name) for name in ("n", "effect", "control", "difference", "separation", "p_adjusted")}
+    keys = ("n", "unit", "effect", "control", "difference", "separation", "p_adjusted")
+    found = {name: part.get(name) for name in keys}
     said = names.get(question, "relies on it") if part["shown"] else "not shown"
     return {**found, "shown": part["shown"], "words": said}

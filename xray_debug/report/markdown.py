@@ -5,7 +5,7 @@ from __future__ import annotations
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
-from xray_debug.report.html import counted, spoken_for, test_names, verdict_rows
+from xray_debug.report.html import counted, spoken_for, test_names, unit_of, verdict_rows
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
 from xray_debug.report.marks import text as _text
@@ -63,11 +63,12 @@ def _features(report: dict) -> list[str]:
 def _verdict(report: dict) -> list[str]:
     found, rows = verdict_rows(report["verdict"]), []
     rest = [row for row in found if not row["shown"]]
-    for row in [row for row in found if row["shown"]] or rest:
+    told = [row for row in found if row["shown"]] or rest
+    for row in told:
         shown = [_interval(row[name] or {}, "value", lambda v: f"{v:+.2f}", "") for name in ("effect", "control")]
         rows.append([_text(row["test_set"]), _text(row["label"]), _text(row["question"]), count(row["n"]), *shown,
                      p_value(row["p_adjusted"]), _text(row["words"])])  # fmt: skip
-    head = ["test set", "class", "question", "images", "effect", "controls", "p (adjusted)", "verdict"]
+    head = ["test set", "class", "question", unit_of(told), "effect", "controls", "p (adjusted)", "verdict"]
     folded = f"Not shown: {len(rest)} of {len(found)} questions ({_text(counted(rest, 'question'))})."
     parts = ["## Verdict", _table(head, rows)] if rows else []
     return [*parts, folded] if 0 < len(rest) < len(found) else parts

@@ -8,7 +8,7 @@ from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
 from xray_debug.report.groups import worst_groups
-from xray_debug.report.html import app_link, counted, spoken_for, test_names, verdict_rows
+from xray_debug.report.html import app_link, counted, spoken_for, test_names, unit_of, verdict_rows
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
 from xray_debug.report.template import unique
 from xray_debug.report.words import answer_of, as_told, test_name
@@ -78,7 +78,8 @@ def _verdict(paper: Paper, report: dict, folder: Path) -> None:
     lines = [[row["test_set"], row["label"], row["question"], count(row["n"]),
               *(_interval(row[name], "value", signed, "") for name in names), p_value(row["p_adjusted"]), row["words"]]
              for row in shown or rest]  # fmt: skip
-    paper.table(["test set", "class", "question", "images", *names, "p (Holm)", "verdict"], lines, SMALL - 0.8)
+    head = ["test set", "class", "question", unit_of(shown or rest), *names, "p (Holm)", "verdict"]
+    paper.table(head, lines, SMALL - 0.8)
     if shown and rest:
         paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')}).", SMALL)
 

@@ -120,7 +120,23 @@ def choice(rows: list[dict]) -> tuple[str | None, str]:
         f"Take {taken['model']}: in its audit no shortcut is shown any more, its worst group "
         f"({worst['group']}) reaches {percent(worst['accuracy'])} % ({percent(worst['accuracy_low'])} to "
         f"{percent(worst['accuracy_high'])}), and its accuracy is {percent(taken['accuracy'])} % "
-        f"({percent(original['accuracy'])} % before). {OPTIMISTIC}")  # fmt: skip
+        f"({percent(original['accuracy'])} % before). {''.join(_cautions(taken, original))}{OPTIMISTIC}")  # fmt: skip
+
+
+def _cautions(taken: dict, original: dict) -> list[str]:
+    """What speaks against the model that is taken: a shortcut hardly smaller than it was, a worse worst group."""
+    found = []
+    for entry in taken["effects"]:
+        left = entry["difference"]
+        if left["high"] >= entry["before"]:
+            found.append(f"But {shortcut_name(entry)} still has an effect of {signed(left['value'])} "
+                         f"({signed(left['low'])} to {signed(left['high'])}), {signed(entry['before'])} before: it is "
+                         f"not shown, and not shown to be smaller. ")  # fmt: skip
+    before = original["worst"]
+    if before and taken["worst"]["accuracy"] < before["accuracy"]:
+        found.append(f"But the worst group of the original model ({before['group']}) reached "
+                     f"{percent(before['accuracy'])} %. ")  # fmt: skip
+    return found
 
 
 def asked_after(row: dict) -> bool:

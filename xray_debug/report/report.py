@@ -146,11 +146,13 @@ def _note_gaps(run: RunFiles, report: dict, cells: dict) -> None:
         run.leave_out("what training on cleaned images changes", "the model was given and not trained here; "
                       "retrain.command can say how it is trained")  # fmt: skip
     elif cells and len(run.config.all_seeds) < 2:
-        run.leave_out("the spread over seeds", "one seed was trained; give several in the pipeline's seeds:")
+        run.leave_out("the spread over seeds", "one seed was trained; --set 'seeds=[0, 1, 2]' trains three")
     if cells and not report["gaps"]:
         run.leave_out("scores on further test sets", "the dataset has none (prepare.extra_tests)")
     if run.verdict is not None and report["no_evidence"] is None:
         run.leave_out("the no-evidence baselines", f"{OUTPUTS['verdict'].where} does not hold them")
+    if run.verdict is not None and report["features"] is None and not run.config.audit.features:
+        run.leave_out("what the model's features tell", "audit.features is off")
 
 
 def _draw(report: dict, folder: Path) -> dict[str, str]:

@@ -85,8 +85,9 @@ def says(found: dict) -> list[str]:
                  f"cleaned image says no more than that.")  # fmt: skip
     if found["confirmed"] is None:
         return [first, "It found nothing in these originals, so what both missed cannot be estimated."]
-    second = (f"Of its own {count(found['found'])} boxes there {count(found['alone'])} lie on nothing that was erased; "
-              f"{percent(found['confirmed'])} % do ({_ends(found, 'confirmed', percent)}).")  # fmt: skip
+    second = (f"Of its own boxes there, {count(found['found'])}, {percent(found['confirmed'])} % "
+              f"({_ends(found, 'confirmed', percent)}) lie on what was erased, {count(found['alone'])} on nothing "
+              "that was.")  # fmt: skip
     if found["missed"] is None:
         return [first, second, "So what both missed cannot be estimated."]
     if found["missed_high"] is None:

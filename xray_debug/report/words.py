@@ -60,17 +60,20 @@ def _verdict(report: dict) -> list[tuple[str, str]]:
     if not isinstance(said, str) or not said.strip():
         return [("verdict", "The audit ran; its figures are below.")]
     if said == "not shown":
-        said = f"reliance of any class on {asked_after(verdict)} was not shown"
+        said = nothing_shown(verdict)
     sentences = [str(sentence) for sentence in verdict.get("sentences") or []]
     return [("verdict", _stopped(said)), *(("evidence", _stopped(sentence)) for sentence in sentences)]
 
 
-def asked_after(verdict: dict) -> str:
-    """What the audit asked after, as the end of "reliance on": the film's look and side only where they were."""
-    parts = ["text", "on its absence", "on another region"]
-    for kind, said in (("look", "on the look of the film"), ("laterality", "on its side")):
+SIDES = "left and right (which way round the film is, on which side its marker lies)"
+
+
+def nothing_shown(verdict: dict) -> str:
+    """That no class relies on anything that the audit asked after; the film's look and sides only where they were."""
+    parts = ["text", "the absence of text", "another region"]
+    for kind, said in (("look", "the look of the film"), ("laterality", SIDES)):
         parts += [said] if any(entry.get(kind) for entry in (verdict.get("classes") or {}).values()) else []
-    return f"{', '.join(parts[:-1])} or {parts[-1]}"
+    return f"No class was shown to rely on {', '.join(parts[:-1])} or {parts[-1]}"
 
 
 def test_name(test_set: str) -> str:
@@ -79,9 +82,8 @@ def test_name(test_set: str) -> str:
 
 
 def _stopped(text: str) -> str:
-    """A sentence with its full stop, and a capital unless a class name opens it."""
+    """A sentence with its full stop."""
     text = text.strip()
-    text = text[:1].upper() + text[1:] if text.startswith("reliance") else text
     return text + ("" if text.endswith((".", "!", "?")) else ".")
 
 

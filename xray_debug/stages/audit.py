@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST = 32
+CHECKS = "xray_debug.checks"  # entry points
 
 
 def check(config: PipelineConfig) -> None:
+    """RunError, ValueError or ImportError, one sentence: no such regions, or a check of another package is broken."""
+    _check_regions(config)
+    if any(metadata.entry_points(group=CHECKS)):  # else nothing of the audit need be imported to know
+        from xray_debug.audit.checks import foreign_checks
+
+        foreign_checks(config.audit)  # a broken one is told now, and not after training
+
+
+def _check_regions(config: PipelineConfig) -> None:
     if config.audit.regions is not None and not Path(config.audit.regions).exists():
         raise RunError(f"audit.regions: {config.audit.regions}: no such folder of masks or table of boxes")
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
-    check(config)  # the contents of the user's masks or boxes are inputs as every file that an option names
+    _check_regions(config)  # the contents of the user's masks or boxes are inputs as every file that an option names
     return {}
 
 
@@ -64,6 +75,7 @@ def run(context: Context) -> None:
     import pandas as pd
 
     from xray_debug.audit.auditor import check_cases, choose_cases, finish
+    from xray_debug.audit.checks import foreign_checks
     from xray_debug.audit.knowledge import what_features_tell
     from xray_debug.audit.look.collect import looks_of_views
     from xray_debug.audit.look.films import films_of_views
@@ -74,6 +86,9 @@ def run(context: Context) -> None:
     from xray_debug.run.engine import TableRows
 
     store, config = context.store, context.config
+    if brought := foreign_checks(config.audit):
+        named = ", ".join(f"{name} ({origin})" for name, origin in brought.items())
+        context.say(f"checks of other packages take part: {named}")
     frame, boxes, devices = store.manifest(), store.boxes(), store.boxes("device")
     cases = cases_of(store)
     check_cases(cases)
@@ -99,9 +114,11 @@ def run(context: Context) -> None:
     rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
     films = films_of_views(frame, boxes, store.views(), ModelView.from_config(config.view), config.seed)
     evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views(), films)
-    told = what_features_tell(load_for_inference(store.path("model"), context.device, context.trusted),
-                              pd.concat([frame.reset_index(drop=True), films], axis=1), store.views(), config.seed,
-                              config.audit.permutations)  # fmt: skip
+    told = None
+    if config.audit.features:
+        told = what_features_tell(load_for_inference(store.path("model"), context.device, context.trusted),
+                                  pd.concat([frame.reset_index(drop=True), films], axis=1), store.views(), config.seed,
+                                  config.audit.permutations)  # fmt: skip
     result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence,
                     looks, told)  # fmt: skip
     store.write_table("cases", result.cases)
@@ -121,6 +138,6 @@ STAGE = Stage(
     outputs=("cases", "checks", "verdict", "patches"),
     work=run,
     inputs=inputs,
-    plugins=lambda store, config: (("xray_debug.checks", None), model_plugin(store, config)),
+    plugins=lambda store, config: ((CHECKS, None), model_plugin(store, config)),
     parts=True,
 )  # fmt: skip

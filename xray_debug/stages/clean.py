@@ -79,8 +79,9 @@ def most_read(context: Context, name: str) -> int | None:
         return most
     most = min((count for count in (most, MOST_BY_AUTO.get(name)) if count), default=None)
     many = "" if most is None else f", {most} at most"
+    slow = "; that takes seconds a film, detect.second=ppocr a fraction of one" if name == "craft" else ""
     context.say(f"cleaned images are read again by {name} (detect.second is auto: "
-                f"{second_of(context.store, context.config)[1]}){many}")  # fmt: skip
+                f"{second_of(context.store, context.config)[1]}){many}{slow}")  # fmt: skip
     return most
 
 

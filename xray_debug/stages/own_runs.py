@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_debug.config import ConfigError, PipelineConfig, override, parse_config
-from xray_debug.report.words import asked_after
+from xray_debug.report.words import nothing_shown
 
 EXPLAINED = 24  # test images whose decisions are explained, where the user does not say
 MASKS = 1000  # of RISE there: it is forward passes
@@ -52,5 +52,5 @@ def verdict_sentences(verdict: dict) -> list[str]:
     """What a verdict says, in a first sentence, and its evidence."""
     said = verdict["verdict"]
     if said == "not shown":
-        said = f"reliance on {asked_after(verdict)} was not shown"
-    return [f"{said[:1].upper() if said.startswith('reliance') else said[:1]}{said[1:]}.", *verdict["sentences"]]
+        said = nothing_shown(verdict)
+    return [f"{said}.", *verdict["sentences"]]

@@ -62,7 +62,7 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
     for check in (check_device, *(CHECKS[name] for name in CHECKS if only in (None, name))):
         try:
             check(config)
-        except ValueError as error:
+        except (ValueError, ImportError) as error:
             faults.append(str(error))
     try:
         if only == "explain" and store is not None and store.has("predictions") and not faults:
@@ -131,7 +131,8 @@ def stale_stages(run: Run, config: PipelineConfig, stage: str) -> list[str]:
 
 
 def made_otherwise(stage: Stage, run: Run, config: PipelineConfig) -> list[str]:
-    """A sentence for each stage before `stage` that was made with other options than `config` asks for."""
+    """A sentence for each stage before `stage` that was made with other options than `config` asks for, or of what a
+    stage before it no longer gives: saliency maps of the model before this one, say."""
     wanted, sentences = {stage.name}, []
     for name in reversed(STAGES):
         wanted |= set(stages_before(STAGES[name])) if name in wanted else set()
@@ -140,7 +141,18 @@ def made_otherwise(stage: Stage, run: Run, config: PipelineConfig) -> list[str]:
         if changed and run.record(name):
             sentences.append(f"{stage.name} uses stage {name} as it was made, with another {', '.join(changed)}; "
                              f"xray-debug run or xray-debug {name} makes it anew")
+        elif older := _made_anew(run, name):
+            sentences.append(f"{stage.name} uses stage {name} as it was made, before stage {', '.join(older)} was made "
+                             f"anew; xray-debug run or xray-debug {name} makes it of what is there now")
     return sentences
+
+
+def _made_anew(run: Run, name: str) -> list[str]:
+    """The stages that have given another result since stage `name` was made of it."""
+    stage, used = STAGES[name], (run.record(name) or {}).get("inputs", {})
+    changed = {OUTPUTS[what].stage for what in (*stage.needs, *stage.wants) if what in used and used[what]
+               != (run.record(OUTPUTS[what].stage) or {}).get("outputs", {}).get(what, "absent")}  # fmt: skip
+    return [found for found in STAGES if found in changed]
 
 
 @dataclass

@@ -74,11 +74,15 @@ def check(config: PipelineConfig) -> None:
 
 
 def groups_of(context: Context, frame: pd.DataFrame, views: Versions) -> np.ndarray:
-    """(n,) names of the groups of the images, "LABEL, VALUE": by retrain.groups.
+    """(n,) names of the groups of the images, "LABEL, VALUE": by retrain.groups, numbers in bands (stats/groups.py).
 
     marker: for which class the image's text speaks to the model of the first seed, that is the class whose log
     probability it raises most over the same image cleaned; NO_TEXT where both look the same.
     """
+    import numpy as np
+
+    from xray_debug.stats.groups import named_groups
+
     by = context.config.retrain.groups
     if by == "marker":
         values = _spoken_for(context, views)
@@ -87,8 +91,8 @@ def groups_of(context: Context, frame: pd.DataFrame, views: Versions) -> np.ndar
             known = [name for name in frame if name.startswith("attr_")]
             raise RunError(f"retrain.groups: expected marker, source{''.join(f', {name}' for name in known)}, "
                            f"got {by}, which the manifest has no column for")  # fmt: skip
-        values = frame[by].fillna("unknown").astype(str).to_numpy(str)
-    return (frame["label"].astype(str) + ", " + values).to_numpy(str)
+        values = named_groups(frame[by].tolist())
+    return np.char.add(np.char.add(frame["label"].to_numpy(str), ", "), values)
 
 
 def _spoken_for(context: Context, views: Versions) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,6 +71,34 @@ class Check:
         own where the look of the films was measured.
         """
         return {}
+
+
+class CheckError(ValueError):
+    """A check of another package that did what it must not; one sentence that names the check."""
+
+
+@contextlib.contextmanager
+def blamed(name: str, kind: type, work: str) -> Iterator[None]:
+    """What goes wrong in a check of another package is told with its name, and the last line of its code that ran.
+
+    Of the machine (OSError, MemoryError), and of this package's checks, it is left as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        package = kind.__module__.partition(".")[0]
+        if package == __name__.partition(".")[0] or isinstance(error, (OSError, MemoryError, CheckError)):
+            raise
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise CheckError(f"check {name!r} ({kind.__module__}:{kind.__name__}): {work}: {said}"
+                         f"{_place(error, package)}") from error
+
+
+def _place(error: BaseException, package: str) -> str:
+    """The last line of a package's code that ran, " (mycheck.py, line 12)"; "" where none did."""
+    own = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
+           if str(frame.f_globals.get("__name__")).partition(".")[0] == package]
+    return f" ({Path(own[-1][0]).name}, line {own[-1][1]})" if own else ""
 
 
 def per_class(classes: list[str], **vectors: np.ndarray) -> dict[str, float]:

@@ -14,9 +14,8 @@ import pandas as pd
 
 from xray_debug.audit.checks.base import Check, per_class
 from xray_debug.audit.frames import Case, Frames, centre_box, composite
-from xray_debug.audit.hypotheses import Hypothesis, beyond_controls
+from xray_debug.audit.hypotheses import Hypothesis, class_hypothesis
 from xray_debug.audit.measures import Outcomes
-from xray_debug.audit.summary import paired
 from xray_debug.cleaning.controls import moved_masks
 
 CONTROLS = 2
@@ -73,23 +72,16 @@ class RegionCheck(Check, ABC):
         return row
 
     def hypotheses(self, cases: pd.DataFrame, label: str) -> list[Hypothesis]:
-        mine, found = (cases["label"] == label).to_numpy(), []
-        for region in (name for name in self.regions if f"region_{name}_p_inpainted" in cases):
-            names = (f"region_{region}_effect_{label}", f"region_{region}_control_effect_{label}")
-            found.append(Hypothesis(
-                label, f"region:{region}", *paired(cases[mine], *names), words=f"relies on region {region}",
-                said=f"relies on region {region!r}: removing it (text already gone) lowers the probability of {label}",
-                beyond=beyond_controls(cases, *names), own=mine, alone=_alone(cases, region, label),
-            ))  # fmt: skip
-        return found
+        return [class_hypothesis(
+            cases, label, f"region:{region}", f"region_{region}", f"relies on region {region}",
+            f"relies on region {region!r}: removing it (text already gone) lowers the probability of {label}",
+            large=_is_large(cases, region),
+        ) for region in self.regions if f"region_{region}_p_inpainted" in cases]  # fmt: skip
 
 
-def _alone(cases: pd.DataFrame, region: str, label: str) -> np.ndarray | None:
-    """(N,) gain of the class by the region alone, for regions of LARGE area; None for small ones."""
-    area, gain = f"region_{region}_area", f"region_{region}_alone_{label}"
-    if area not in cases or not cases[area].mean() >= LARGE:
-        return None
-    return cases[gain].fillna(0.0).to_numpy(float)
+def _is_large(cases: pd.DataFrame, region: str) -> bool:
+    area = f"region_{region}_area"
+    return area in cases and bool(cases[area].mean() >= LARGE)
 
 
 def margin_mask(size: int, margin: float) -> np.ndarray:

@@ -103,8 +103,12 @@ def refine_network() -> torch.nn.Module:
         return RefineNetwork().eval()
 
 
+_told: set[tuple[Path, str]] = set()  # weight files and digests that were printed
+
+
 def find_weights(kind: str, path: str | Path | None, download: bool = False, expected: str | None = None) -> Path:
-    """The weight file of `kind`, its sha256 printed and checked against `expected` (default: the official one).
+    """The weight file of `kind`, its sha256 printed, once in a process, and checked against `expected` (default: the
+    official one).
 
     Without `path`: craft-text-detector's own place, else the package that carries the weights, else the download.
     """
@@ -120,7 +124,9 @@ def find_weights(kind: str, path: str | Path | None, download: bool = False, exp
             )
         download_weights(kind)
     found, expected = file_sha256(place), expected or WEIGHTS[kind][1]
-    print(f"{shown(place)}: sha256 {found}", file=sys.stderr)
+    if (place, found) not in _told:  # every worker looks for itself
+        _told.add((place, found))
+        print(f"weights {shown(place)}: sha256 {found}", file=sys.stderr)
     if found != expected:
         raise ValueError(f"{place}: expected sha256 {expected}, found {found}; not the weights asked for")
     return place
