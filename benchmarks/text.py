@@ -4,10 +4,11 @@
 
 Five readers: craft-lite (bundled), the same reading all of a film closely (`look=None`), the official CRAFT read as its
 authors read (where its weights are, as for `load_detector("craft")`; else its network with random ones, for the time
-alone), rapidocr's detector, and tesseract if it is installed. The two networks are first timed alone on tensors of the same size (`--side`), then every reader end to end,
-from pixels to boxes, at its own defaults. Times are the mean over images after one to warm up, on the clock and of the
-processor (all threads; steadier on a busy machine); ratios are to craft-lite in the same run, image by image in turn.
-Accuracy: the measures of xray_debug.text.training.scoring, for every reader that has trained weights.
+alone), rapidocr's detector, and tesseract if it is installed. The two networks are first timed alone on tensors of the
+same size (`--side`), then every reader end to end, from pixels to boxes, at its own defaults. Times are the mean over
+images after one to warm up, on the clock and of the processor (all threads; steadier on a busy machine); ratios are to
+craft-lite in the same run, image by image in turn. Accuracy: the measures of xray_debug.text.training.scoring, for
+every reader that has trained weights.
 """
 
 from __future__ import annotations

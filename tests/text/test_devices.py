@@ -46,13 +46,25 @@ def test_under_its_threshold_nothing_is_found():
 
 
 @pytest.mark.parametrize("text, device, kinds", [(0.7, 0.9, "device"), (0.9, 0.6, "text"), (0.8, 0.85, "device")])
-def test_what_both_maps_claim_is_text_only_where_that_is_surer(text, device, kinds):
+def test_a_letter_that_both_maps_claim_is_text_only_where_that_is_surer(text, device, kinds):
     region = np.float32(text) * draw_targets([body(80, 80, 24, 24)], 160, 160)[0]
     heat = np.float32(device) * draw_devices([body(80, 80, 26, 26)], [], 160, 160)
     words, devices = find_words(region, np.zeros_like(region), Thresholds(0.65, 0.4, 0.3)), find_devices(heat, LIMITS)
     assert len(words) == 1 and len(devices) == 1
     words, devices = settle(words, devices, region, heat)
     assert (len(words), len(devices)) == ((0, 1) if kinds == "device" else (1, 0))
+
+
+def test_several_letters_need_only_be_as_sure_as_a_device():
+    letters = draw_targets([body(60, 80, 20, 20), body(84, 80, 20, 20)], 160, 160)
+    heat = np.float32(0.95) * draw_devices([body(72, 80, 50, 26)], [], 160, 160)
+    words = find_words(*(np.float32(0.9) * letters), Thresholds(0.65, 0.4, 0.3))
+    assert len(words) == 1 and words[0].score == pytest.approx(0.9, abs=0.03)
+    words, devices = settle(words, find_devices(heat, LIMITS), 0.9 * letters[0], heat)
+    assert len(words) == 1 and devices == []
+    region = np.float32(0.9) * draw_targets([body(72, 80, 44, 20)], 160, 160)[0]  # one blob of the same place
+    words, devices = settle(find_words(region, 0 * region), find_devices(heat, LIMITS), region, heat)
+    assert words == [] and len(devices) == 1
 
 
 def test_a_letter_on_a_large_device_stays_and_so_does_the_device():

@@ -5,14 +5,17 @@ A compact device is one box. A line would be one box around all that it crosses;
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from xray_debug.text.craft import Thresholds, Word, find_words
 
 PIECE = 24  # pixels of the map, side of the pieces that a long and thin find is cut into
-# By which text must be surer than a device: electrodes look like letters more often than letters like electrodes.
-# Chosen on reviewed training films (as much text covered from 0 to 0.2) and drawn ones, where text is lost beyond it
+# By which a lone character must be surer than a device: snaps and clips look like letters, and never like several in a
+# row, which only need to be as sure. Chosen on reviewed training films, where up to 0.2 only false boxes go, and drawn
+# ones, where lone letters go beyond 0.1
 SURER = 0.1
+CHARACTER = 0.4  # of the region map, above which a word comes apart into its characters
 FULL = 0.4  # share of its upright box that a compact device fills at least
 
 
@@ -43,15 +46,26 @@ def settle(words: list[Word], devices: list[Word], region: np.ndarray, heat: np.
            ) -> tuple[list[Word], list[Word]]:
     """Words and devices of one reading, each place of one kind.
 
-    A word is a device unless its score exceeds the device map, averaged over it (by its own map: the middle counts
-    most), by SURER. A device is text where words that are left take more than half of it. So the snap in an
-    electrode's middle is no letter, while a letter on a large device stays, and so does one that a line crosses.
+    A word is a device where the device map, averaged over it (by its own map: the middle counts most), exceeds its
+    score, for a lone character less SURER. A device is text where words that are left take more than half of it. So the
+    snap in an electrode's middle is no letter, while print on a large device stays, and so does a letter that a line
+    crosses.
     """
-    words = [word for word in words if word.score >= SURER + _mean(heat, word.points, region)]
+    words = [word for word in words
+             if word.score >= _mean(heat, word.points, region) + (SURER if _is_lone(word, region) else 0)]
     taken = np.zeros(heat.shape, bool)
     for word in words:
         taken[word.points[:, 1], word.points[:, 0]] = True
     return words, [device for device in devices if taken[device.points[:, 1], device.points[:, 0]].mean() <= 0.5]
+
+
+def _is_lone(word: Word, region: np.ndarray) -> bool:
+    """Whether the word is one character: its pixels above CHARACTER hang together, but for specks of under 4 pixels."""
+    at = word.points - word.points.min(axis=0)
+    high = np.zeros(at.max(axis=0)[::-1] + 1, np.uint8)
+    high[at[:, 1], at[:, 0]] = region[word.points[:, 1], word.points[:, 0]] > CHARACTER
+    _, _, stats, _ = cv2.connectedComponentsWithStats(high, connectivity=4)
+    return int((stats[1:, cv2.CC_STAT_AREA] >= 4).sum()) < 2
 
 
 def _mean(values: np.ndarray, points: np.ndarray, weights: np.ndarray) -> float:

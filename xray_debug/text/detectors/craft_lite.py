@@ -17,15 +17,16 @@ from xray_debug.text.precision import bf16_is_faster
 from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
 
 BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
-BUNDLED_SHA256 = "1526470885beefab9fa5beab6c3dcb805c12b6fdb9ccaf7e1dd925ca45106c09"
+BUNDLED_SHA256 = "8b8170aa27c9113068fbea860fc8b8352d38c33044ff38dc41ff8d403f5b4b29"
 # What a find needs, for two uses of it. clean: few false boxes, as each erases something; audit: misses little, as what
-# is missed is not tested. Both are what was chosen for the bundled weights, until others are measured.
+# is missed is not tested. docs/text.md says how they were chosen.
 USES = {
-    "clean": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.3, "device_threshold": 0.5,
-              "low_device": 0.4},
-    "audit": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.3, "device_threshold": 0.5,
-              "low_device": 0.4},
+    "clean": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.5,
+              "low_device": 0.2},
+    "audit": {"text_threshold": 0.55, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.5,
+              "low_device": 0.2},
 }  # fmt: skip
+LOOK_DEVICE = 0.3  # a device is larger than print: a look nearly finds it
 LOOK_SIZE = 2 / 3  # of the largest working size: at half of it, print ten pixels high leaves no trace
 
 
@@ -35,7 +36,7 @@ class CraftLiteDetector(MapDetector):
 
     `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
     mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
-    where that region map exceeds `look` (or the map of devices half of `low_device`); None reads all of it closely.
+    where that region map exceeds `look` (or the map of devices LOOK_DEVICE); None reads all of it closely.
     `precision`: fp32, bf16, or auto: bf16 where a short measurement shows that it is clearly faster. `use`: clean or
     audit, which sets the thresholds that are not given themselves (USES). Devices are found by weights that have a map
     of them.
@@ -98,8 +99,7 @@ class CraftLiteDetector(MapDetector):
             return
         image, sides = to_gray8(image), working_sides(*image.shape[:2], self.base, self.finest)
         values, seen_size = self.prepared(image, max(STRIDE, round(LOOK_SIZE * sides[-1])))
-        trace = max(self.look, self.device_thresholds.low / 2)  # larger than print: a look nearly finds them
-        seen = self._over(self.run(values, self.forward), self.look, trace)
+        seen = self._over(self.run(values, self.forward), self.look, max(self.look, LOOK_DEVICE))
         for side in sides if seen.any() else ():
             values, size = self.prepared(image, side)
             straight = self._read(values, self.forward, self._places(seen, seen_size, values, size))
