@@ -219,6 +219,9 @@ class CleanConfig(Section):
         "png", description="what lossy images become, changed or not: PNG, or JPEG at the source's quality"
     )
     kinds: list[str] = Field(["text"], min_length=1, description="of the boxes that are erased: text, device")
+    keep: Literal["laterality"] | None = Field(
+        None, description="laterality: a lone R or L stays, as rapidocr (extra ppocr) reads it; null: all text goes"
+    )
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
 
 

@@ -171,7 +171,9 @@ def _repaired(report: dict) -> list[str]:
         return []
     rows = [["class" if row["group"] == "label" else row["group"], _text(row["name"]), count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
-    return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows), *_second(report)]
+    return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows),
+            *([_text(report["repaired"]["kept"]["text"])] if report["repaired"]["kept"] else []),
+            *_second(report)]  # fmt: skip
 
 
 def _second(report: dict) -> list[str]:

@@ -171,6 +171,8 @@ def _cleaning(paper: Paper, report: dict, folder: Path) -> None:
     rows = [["class" if row["group"] == "label" else row["group"], row["name"], count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
     paper.table(["of", "", "images", "repaired, %", "mean area, %"], rows)
+    if report["repaired"]["kept"]:
+        paper.paragraph(report["repaired"]["kept"]["text"], SMALL)
     if report["residual"]:
         row = report["residual"]["rows"][0]
         paper.paragraph(f"A second detector ({report['residual']['detector']}) still reads text in "
