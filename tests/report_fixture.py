@@ -21,6 +21,7 @@ STAGES = [StageInfo(name, f"The work of {name}.") for name in dict.fromkeys(outp
 SIDE = 48
 TRAIN, TEST = 30, 36
 BOX = (3, 2, 17, 10)
+KIND_EFFECTS = {"effect": 0.41, "control": 0.02, "difference": 0.39}
 SKILL = {"original": 0.6, "cleaned": 0.9, "control": 0.62}  # how often a model is right where text misleads
 
 
@@ -164,8 +165,10 @@ def make_verdict() -> dict:
         return {"n": 31, "effect": share(0.31), "control": share(0.01), "difference": share(0.3), "p": 0.0002,
                 "separation": share(0.28) if shown else None, "p_adjusted": 0.0017, "shown": shown}  # fmt: skip
 
+    kinds = {"lone letter": {"n": 19, **{k: share(v) for k, v in KIND_EFFECTS.items()}}}
+
     def judged(label: str) -> dict:
-        return {"verdict": "relies on text", "text": asked(True) | {"places": {}},
+        return {"verdict": "relies on text", "text": asked(True) | {"places": {}, "kinds": kinds},
                 "absence": asked(False) | {"textless_here": share(0.6, n=12), "textless_elsewhere": share(0.05, n=24)},
                 "regions": {"border": asked(False)}, "sentences": [f"{label} relies on text."]}  # fmt: skip
 

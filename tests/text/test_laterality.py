@@ -40,8 +40,10 @@ def test_a_lone_letter_is_read_and_nothing_else(reader, text, decoration, side):
     assert reader.side(film, box) == side
 
 
-def test_a_mirrored_letter_is_none(reader):
-    film, box = drawn("L", "", mirrored=True)
+def test_a_mirrored_letter_is_one_and_a_j_is_none(reader):
+    film, box = drawn("R", "", mirrored=True)
+    assert reader.side(film, box) == "R"
+    film, box = drawn("J", "")
     assert reader.side(film, box) == ""
 
 

@@ -29,6 +29,8 @@ from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
+KIND_NOTE = ("By the shape and place of the boxes alone; images whose visible text is all of one kind. It describes "
+             "the question on text and tests nothing of its own.")  # fmt: skip
 
 
 def render_html(report: dict, folder: str | Path) -> str:
@@ -54,6 +56,7 @@ def _template() -> Template:
     environment = page_environment()
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
                             "glossary": glossary, "verdict_rows": verdict_rows,
+                            "kind_rows": kind_rows, "KIND_NOTE": KIND_NOTE,
                             "model_rows": model_rows, "test_names": test_names, "spoken_for": spoken_for, "flat": flat,
                             "textless_rows": textless_rows, "shortcut_name": shortcut_name, "GLOSSARY": GLOSSARY,
                             "worst_groups": worst_groups, "whole_groups": whole_groups, "LEAST": LEAST,
@@ -138,6 +141,17 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
         for question, part in asked.items():
             if isinstance(part, dict) and "shown" in part:
                 rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})
+    return rows
+
+
+def kind_rows(verdict: dict | None) -> list[dict]:
+    """The answers on text by kind of text: a line per test set, class and kind that there are images enough of."""
+    rows = []
+    for test_set, found in _sets(verdict):
+        parts = {"all classes": found.get("overall") or {}}
+        parts |= {label: entry.get("text") or {} for label, entry in (found.get("classes") or {}).items()}
+        rows += [{"test_set": test_set, "label": label, "kind": kind, **numbers}
+                 for label, part in parts.items() for kind, numbers in (part.get("kinds") or {}).items()]  # fmt: skip
     return rows
 
 

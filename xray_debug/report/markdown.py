@@ -5,7 +5,7 @@ from __future__ import annotations
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
-from xray_debug.report.html import counted, spoken_for, test_names, verdict_rows
+from xray_debug.report.html import KIND_NOTE, counted, kind_rows, spoken_for, test_names, verdict_rows
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
 from xray_debug.report.marks import text as _text
@@ -70,7 +70,15 @@ def _verdict(report: dict) -> list[str]:
     head = ["test set", "class", "question", "images", "effect", "controls", "p (adjusted)", "verdict"]
     folded = f"Not shown: {len(rest)} of {len(found)} questions ({_text(counted(rest, 'question'))})."
     parts = ["## Verdict", _table(head, rows)] if rows else []
-    return [*parts, folded] if 0 < len(rest) < len(found) else parts
+    return [*parts, *([folded] if 0 < len(rest) < len(found) else []), *_kinds(report)]
+
+
+def _kinds(report: dict) -> list[str]:
+    rows = [[_text(row["test_set"]), _text(row["label"]), _text(row["kind"]), count(row["n"]),
+             *(_interval(row[name], "value", signed, "") for name in ("effect", "control", "difference"))]
+            for row in kind_rows(report["verdict"])]  # fmt: skip
+    head = ["test set", "class", "kind of text", "images", "effect", "controls", "difference"]
+    return [_table(head, rows), KIND_NOTE] if rows else []
 
 
 def _table4(report: dict) -> list[str]:

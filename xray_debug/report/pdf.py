@@ -8,7 +8,7 @@ from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
 from xray_debug.report.groups import worst_groups
-from xray_debug.report.html import app_link, counted, spoken_for, test_names, verdict_rows
+from xray_debug.report.html import KIND_NOTE, app_link, counted, kind_rows, spoken_for, test_names, verdict_rows
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
 from xray_debug.report.template import unique
 from xray_debug.report.words import answer_of, as_told, test_name
@@ -81,6 +81,12 @@ def _verdict(paper: Paper, report: dict, folder: Path) -> None:
     paper.table(["test set", "class", "question", "images", *names, "p (Holm)", "verdict"], lines, SMALL - 0.8)
     if shown and rest:
         paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')}).", SMALL)
+    if kinds := kind_rows(report["verdict"]):
+        paper.table(["test set", "class", "kind of text", "images", *names[:3]],
+                    [[row["test_set"], row["label"], row["kind"], count(row["n"]),
+                      *(_interval(row[name], "value", signed, "") for name in names[:3])] for row in kinds],
+                    SMALL - 0.8)  # fmt: skip
+        paper.paragraph(KIND_NOTE, SMALL)
 
 
 def _no_evidence(paper: Paper, report: dict, folder: Path) -> None:

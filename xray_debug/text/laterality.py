@@ -1,7 +1,8 @@
 """Laterality letters among boxes of text: a lone R or L, also in a ring or a box, as a recogniser reads it.
 
 A detector of text says where text is, not what it says. The recogniser is the one inside the package rapidocr; it looks
-at each box that could hold one letter. Upright letters alone are known: a mirrored or turned one counts as any text.
+at each box that could hold one letter. Upright and mirrored letters are known: one that lies on its side counts
+as any text.
 """
 
 from __future__ import annotations
@@ -60,14 +61,16 @@ class LetterReader:
     def side(self, image: np.ndarray, box: Sequence[int]) -> str:
         """"L" or "R" where that is all that `box` of `image`, uint8 (H, W), holds; "" else.
 
-        A ring or a plate around the letter is cut away only where the box as a whole reads as nothing certain: the
-        inner part of a word is none.
+        A ring or a plate around the letter is cut away, and the film turned over (a marker that lay the other way round
+        is still one), only where the box as a whole reads as nothing certain: the inner part of a word is no letter.
         """
-        text, score = self.read(_cut(image, box, MARGIN))
-        if score >= CERTAIN and (_side(text) or not _ring_like(text)):
+        whole = _cut(image, box, MARGIN)
+        text, score = self.read(whole)
+        if score >= CERTAIN and (_side(text) or not _may_hide_a_letter(text)):
             return _side(text)
-        for share in FRAME:
-            text, score = self.read(_cut(image, box, -share))
+        inner = [_cut(image, box, -share) for share in FRAME]
+        for crop in (*inner, whole[:, ::-1], *(part[:, ::-1] for part in inner)):
+            text, score = self.read(np.ascontiguousarray(crop))
             if score >= CERTAIN:
                 return _side(text)
         return ""
@@ -78,8 +81,8 @@ def _side(text: str) -> str:
     return text if text in SIDES else ""
 
 
-def _ring_like(text: str) -> bool:
-    """Whether a ring or a plate with something in it may read so."""
+def _may_hide_a_letter(text: str) -> bool:
+    """Whether a ring or a plate with something in it, or a mirrored letter, may read so."""
     return len(text) == 1 and (text in ROUND or not text.isascii())
 
 
