@@ -187,9 +187,25 @@ def make_verdict() -> dict:
              "pixels": share(0.77), "label": share(0.62), "p": 0.001, "p_adjusted": 0.002}
     features = {"images": 36, "dimension": 64, "rows": [known, known | {"name": "attribute <i>sex</i>"}],
                 "sentences": ["The model's features tell the source with AUROC 0.91."]}
-    return {**own, "features": features, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
+    return {**own, "features": features, "clusters": make_clusters(),
+            "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
         "chance": 1 / 3, "images": 101, "patients": 99, "predictors": {"source": baseline, "file type": empty},
         "sentences": ["The source alone guesses the label with a mean recall of 0.83."]}}  # fmt: skip
+
+
+def make_clusters() -> dict:
+    """A kind of maps with its typical cases, and a slice without any that is known."""
+    along = [{"what": "source: <b>south</b>", "inside": 0.9, "outside": 0.2, "p_adjusted": 0.01}]
+    kind = {"name": "COVID-19, kind 1 of 2", "by": "maps", "label": "COVID-19", "images": 12, "of": 40, "share": 0.3,
+            "peak": "top left", "centre": [0.2, 0.3], "border": 0.2, "corners": 0.6, "outside": 0.8, "with": along,
+            "cases": ["test-001.png", "test-002.png", "test-030.png"], "text": "12 of 40 maps look at the top left."}
+    part = {"name": "slice 1", "by": "features", "label": "normal", "images": 9, "of": 60, "share": 0.15,
+            "errors": 0.6, "errors_elsewhere": 0.1, "p": 0.001, "p_adjusted": 0.004, "with": [],
+            "cases": ["nobody.png"], "text": "9 of 60 images of which it gets 60 % wrong."}
+    told = {"images": 40, "kinds": 2, "eigenvalues": [0.0, 0.1, 0.8]}
+    return {"candidates": [kind, part], "maps": {"COVID-19": told},
+            "slices": {"images": 120, "counted_on": 60, "slices": 5},
+            "notes": ["normal: 12 explained cases whose maps moved, at least 30 are needed"]}  # fmt: skip
 
 
 def write_cleaning(store: Store, usable: pd.DataFrame, marked: set, rng) -> None:

@@ -201,6 +201,9 @@ class AuditConfig(Section):
         "that tell classes apart best, all seven, or none"
     )
     laterality: bool = Field(True, description="mirror the film, and move its marker to the other side")
+    clusters: bool = Field(
+        True, description="look for kinds of saliency maps, and for groups of images with many errors: suspicions"
+    )
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
     level: float = Field(0.95, gt=0.5, lt=1)
     permutations: int = Field(500, ge=50, le=1_000_000)

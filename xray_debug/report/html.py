@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from jinja2 import Template
 
 from xray_debug.report.cases import HEAT
+from xray_debug.report.clusters import candidate_rows, sheet_bytes
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.glossary import GLOSSARY, glossary
 from xray_debug.report.groups import LEAST, whole_groups, worst_groups
@@ -48,6 +49,7 @@ def render_html(report: dict, folder: str | Path) -> str:
     return _template().render(
         report=report, panel_uris=panel_uris, strongest=lambda: strongest(report["flagged"], panel_uris),
         picture=lambda name: data_uri((folder / name).read_bytes()),
+        sheet=lambda name: data_uri(sheet_bytes(folder / name), "webp"),
     )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def _template() -> Template:
     environment = page_environment()
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
                             "glossary": glossary, "verdict_rows": verdict_rows,
-                            "kind_rows": kind_rows, "KIND_NOTE": KIND_NOTE,
+                            "kind_rows": kind_rows, "KIND_NOTE": KIND_NOTE, "candidate_rows": candidate_rows,
                             "model_rows": model_rows, "test_names": test_names, "spoken_for": spoken_for, "flat": flat,
                             "textless_rows": textless_rows, "shortcut_name": shortcut_name, "GLOSSARY": GLOSSARY,
                             "worst_groups": worst_groups, "whole_groups": whole_groups, "LEAST": LEAST,

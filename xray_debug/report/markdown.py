@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xray_debug.report.clusters import candidate_rows
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
@@ -21,7 +22,7 @@ def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
-             *_features(report),
+             *_features(report), *_clusters(report),
              *_verdict(report), *_table4(report), *_differences(report), *_scores(report), *_left_out(report),
              *_repairs(report),
              *_repaired(report), *_explanations(report), *_flagged(report), *_cost(report),
@@ -58,6 +59,16 @@ def _features(report: dict) -> list[str]:
     head = ["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"]
     told = "Suspicions: a network that knows these could go by them; whether it does, the verdict says."
     return ["## What the model's features tell besides the class", told, _table(head, rows)]
+
+
+def _clusters(report: dict) -> list[str]:
+    found, lines = report["clusters"], candidate_rows(report["clusters"])
+    if not found or not lines:
+        return []
+    rows = [[_text(row["name"]), row["by"], _text(row["label"]), row["images"], percent(row["share"]), row["where"],
+             _text(row["with"] or "–")] for row in lines]  # fmt: skip
+    head = ["candidate", "found by", "class", "images", "share, %", "where, or how often wrong", "goes along with"]
+    return ["## Candidates that nobody named (suspicions)", found["note"], _table(head, rows)]
 
 
 def _verdict(report: dict) -> list[str]:

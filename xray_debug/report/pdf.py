@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xray_debug.report.clusters import candidate_rows
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
@@ -25,7 +26,7 @@ def render_pdf(report: dict, folder: str | Path) -> bytes:
     report = as_told(report)
     folder, paper = Path(folder), Paper(f"xray-debug report: {report['name']}", PAGES)
     _first(paper, report, folder)
-    for part in (_cases, _verdict, _no_evidence, _features, _scores, _rankings, _classes, _cleaning,
+    for part in (_cases, _verdict, _no_evidence, _features, _clusters, _scores, _rankings, _classes, _cleaning,
                  _explanations, _calibration, _rest):  # fmt: skip
         part(paper, report, folder)
     return paper.write()
@@ -113,6 +114,16 @@ def _features(paper: Paper, report: dict, folder: Path) -> None:
              p_value(row["p_adjusted"])] for row in found["rows"]]  # fmt: skip
     paper.table(["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"],
                 rows, SMALL)
+
+
+def _clusters(paper: Paper, report: dict, folder: Path) -> None:
+    lines = candidate_rows(report["clusters"])
+    if lines:
+        paper.heading("Candidates that nobody named (suspicions)")
+        paper.table(["candidate", "found by", "class", "images", "share, %", "where, or how often wrong",
+                     "goes along with"],
+                    [[row["name"], row["by"], row["label"], row["images"], percent(row["share"]), row["where"],
+                      row["with"] or "–"] for row in lines], SMALL)  # fmt: skip
 
 
 def _scores(paper: Paper, report: dict, folder: Path) -> None:
