@@ -53,6 +53,8 @@ def test_a_mirrored_letter_is_one_and_a_j_is_none(reader):
     ([(0, 0, 20, 30), (40, 0, 90, 30)], [False, False]),  # 20 pixels on, a letter of 30: one line
     ([(0, 0, 20, 30), (51, 0, 90, 30)], [True, True]),  # 31 pixels: by itself
     ([(0, 0, 20, 30), (0, 32, 60, 50)], [True, False]),  # below is another line
+    ([(0, 0, 20, 30), (0, 32, 20, 90)], [False, False]),  # a turned word goes on below it
+    ([(0, 0, 20, 30), (0, 51, 20, 109)], [True, False]),  # 21 pixels below a letter of 20: by itself
     ([(0, 0, 0, 0)], [False]),
 ])  # fmt: skip
 def test_shape_and_place(boxes, expected):

@@ -25,6 +25,7 @@ SIDES = ("L", "R")
 RINGED = {"Ⓛ": "L", "Ⓡ": "R", "®": "R"}  # how a letter in a ring may be read
 ROUND = "0OQDCU"
 ELONGATED = 2.2  # longer over shorter side, above which a box holds more than a letter
+TALL = 1.5
 APART = 1.0  # heights of a letter to the next text on its line, below which it is no lone one
 CERTAIN = 0.9  # score of a reading that counts
 MARGIN, FRAME = 0.1, (0.18, 0.26)  # of the shorter side: around the box; what a ring or a plate takes of it
@@ -102,16 +103,19 @@ def could_be_letters(boxes) -> np.ndarray:
     """(N,) bool: which boxes of an image's text could hold one letter that stands alone, by their shape and place.
 
     Such a box is not much longer than wide, and on its line no other box of text is nearer than the letter is high
-    (a line: at least half of the lower box's height in common).
+    (a line: at least half of the lower box's height in common); nor is one above or below it that is written upwards or
+    downwards (TALL times as high as wide), as the L of a turned "PORTABLE L" has.
     """
     found = as_boxes(boxes)
     sizes = (found[:, 2:] - found[:, :2]).astype(float)
     alone = (sizes.min(1) > 0) & (sizes.max(1) <= ELONGATED * np.maximum(sizes.min(1), 1))
     for i, (x0, y0, x1, y1) in enumerate(found):
         for j, (u0, v0, u1, v1) in enumerate(found):
-            common = min(y1, v1) - max(y0, v0)
-            if i != j and common >= min(y1 - y0, v1 - v0) / 2 and max(u0 - x1, x0 - u1) < APART * (y1 - y0):
-                alone[i] = False
+            across = min(y1, v1) - max(y0, v0), min(y1 - y0, v1 - v0), max(u0 - x1, x0 - u1), y1 - y0
+            down = min(x1, u1) - max(x0, u0), min(x1 - x0, u1 - u0), max(v0 - y1, y0 - v1), x1 - x0
+            for common, lower, gap, size in (across, down) if v1 - v0 >= TALL * (u1 - u0) else (across,):
+                if i != j and common >= lower / 2 and gap < APART * size:
+                    alone[i] = False
     return alone
 
 
