@@ -73,12 +73,12 @@ def plan_rows(
 
     Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file (its name
     there), boxes (a list; empty: the image stays as it was), origin (detector or reviewer), sha256, rejected, excluded,
-    kept (boxes of text that stays),
-    decision ("" for none), its event and reviewer, read_again, compared (the erased boxes that the second reader's of
-    the original are compared with; None: it is not read), probe, and untouched (path of an image without boxes, of
-    the same source where there is one, for the probe; "" for none) with its untouched_sha256; unread; key (what else
-    than options and code the files depend on: rows of one key have the same ones) and measured (the same of what is
-    measured on them). `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
+    kept (boxes of text that stays), decision ("" for none), its event and reviewer, read_again, compared (the erased
+    boxes that the second reader's of the original are compared with; None: it is not read), probe, and untouched (path
+    of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
+    untouched_sha256; unread; key (what else than options and code the files depend on: rows of one key have the same
+    ones) and measured (the same of what is measured on them). `.attrs["remarks"]`: what of the decisions is not done as
+    it stands, a sentence each.
     What is drawn at random changes little with one decision: each image has its own place in the draw.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
