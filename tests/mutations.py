@@ -125,7 +125,12 @@ MUTATIONS = (
     Mutation("controls-not-subtracted", "audit/checks/text.py",
              'row["effect_beyond_controls"] = row["effect"] - row["control_effect"]',
              'row["effect_beyond_controls"] = row["effect"]', "tests/audit/test_auditor.py tests/audit/test_checks.py"),
+    Mutation("slices-judged-where-fitted", "audit/clusters/slices.py",
+             "np.where(half, -1, mixture.by_features(points))", "mixture.by_features(points)",
+             "tests/audit/test_clusters.py"),
     # ------------------------------------------------------------------------------------------------ cleaning
+    Mutation("controls-on-letters-that-stay", "cleaning/controls.py", "place(grown, height, width, seed, avoid)[0]",
+             "place(grown, height, width, seed)[0]", "tests/cleaning/test_kept.py"),
     Mutation("controls-on-text", "cleaning/controls.py",
              "np.concatenate([avoid, cropped_margins(view, height, width)])", "cropped_margins(view, height, width)",
              "tests/cleaning/test_controls.py"),

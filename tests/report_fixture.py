@@ -21,6 +21,7 @@ STAGES = [StageInfo(name, f"The work of {name}.") for name in dict.fromkeys(outp
 SIDE = 48
 TRAIN, TEST = 30, 36
 BOX = (3, 2, 17, 10)
+KIND_EFFECTS = {"effect": 0.41, "control": 0.02, "difference": 0.39}
 SKILL = {"original": 0.6, "cleaned": 0.9, "control": 0.62}  # how often a model is right where text misleads
 
 
@@ -164,8 +165,10 @@ def make_verdict() -> dict:
         return {"n": 31, "effect": share(0.31), "control": share(0.01), "difference": share(0.3), "p": 0.0002,
                 "separation": share(0.28) if shown else None, "p_adjusted": 0.0017, "shown": shown}  # fmt: skip
 
+    kinds = {"lone letter": {"n": 19, **{k: share(v) for k, v in KIND_EFFECTS.items()}}}
+
     def judged(label: str) -> dict:
-        return {"verdict": "relies on text", "text": asked(True) | {"places": {}},
+        return {"verdict": "relies on text", "text": asked(True) | {"places": {}, "kinds": kinds},
                 "absence": asked(False) | {"textless_here": share(0.6, n=12), "textless_elsewhere": share(0.05, n=24)},
                 "regions": {"border": asked(False)}, "sentences": [f"{label} relies on text."]}  # fmt: skip
 
@@ -184,9 +187,25 @@ def make_verdict() -> dict:
              "pixels": share(0.77), "label": share(0.62), "p": 0.001, "p_adjusted": 0.002}
     features = {"images": 36, "dimension": 64, "rows": [known, known | {"name": "attribute <i>sex</i>"}],
                 "sentences": ["The model's features tell the source with AUROC 0.91."]}
-    return {**own, "features": features, "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
+    return {**own, "features": features, "clusters": make_clusters(),
+            "test_sets": {"test": own}, "passes_per_case": 120.5, "no_evidence": {
         "chance": 1 / 3, "images": 101, "patients": 99, "predictors": {"source": baseline, "file type": empty},
         "sentences": ["From the source alone the label is guessed with a mean recall of 0.83."]}}  # fmt: skip
+
+
+def make_clusters() -> dict:
+    """A kind of maps with its typical cases, and a slice without any that is known."""
+    along = [{"what": "source: <b>south</b>", "inside": 0.9, "outside": 0.2, "p_adjusted": 0.01}]
+    kind = {"name": "COVID-19, kind 1 of 2", "by": "maps", "label": "COVID-19", "images": 12, "of": 40, "share": 0.3,
+            "peak": "top left", "centre": [0.2, 0.3], "border": 0.2, "corners": 0.6, "outside": 0.8, "with": along,
+            "cases": ["test-001.png", "test-002.png", "test-030.png"], "text": "12 of 40 maps look at the top left."}
+    part = {"name": "slice 1", "by": "features", "label": "normal", "images": 9, "of": 60, "share": 0.15,
+            "errors": 0.6, "errors_elsewhere": 0.1, "p": 0.001, "p_adjusted": 0.004, "with": [],
+            "cases": ["nobody.png"], "text": "9 of 60 images of which it gets 60 % wrong."}
+    told = {"images": 40, "kinds": 2, "eigenvalues": [0.0, 0.1, 0.8]}
+    return {"candidates": [kind, part], "maps": {"COVID-19": told},
+            "slices": {"images": 120, "counted_on": 60, "slices": 5},
+            "notes": ["normal: 12 explained cases whose maps moved, at least 30 are needed"]}  # fmt: skip
 
 
 def write_cleaning(store: Store, usable: pd.DataFrame, marked: set, rng) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from xray_debug.report.cleaning import best_balanced_accuracy, predicts_label
+from xray_debug.config import parse_config
+from xray_debug.report.cleaning import best_balanced_accuracy, kept, predicts_label
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=6, max_size=40))
@@ -48,3 +51,17 @@ def test_a_fact_that_is_the_class_and_one_that_says_nothing():
     assert predicts_label(labels == "x", labels, 199, 0)["p"] == 1 / 200
     nothing = predicts_label(np.ones(80, bool), labels, 199, 0)
     assert nothing["p"] == 1 and nothing["balanced_accuracy"] == 0.5 and nothing["auc"] == {"x": 0.5, "y": 0.5}
+
+
+def test_letters_that_stay_are_counted_by_class():
+    found = [("a", 1, 2, 3, 4, "R"), ("a", 5, 6, 7, 8, "L"), ("c", 1, 2, 3, 4, "L"), ("gone", 0, 0, 1, 1, "R")]
+    letters = pd.DataFrame(found, columns=["image_id", "x0", "y0", "x1", "y1", "text"])
+    flags = pd.DataFrame({"image_id": ["a", "b", "c"], "label": ["x", "x", "y"]})
+    store = SimpleNamespace(has=lambda name: name == "letters", table=lambda name: letters)
+    config = parse_config({"phantom": {}, "clean": {"keep": "laterality"}})
+    run = SimpleNamespace(config=config, store=store, classes=["x", "y", "z"])
+    found = kept(run, flags)
+    assert (found["letters"], found["images"], found["by_class"]) == (3, 2, {"x": 1, "y": 1, "z": 0})
+    assert "3 laterality letters in 2 images" in found["text"] and "x 1 of 2, y 1 of 1, z 0 of 0" in found["text"]
+    run.config = parse_config({"phantom": {}})
+    assert kept(run, flags) is None  # an earlier run's letters, and all text was to go

@@ -48,6 +48,17 @@ def test_boxes_are_those_of_the_kinds_that_the_run_erases(tmp_path):
         assert not len(view.boxes_of("none.png"))
 
 
+def test_letters_that_stay_are_no_boxes_to_erase(tmp_path):
+    store = write_run(tmp_path / "run")
+    letters = pd.DataFrame([("a.png", 5, 6, 20, 16, "R")], columns=["image_id", "x0", "y0", "x1", "y1", "text"])
+    store.path("letters").parent.mkdir(exist_ok=True)
+    store.write_table("letters", letters)
+    write_text(store.path("letters").with_name("stage.json"), "{}")
+    for keep, left in (("laterality", 0), (None, 1)):
+        write_text(store.pipeline_file, dump_config(parse_config({"clean": {"keep": keep}})))
+        assert len(load_run(store).boxes_of("a.png")) == left
+
+
 def test_a_run_of_another_version_opens(tmp_path):
     """Options that this version does not know are no reason not to look at the run; values it cannot have are."""
     store = write_run(tmp_path / "run")

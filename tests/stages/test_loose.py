@@ -1,5 +1,7 @@
 """detect, clean and explain of a folder of images, without a run."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from xray_debug.models.explainer import ExplainWorker
 from xray_debug.phantom.dataset import PhantomWorker, phantom_rows
 from xray_debug.run.engine import Engine
 from xray_debug.stages.loose import BOXES, Job, clean_images, detect_images, explain_loose
-from xray_debug.text import load_detector
+from xray_debug.text import laterality, load_detector
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,18 @@ def test_boxes_are_the_detectors_and_the_cleaned_images_the_inpainted_ones(films
     log = pd.read_csv(tmp_path / "with" / "changes.csv")
     assert log["image_id"].tolist() == [name for name in NAMES if found[name]]
     assert not list(tmp_path.glob(".*")), "parts are gone once all is done"
+
+
+def test_letters_stay_where_they_are_asked_for(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(laterality, "LetterReader", lambda: SimpleNamespace(side=lambda image, box: "R"))
+    rows = [("0.png", 60, 50, 72, 64), ("0.png", 40, 100, 90, 114)]  # the second is too long for a letter
+    pd.DataFrame(rows, columns=["image_id", "x0", "y0", "x1", "y1"]).to_csv(tmp_path / "boxes.csv", index=False)
+    clean_images(job(films, tmp_path / "out", clean={"keep": "laterality"})[0], tmp_path / "boxes.csv")
+    image, erased = read_image(films / "0.png"), as_boxes([rows[1][1:]])
+    wanted = clean_image(image, erased, PipelineConfig().clean)[0]
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "0.png"), wanted)
+    assert not np.array_equal(wanted, image)
+    assert pd.read_csv(tmp_path / "out" / "changes.csv")["boxes"].tolist() == ["[[40, 100, 90, 114]]"]
 
 
 def test_explanations_are_the_stages_own(films, tmp_path):

@@ -71,13 +71,15 @@ def finish(
     evidence: dict | None = None,
     looks: dict | None = None,
     features: dict | None = None,
+    clusters: dict | None = None,
 ) -> AuditResult:
     """From measured images to flags, checks and verdict.
 
     `cases`: the audited images (image_id label source test_set, and patient_id where it is known). `rows`: what
     AuditWorker gave, in any order. `problems`: image_id -> sentence, of images that could not be measured; they are
     rows with nothing but their `problem`. `evidence`: what no_evidence found, `looks`: what is typical of each
-    class, and `features`: what the model's features tell (knowledge.py), to lie beside the verdict.
+    class, `features`: what the model's features tell (knowledge.py), and `clusters`: candidates that nobody named
+    (clusters/collect.py), to lie beside the verdict.
     """
     table = _table(cases, {row["image_id"]: row for row in rows}, dict(problems or {}), config)
     verdict, judged = dataset_verdict(table, list(classes), config, seed)
@@ -87,7 +89,9 @@ def finish(
         verdict = {**verdict, "looks": looks}
     if features is not None:
         verdict = {**verdict, "features": features}
-    return AuditResult(table, checks_table(judged, evidence, features), verdict, int(table["passes"].sum()))
+    if clusters is not None:
+        verdict = {**verdict, "clusters": clusters}
+    return AuditResult(table, checks_table(judged, evidence, features, clusters), verdict, int(table["passes"].sum()))
 
 
 def _table(cases: pd.DataFrame, rows: dict[str, Row], problems: dict[str, str], config: AuditConfig) -> pd.DataFrame:

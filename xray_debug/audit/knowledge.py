@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -36,21 +37,35 @@ BINS = 4  # of a measure of the film
 LEVEL = 0.05  # of the corrected p, from which a row is put into words
 
 
-def what_features_tell(model, frame: pd.DataFrame, views, seed: int, permutations: int) -> dict:
-    """`knowledge` of a model on a manifest's images; {"problem"} where its features cannot be had.
+class Asked(NamedTuple):
+    """`rows` of the manifest, their views, and features (n, D); None, and why, where these cannot be had."""
 
-    `frame`: the manifest with the columns film_*; `views`: uint8 (N, S, S), one for each of its rows.
-    """
+    rows: np.ndarray
+    images: np.ndarray
+    features: np.ndarray | None
+    problem: str = ""
+
+
+def ask_features(model, frame: pd.DataFrame, views, seed: int) -> Asked:
+    """The model's features of chosen_rows. `frame`: the manifest with the columns film_*; `views`: uint8 (N, S, S), one
+    for each of its rows."""
     from xray_debug.models.penultimate import penultimate_features
 
     rows = chosen_rows(frame, seed)
-    images, chosen = views[rows], frame.iloc[rows]
+    images = views[rows]
     try:
-        features = penultimate_features(model, images)
+        return Asked(rows, images, penultimate_features(model, images))
     except ValueError as error:
-        return {"problem": str(error)}
+        return Asked(rows, images, None, str(error))
+
+
+def what_features_tell(asked: Asked, frame: pd.DataFrame, seed: int, permutations: int) -> dict:
+    """`knowledge` of a model on a manifest's images; {"problem"} where its features cannot be had."""
+    if asked.features is None:
+        return {"problem": asked.problem}
+    chosen = frame.iloc[asked.rows]
     labels = chosen["label"].to_numpy(str)
-    return knowledge(features, thumbnails(images), labels, targets_of(chosen), seed, permutations)
+    return knowledge(asked.features, thumbnails(asked.images), labels, targets_of(chosen), seed, permutations)
 
 
 def chosen_rows(frame: pd.DataFrame, seed: int) -> np.ndarray:

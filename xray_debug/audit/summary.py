@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from xray_debug.audit.kinds import kind_of_all
 from xray_debug.config import AuditConfig
 from xray_debug.stats.intervals import bootstrap
 from xray_debug.stats.recall import mean_recall
@@ -48,6 +49,8 @@ def per_patient(cases: pd.DataFrame) -> pd.DataFrame:
     for name in ("text_place", *(c for c in cases if c.endswith("_p_inpainted"))):
         if name in cases:
             result[name] = groups[name].first()
+    if "text_kind" in cases:
+        result["text_kind"] = groups["text_kind"].agg(kind_of_all)
     return result.reset_index().drop(columns="has_text")
 
 

@@ -173,18 +173,19 @@ def place_controls(boxes, avoid, view: ModelView, height: int, width: int, seed:
     return [found for found in places if len(found)]
 
 
-def moved_region(image: np.ndarray, boxes, config: CleanConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def moved_region(image: np.ndarray, boxes, config: CleanConfig, seed: int,
+                 avoid=None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """The region that cleaning would replace, moved box by box to text-free places of the same image.
 
     Returns the grown boxes in their new places, (n, 4), and the moved region, bool (H, W); boxes without a free
-    place are left out. ValueError where the boxes cover the whole image.
+    place are left out. `avoid`: (M, 4), text that stays. ValueError where the boxes cover the whole image.
     """
     height, width = image.shape[:2]
     region = text_region(image, boxes, config.shape, config.dilation, config.min_dilation, config.method)
     if region.all():
         raise ValueError("the boxes cover the whole image, so nothing is left to fill them in from")
     grown = dilate_boxes(boxes, growth(boxes, config.dilation, config.min_dilation), height, width)
-    placed = place(grown, height, width, seed)[0]
+    placed = place(grown, height, width, seed, avoid)[0]
     return placed[placed[:, 0] >= 0], transplant(region, grown, placed, (height, width))
 
 

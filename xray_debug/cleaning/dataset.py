@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xray_debug.cleaning.decided import UNDECIDED, boxes_to_erase, usable_decisions
+from xray_debug.cleaning.decided import UNDECIDED, boxes_to_erase, left_in_place, usable_decisions
 from xray_debug.cleaning.files import check_names, check_outputs, target_name
 from xray_debug.cleaning.residue import probe_result
 from xray_debug.cleaning.second import drawn, spread
 from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.config import CleanConfig
-from xray_debug.data.boxes import as_boxes
 from xray_debug.data.files import write_json
 from xray_debug.data.formats.layout import Layout
 from xray_debug.data.formats.places import is_dicom_file
@@ -55,6 +54,7 @@ def plan_rows(
     layout: Layout | None = None,
     recall_images: int = 0,
     texts: Mapping[str, Any] | None = None,
+    keep: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """One row for each image of `manifest` (usable ones only), in its order, for CleanWorker.
 
@@ -69,14 +69,16 @@ def plan_rows(
         layout: of the dataset that is written; COVIDx's without it.
         recall_images: of how many images, spread over classes and splits, the second reader reads the originals, too.
         texts: of `boxes` those that such a reader can know; None: all. A reviewer's boxes all count.
+        keep: of `boxes` those that stay in the image unless a reviewer's boxes cover them.
 
     Columns: those of OF_IMAGE, path, place (as in the manifest), folder (below the output folder), file (its name
     there), boxes (a list; empty: the image stays as it was), origin (detector or reviewer), sha256, rejected, excluded,
-    decision ("" for none), its event and reviewer, read_again, compared (the erased boxes that the second reader's of
-    the original are compared with; None: it is not read), probe, and untouched (path of an image without boxes, of
-    the same source where there is one, for the probe; "" for none) with its untouched_sha256; unread; key (what else
-    than options and code the files depend on: rows of one key have the same ones) and measured (the same of what is
-    measured on them). `.attrs["remarks"]`: what of the decisions is not done as it stands, a sentence each.
+    kept (boxes of text that stays), decision ("" for none), its event and reviewer, read_again, compared (the erased
+    boxes that the second reader's of the original are compared with; None: it is not read), probe, and untouched (path
+    of an image without boxes, of the same source where there is one, for the probe; "" for none) with its
+    untouched_sha256; unread; key (what else than options and code the files depend on: rows of one key have the same
+    ones) and measured (the same of what is measured on them). `.attrs["remarks"]`: what of the decisions is not done as
+    it stands, a sentence each.
     What is drawn at random changes little with one decision: each image has its own place in the draw.
     ValueError: a decision, name or test set that cannot be used, or an output folder that holds the originals.
     """
@@ -89,24 +91,24 @@ def plan_rows(
     for row, content, place in zip(manifest[["image_id", "path", "split", "test_set"]].itertuples(index=False), known,
                                   places, strict=True):  # fmt: skip
         check_names(row.image_id, row.path, row.test_set)
-        own = as_boxes(boxes.get(row.image_id, ()))
-        found = decided.get(row.image_id, UNDECIDED)
+        found, letters = decided.get(row.image_id, UNDECIDED), (keep or {}).get(row.image_id, ())
+        own, kept = left_in_place(found, boxes.get(row.image_id, ()), letters)
         decision, erased = found.decision, boxes_to_erase(found, own)
-        legible = own if texts is None else as_boxes(texts.get(row.image_id, ()))
+        legible = own if texts is None else left_in_place(found, texts.get(row.image_id, ()), letters)[0]
         path, (folder, _, name) = Path(data_root) / row.path, place.rpartition("/")
         among = "" if layout.one_folder else folder + "/" * bool(folder)
         file = target_name(name, config.lossy, taken, is_dicom_file(path), among)
         taken.add((among + file).casefold())
         todo.append({
             "path": str(path), "place": row.path, "folder": folder, "file": file,
-            "boxes": erased.tolist(), "compared": boxes_to_erase(found, legible).tolist(),
+            "boxes": erased.tolist(), "compared": boxes_to_erase(found, legible).tolist(), "kept": kept.tolist(),
             "origin": "reviewer" if decision in ("edit", "exclude") else "detector",
             "sha256": content or "", "rejected": decision == "reject" and len(own) > 0,
             "excluded": decision == "exclude", "decision": decision, "event": found.event, "reviewer": found.reviewer,
             "unread": (unread or {}).get(row.image_id, "") if decision in ("", "approve") else "",
         })  # fmt: skip
-    columns = ["path", "place", "folder", "file", "boxes", "compared", "origin", "sha256", "rejected", "excluded",
-               "decision", "event", "reviewer", "unread"]  # fmt: skip
+    columns = ["path", "place", "folder", "file", "boxes", "compared", "kept", "origin", "sha256", "rejected",
+               "excluded", "decision", "event", "reviewer", "unread"]  # fmt: skip
     plan = manifest[OF_IMAGE].reset_index(drop=True).join(pd.DataFrame(todo, columns=columns))
     check_outputs(plan["path"], [Path(out) for out in outs], sorted(set(plan["folder"])))
     plan = _chosen(plan, seed, second_images, probe_images, recall_images)
@@ -152,8 +154,9 @@ def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, i
     return found
 
 
-OF_FILES = ["image_id", "place", "folder", "file", "boxes", "origin", "sha256", "rejected", "excluded", "unread"]
-OF_MEASURES = ["sha256", "read_again", "compared", "probe", "untouched_sha256"]
+OF_FILES = ["image_id", "place", "folder", "file", "boxes", "kept", "origin", "sha256", "rejected", "excluded",
+            "unread"]  # fmt: skip
+OF_MEASURES = ["sha256", "kept", "read_again", "compared", "probe", "untouched_sha256"]
 
 
 def _keys(plan: pd.DataFrame, columns: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from xray_debug.data.boxes import as_boxes, clip_boxes
+from xray_debug.data.boxes import as_boxes, clip_boxes, covered
 
 DECISIONS = ("approve", "reject", "edit", "exclude")
 
@@ -24,6 +24,7 @@ class Decided(NamedTuple):
 
 
 UNDECIDED = Decided()
+COVERED = 0.5  # share of a box under others, from which it goes with them
 
 
 def boxes_to_erase(decided: Decided, found) -> np.ndarray:
@@ -31,6 +32,23 @@ def boxes_to_erase(decided: Decided, found) -> np.ndarray:
     if decided.decision in ("reject", "exclude"):
         return as_boxes([])
     return as_boxes(found) if decided.boxes is None else decided.boxes
+
+
+def left_in_place(decided: Decided, found, keep) -> tuple[np.ndarray, np.ndarray]:
+    """(`found` without `keep`, what of `keep` stays in the image): (N, 4) each; both hold boxes of the detector.
+
+    Reviewers overrule: beside an edit's boxes stays what these do not cover (half of it), and what they decide of an
+    image as a whole (reject, exclude) needs nothing kept.
+    """
+    found, keep = as_boxes(found), as_boxes(keep)
+    spared = set(map(tuple, keep.tolist()))
+    rest = as_boxes([box for box in found.tolist() if tuple(box) not in spared])
+    if decided.decision in ("reject", "exclude"):
+        return rest, as_boxes([])
+    if decided.boxes is not None and len(keep):
+        width, height = np.concatenate([keep, decided.boxes])[:, 2:].max(axis=0)
+        keep = keep[covered(keep, decided.boxes, height, width) < COVERED]
+    return rest, keep
 
 
 def usable_decisions(

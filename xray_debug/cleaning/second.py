@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from xray_debug.data.boxes import TextBox, as_boxes, as_found, box_areas, rasterise_boxes
+from xray_debug.data.boxes import TextBox, as_boxes, as_found, covered
 from xray_debug.data.images import GreyWindow, to_gray8
 from xray_debug.stats.seeds import seed_of
 
@@ -68,20 +68,18 @@ def read_boxes(reader: Any, pixels: np.ndarray, window: GreyWindow) -> tuple[lis
         return None, str(error) or type(error).__name__
 
 
+def without_kept(found: Sequence[TextBox], kept: Sequence, height: int, width: int) -> list[TextBox]:
+    """The reader's boxes without those that lie on text that stays (half of their area)."""
+    on = covered(as_boxes(found), as_boxes(kept), height, width) >= SEEN
+    return [box for box, stays in zip(found, on, strict=True) if not stays]
+
+
 def reading_of(erased: Sequence, found: Sequence[TextBox], height: int, width: int) -> Reading:
     """What the reader's boxes are to the erased ones of an image of that size; its boxes of other kinds are none."""
     erased, own = as_boxes(erased), as_boxes([box.box for box in found if box.kind == KIND])
     seen = covered(erased, own, height, width) >= SEEN
     alone = covered(own, erased, height, width) < ALONE
     return Reading(len(erased), int(seen.sum()), len(own), int(alone.sum()))
-
-
-def covered(boxes: np.ndarray, by: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(N,) share of each box's area that lies under the union of `by`; 0 of an empty box."""
-    mask = rasterise_boxes(by, height, width)
-    areas = box_areas(boxes)
-    under = [mask[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)].sum() for x0, y0, x1, y1 in boxes]
-    return np.divide(under, areas, out=np.zeros(len(boxes)), where=areas > 0)
 
 
 def readings_table(plan: pd.DataFrame, results: pd.DataFrame | Sequence[Mapping]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from xray_debug.cleaning.erase import clean_image, erase
 from xray_debug.cleaning.files import JPEG_SUFFIXES
 from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
-from xray_debug.cleaning.second import read_boxes, reading_of
+from xray_debug.cleaning.second import read_boxes, reading_of, without_kept
 from xray_debug.config import CleanConfig
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.dicom import is_dicom
@@ -142,7 +142,8 @@ class CleanWorker:
         }  # fmt: skip
         result["file_sha256"] = result["cleaned_sha256"]
         if self.control_out is not None or row["probe"]:
-            placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]))
+            placed, moved = moved_region(image, boxes, self.config, image_seed(self.seed, row["image_id"]),
+                                         as_boxes(row.get("kept", ())))  # fmt: skip
         if self.control_out is not None:
             result |= self._control(row, film, placed, moved, content)
         if row["probe"]:
@@ -152,7 +153,7 @@ class CleanWorker:
                 (self.seed, row["image_id"]), window, None if elsewhere is None else elsewhere.window,
             )
         if row["read_again"] and self.reader is not None:
-            result["residual"], failed = self._count(cleaned, window)
+            result["residual"], failed = self._count(cleaned, window, row.get("kept", ()))
             note = "; ".join(filter(None, (note, failed)))
         return result | {"note": note}
 
@@ -236,11 +237,13 @@ class CleanWorker:
     def _seen(self, image: np.ndarray, window: GreyWindow) -> np.ndarray | None:
         return None if self.view is None else self.view.apply(image, window)
 
-    def _count(self, cleaned: np.ndarray, window: GreyWindow) -> tuple[int | None, str]:
-        """How many boxes of the kinds that are erased the second reader finds, or why it cannot say."""
+    def _count(self, cleaned: np.ndarray, window: GreyWindow, kept) -> tuple[int | None, str]:
+        """How many boxes of the kinds that are erased the second reader finds beside what is kept, or why it cannot
+        say."""
         found, failed = read_boxes(self.reader, cleaned, window)
         if found is None:
             return None, f"not read again: {failed}"
+        found = without_kept(found, kept, *cleaned.shape[:2])
         return sum(box.kind in self.config.kinds for box in found), ""
 
     def _reading(self, row: dict, film: Film | None = None) -> dict:
@@ -257,7 +260,8 @@ class CleanWorker:
         found, failed = read_boxes(self.reader, pixels, window)
         if found is None:
             return {"reading_note": failed}
-        return {"reading": list(reading_of(row["compared"], found, *pixels.shape[:2]))}
+        size = pixels.shape[:2]
+        return {"reading": list(reading_of(row["compared"], without_kept(found, row.get("kept", ()), *size), *size))}
 
 
 def _readable(path: str, digest: str) -> Film | None:

@@ -203,6 +203,9 @@ class AuditConfig(Section):
     laterality: bool = Field(True, description="mirror the film, and move its marker to the other side")
     features: bool = Field(True, description="also what the model's features tell of the source, the attributes and "
                            "the look of the film: a suspicion, a part of no verdict")
+    clusters: bool = Field(
+        True, description="look for kinds of saliency maps, and for groups of images with many errors: suspicions"
+    )
     min_effect: float = Field(0.1, ge=0, le=1, description="smallest change of probability worth a flag")
     level: float = Field(0.95, gt=0.5, lt=1)
     permutations: int = Field(500, ge=50, le=1_000_000)
@@ -227,6 +230,9 @@ class CleanConfig(Section):
         "png", description="what lossy images become, changed or not: PNG, or JPEG at the source's quality"
     )
     kinds: list[str] = Field(["text"], min_length=1, description="of the boxes that are erased: text, device")
+    keep: Literal["laterality"] | None = Field(
+        None, description="laterality: a lone R or L stays, as rapidocr (extra ppocr) reads it; null: all text goes"
+    )
     control: bool = Field(True, description="also write the control cleaning: same boxes moved to text-free places")
 
 

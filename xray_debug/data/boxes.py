@@ -108,6 +108,14 @@ def iou(first: Iterable[Sequence[float]], second: Iterable[Sequence[float]]) -> 
     return np.divide(common, union, out=np.zeros(common.shape), where=union > 0)
 
 
+def covered(boxes: np.ndarray, by: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(N,) share of each box's area that lies under the union of `by`; 0 of an empty box."""
+    mask = rasterise_boxes(by, height, width)
+    areas = box_areas(boxes)
+    under = [mask[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)].sum() for x0, y0, x1, y1 in boxes]
+    return np.divide(under, areas, out=np.zeros(len(boxes)), where=areas > 0)
+
+
 def match_boxes(first, second, minimum: float = 0.5) -> list[tuple[int, int]]:
     """Pairs (i, j) with IoU >= `minimum`, greedily by IoU, each box used once."""
     overlap, pairs = iou(first, second), []

@@ -53,7 +53,24 @@ def repaired(run: RunFiles, permutations: int, seed: int) -> dict | None:
         for name, part in [("all", flags["split"] != ""), ("training", flags["split"] != "test")]
         if flags["label"][part].nunique() > 1
     ]
-    return {"rows": rows, "by_class_and_source": cross, "predicts_label": predicts}
+    return {"rows": rows, "by_class_and_source": cross, "predicts_label": predicts, "kept": kept(run, flags)}
+
+
+def kept(run: RunFiles, flags: pd.DataFrame) -> dict | None:
+    """Laterality letters that stayed in place (clean.keep), by class; None where all text was to go.
+
+    They are those that were read, of images that no reviewer has decided on with other boxes.
+    """
+    if run.config.clean.keep is None or not run.store.has("letters"):
+        return None
+    letters = run.store.table("letters")
+    own = letters[letters["image_id"].isin(flags["image_id"])]
+    counts = {name: int(flags.loc[flags["label"] == name, "image_id"].isin(own["image_id"]).sum())
+              for name in run.classes}  # fmt: skip
+    each = ", ".join(f"{name} {number} of {int((flags['label'] == name).sum())}" for name, number in counts.items())
+    said = (f"{len(own)} laterality letters in {own['image_id'].nunique()} images were read and left in place "
+            f"(clean.keep), unless a reviewer has decided otherwise; images with one by class: {each}.")  # fmt: skip
+    return {"letters": len(own), "images": int(own["image_id"].nunique()), "by_class": counts, "text": said}
 
 
 def _repaired_row(part: pd.DataFrame) -> dict:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from jinja2 import Template
 
 from xray_debug.report.cases import HEAT
+from xray_debug.report.clusters import candidate_rows, sheet_bytes
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.glossary import GLOSSARY, glossary
 from xray_debug.report.groups import LEAST, whole_groups, worst_groups
@@ -29,6 +30,8 @@ from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
+KIND_NOTE = ("By the shape and place of the boxes alone; images whose visible text is all of one kind. It describes "
+             "the question on text and tests nothing of its own.")  # fmt: skip
 
 
 def render_html(report: dict, folder: str | Path) -> str:
@@ -46,6 +49,7 @@ def render_html(report: dict, folder: str | Path) -> str:
     return _template().render(
         report=report, panel_uris=panel_uris, strongest=lambda: strongest(report["flagged"], panel_uris),
         picture=lambda name: data_uri((folder / name).read_bytes()),
+        sheet=lambda name: data_uri(sheet_bytes(folder / name), "webp"),
     )  # fmt: skip
 
 
@@ -54,6 +58,7 @@ def _template() -> Template:
     environment = page_environment()
     environment.globals |= {"answer_of": answer_of, "app_link": app_link, "counted": counted,
                             "glossary": glossary, "verdict_rows": verdict_rows,
+                            "kind_rows": kind_rows, "KIND_NOTE": KIND_NOTE, "candidate_rows": candidate_rows,
                             "model_rows": model_rows, "test_names": test_names, "spoken_for": spoken_for, "flat": flat,
                             "textless_rows": textless_rows, "shortcut_name": shortcut_name,
                             "unit_of": unit_of, "GLOSSARY": GLOSSARY,
@@ -145,6 +150,17 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
 def unit_of(rows: list[dict]) -> str:
     """What lines of the verdict count, the head of their column: images, patients, or both."""
     return " or ".join(dict.fromkeys(row.get("unit") or "images" for row in rows)) or "images"
+
+
+def kind_rows(verdict: dict | None) -> list[dict]:
+    """The answers on text by kind of text: a line per test set, class and kind that there are images enough of."""
+    rows = []
+    for test_set, found in _sets(verdict):
+        parts = {"all classes": found.get("overall") or {}}
+        parts |= {label: entry.get("text") or {} for label, entry in (found.get("classes") or {}).items()}
+        rows += [{"test_set": test_set, "label": label, "kind": kind, **numbers}
+                 for label, part in parts.items() for kind, numbers in (part.get("kinds") or {}).items()]  # fmt: skip
+    return rows
 
 
 def _judged(verdict: dict | None) -> list[tuple[str, str, dict]]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from xray_debug.report.clusters import candidate_rows
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.groups import LEAST, worst_groups
-from xray_debug.report.html import counted, spoken_for, test_names, unit_of, verdict_rows
+from xray_debug.report.html import (
+    KIND_NOTE,
+    counted,
+    kind_rows,
+    spoken_for,
+    test_names,
+    unit_of,
+    verdict_rows,
+)
 from xray_debug.report.marks import interval as _interval
 from xray_debug.report.marks import table as _table
 from xray_debug.report.marks import text as _text
@@ -21,7 +30,7 @@ def render_markdown(report: dict) -> str:
     """The report in GitHub's Markdown; pictures are links into figures/."""
     report = as_told(report)
     parts = [f"# {_text(report['name'])}: what the classifier owes to text", *_headline(report), *_no_evidence(report),
-             *_features(report),
+             *_features(report), *_clusters(report),
              *_verdict(report), *_table4(report), *_differences(report), *_scores(report), *_left_out(report),
              *_repairs(report),
              *_repaired(report), *_explanations(report), *_flagged(report), *_cost(report),
@@ -60,6 +69,16 @@ def _features(report: dict) -> list[str]:
     return ["## What the model's features tell besides the class", told, _table(head, rows)]
 
 
+def _clusters(report: dict) -> list[str]:
+    found, lines = report["clusters"], candidate_rows(report["clusters"])
+    if not found or not lines:
+        return []
+    rows = [[_text(row["name"]), row["by"], _text(row["label"]), row["images"], percent(row["share"]), row["where"],
+             _text(row["with"] or "–")] for row in lines]  # fmt: skip
+    head = ["candidate", "found by", "class", "images", "share, %", "where, or how often wrong", "goes along with"]
+    return ["## Candidates that nobody named (suspicions)", found["note"], _table(head, rows)]
+
+
 def _verdict(report: dict) -> list[str]:
     found, rows = verdict_rows(report["verdict"]), []
     rest = [row for row in found if not row["shown"]]
@@ -71,7 +90,15 @@ def _verdict(report: dict) -> list[str]:
     head = ["test set", "class", "question", unit_of(told), "effect", "controls", "p (adjusted)", "verdict"]
     folded = f"Not shown: {len(rest)} of {len(found)} questions ({_text(counted(rest, 'question'))})."
     parts = ["## Verdict", _table(head, rows)] if rows else []
-    return [*parts, folded] if 0 < len(rest) < len(found) else parts
+    return [*parts, *([folded] if 0 < len(rest) < len(found) else []), *_kinds(report)]
+
+
+def _kinds(report: dict) -> list[str]:
+    rows = [[_text(row["test_set"]), _text(row["label"]), _text(row["kind"]), count(row["n"]),
+             *(_interval(row[name], "value", signed, "") for name in ("effect", "control", "difference"))]
+            for row in kind_rows(report["verdict"])]  # fmt: skip
+    head = ["test set", "class", "kind of text", "images", "effect", "controls", "difference"]
+    return [_table(head, rows), KIND_NOTE] if rows else []
 
 
 def _table4(report: dict) -> list[str]:
@@ -172,7 +199,9 @@ def _repaired(report: dict) -> list[str]:
         return []
     rows = [["class" if row["group"] == "label" else row["group"], _text(row["name"]), count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
-    return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows), *_second(report)]
+    return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows),
+            *([_text(report["repaired"]["kept"]["text"])] if report["repaired"]["kept"] else []),
+            *_second(report)]  # fmt: skip
 
 
 def _second(report: dict) -> list[str]:

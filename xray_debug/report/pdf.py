@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xray_debug.report.clusters import candidate_rows
 from xray_debug.report.explanations import MEASURES, SANITY
 from xray_debug.report.format import count, decimal, duration, p_value, percent, points, rate, signed
 from xray_debug.report.glossary import glossary
 from xray_debug.report.groups import worst_groups
-from xray_debug.report.html import app_link, counted, spoken_for, test_names, unit_of, verdict_rows
+from xray_debug.report.html import (
+    KIND_NOTE,
+    app_link,
+    counted,
+    kind_rows,
+    spoken_for,
+    test_names,
+    unit_of,
+    verdict_rows,
+)
 from xray_debug.report.paper import BLUE, SMALL, SOFT, Paper
 from xray_debug.report.template import unique
 from xray_debug.report.words import answer_of, as_told, test_name
@@ -25,7 +35,7 @@ def render_pdf(report: dict, folder: str | Path) -> bytes:
     report = as_told(report)
     folder, paper = Path(folder), Paper(f"xray-debug report: {report['name']}", PAGES)
     _first(paper, report, folder)
-    for part in (_cases, _verdict, _no_evidence, _features, _scores, _rankings, _classes, _cleaning,
+    for part in (_cases, _verdict, _no_evidence, _features, _clusters, _scores, _rankings, _classes, _cleaning,
                  _explanations, _calibration, _rest):  # fmt: skip
         part(paper, report, folder)
     return paper.write()
@@ -82,6 +92,12 @@ def _verdict(paper: Paper, report: dict, folder: Path) -> None:
     paper.table(head, lines, SMALL - 0.8)
     if shown and rest:
         paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')}).", SMALL)
+    if kinds := kind_rows(report["verdict"]):
+        paper.table(["test set", "class", "kind of text", "images", *names[:3]],
+                    [[row["test_set"], row["label"], row["kind"], count(row["n"]),
+                      *(_interval(row[name], "value", signed, "") for name in names[:3])] for row in kinds],
+                    SMALL - 0.8)  # fmt: skip
+        paper.paragraph(KIND_NOTE, SMALL)
 
 
 def _no_evidence(paper: Paper, report: dict, folder: Path) -> None:
@@ -108,6 +124,16 @@ def _features(paper: Paper, report: dict, folder: Path) -> None:
              p_value(row["p_adjusted"])] for row in found["rows"]]  # fmt: skip
     paper.table(["what is read", "images", "features, AUROC, %", "pixels", "label alone", "p beyond the label (Holm)"],
                 rows, SMALL)
+
+
+def _clusters(paper: Paper, report: dict, folder: Path) -> None:
+    lines = candidate_rows(report["clusters"])
+    if lines:
+        paper.heading("Candidates that nobody named (suspicions)")
+        paper.table(["candidate", "found by", "class", "images", "share, %", "where, or how often wrong",
+                     "goes along with"],
+                    [[row["name"], row["by"], row["label"], row["images"], percent(row["share"]), row["where"],
+                      row["with"] or "–"] for row in lines], SMALL)  # fmt: skip
 
 
 def _scores(paper: Paper, report: dict, folder: Path) -> None:
@@ -172,6 +198,8 @@ def _cleaning(paper: Paper, report: dict, folder: Path) -> None:
     rows = [["class" if row["group"] == "label" else row["group"], row["name"], count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
     paper.table(["of", "", "images", "repaired, %", "mean area, %"], rows)
+    if report["repaired"]["kept"]:
+        paper.paragraph(report["repaired"]["kept"]["text"], SMALL)
     if report["residual"]:
         row = report["residual"]["rows"][0]
         paper.paragraph(f"A second detector ({report['residual']['detector']}) still reads text in "

@@ -19,6 +19,7 @@ from xray_debug.report import second_reader as report_reader
 from xray_debug.report import tables as report_tables
 from xray_debug.report.calibration import calibration
 from xray_debug.report.cases import flagged_cases
+from xray_debug.report.clusters import clusters
 from xray_debug.report.explanations import explanations
 from xray_debug.report.format import plain, timing_rows
 from xray_debug.report.groups import groups
@@ -67,6 +68,7 @@ def build_report(run: RunFiles, figures: Path) -> dict:
         "classes": run.classes,
         "no_evidence": verdict.pop("no_evidence", None),
         "features": verdict.pop("features", None),
+        "clusters": clusters(run, verdict.pop("clusters", None), figures),
         "verdict": verdict or None,
         "table4": report_tables.table4(cells, samples, seed),
         "patients": report_tables.patients(cells),

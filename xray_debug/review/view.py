@@ -6,18 +6,19 @@ Read through the store; but for the manifest and the dataset's folder everything
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from xray_debug.cleaning.decided import UNDECIDED, left_in_place
 from xray_debug.config import CleanConfig, ConfigError, made_config
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.images import Film, ImageError, ModelView
 from xray_debug.data.unchanged import read_known
 from xray_debug.review.queue import Queue, make_queue
 from xray_debug.run.further import case_map
-from xray_debug.run.store import BOX, Store, StoreError
+from xray_debug.run.store import BOX, Store, StoreError, split_boxes
 
 FACTS = ("label", "predicted", "source", "split", "test_set", "patient_id")
 
@@ -52,13 +53,16 @@ class RunView:
     view: ModelView
     clean: CleanConfig
     queue: Queue
+    letters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def regions(self, image_id: str) -> Found:
         return self.found.get(image_id, NOTHING_FOUND)
 
     def boxes_of(self, image_id: str) -> np.ndarray:
-        """(N, 4) int64: the boxes of clean.kinds, which are erased unless a reviewer decides otherwise."""
-        return self.regions(image_id).of_kinds(self.clean.kinds)
+        """(N, 4) int64: the boxes of clean.kinds, which are erased unless a reviewer decides otherwise; without the
+        letters that stay (clean.keep), once stage clean has read them."""
+        return left_in_place(UNDECIDED, self.regions(image_id).of_kinds(self.clean.kinds),
+                             self.letters.get(image_id, ()))[0]  # fmt: skip
 
     def film(self, image_id: str) -> Film:
         """The original; ViewError or ImageError in one sentence."""
@@ -103,11 +107,12 @@ def load_run(store: Store) -> RunView:
         if store.pipeline_file.exists():
             config = made_config(store.pipeline_file)
             view, clean = ModelView.from_config(config.view), config.clean
+        letters = split_boxes(store.table("letters")) if clean.keep and store.has("letters") else {}
         further = [] if len(cases) else store.explained()
     except (StoreError, ConfigError) as error:
         raise ViewError(str(error)) from error
     queue = make_queue(manifest, cases, regions, further)
-    return RunView(store, manifest, cases, _found(regions), view, clean, queue)
+    return RunView(store, manifest, cases, _found(regions), view, clean, queue, letters)
 
 
 def _by_name(frame: pd.DataFrame) -> pd.DataFrame:

@@ -84,6 +84,7 @@ NAMES = {
     "text_hidden": "Boxes outside what the model sees",
     "text_area": "Share of the film that is text",
     "text_place": "Where the largest text is",
+    "text_kind": "Kind of the text",
     "text_only_gain": "Probability gained by the text alone",
     "control_only_gain": "Probability gained by a control alone",
     "saliency_in_text": "Share of the saliency inside the text",

@@ -98,6 +98,7 @@ OUTPUTS: dict[str, Output] = {
         "clean", "readings.parquet", "table",
         ("image_id", "patient_id", "label", "source", "split", "erased", "seen", "found", "alone", "note"),
         "what the second reader sees of text, and what it and the detector both missed"),
+    "letters": Output("clean", "letters.parquet", "table", ("image_id", *BOX, "text")),
     "decided": Output("clean", "decisions.json", "json", values={"images": dict}),
     "cleaning facts": Output("clean", "facts.json", "json", shows="images that could not be cleaned",
                              values={"failed": dict, "remarks": list}),

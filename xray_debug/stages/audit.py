@@ -76,7 +76,8 @@ def run(context: Context) -> None:
 
     from xray_debug.audit.auditor import check_cases, choose_cases, finish
     from xray_debug.audit.checks import foreign_checks
-    from xray_debug.audit.knowledge import what_features_tell
+    from xray_debug.audit.clusters.collect import find_candidates
+    from xray_debug.audit.knowledge import ask_features, what_features_tell
     from xray_debug.audit.look.collect import looks_of_views
     from xray_debug.audit.look.films import films_of_views
     from xray_debug.audit.no_evidence import no_evidence
@@ -114,13 +115,19 @@ def run(context: Context) -> None:
     rows = [{name: value for name, value in row.items() if name != "problem"} for row in table if not row["problem"]]
     films = films_of_views(frame, boxes, store.views(), ModelView.from_config(config.view), config.seed)
     evidence = no_evidence(frame, boxes, config.seed, config.audit.permutations, store.views(), films)
-    told = None
-    if config.audit.features:
-        told = what_features_tell(load_for_inference(store.path("model"), context.device, context.trusted),
-                                  pd.concat([frame.reset_index(drop=True), films], axis=1), store.views(), config.seed,
-                                  config.audit.permutations)  # fmt: skip
+    model = load_for_inference(store.path("model"), context.device, context.trusted)
+    known = pd.concat([frame.reset_index(drop=True), films], axis=1)
+    features = config.audit.features or config.audit.clusters and rows
+    asked = ask_features(model, known, store.views(), config.seed) if features else None
+    told = what_features_tell(asked, known, config.seed, config.audit.permutations) if config.audit.features else None
+    clusters = None
+    if config.audit.clusters and rows:
+        measured = chosen[["image_id", "label"]].merge(pd.DataFrame(rows), on="image_id")
+        explained = store.table("explanations", ["image_id", "target", "hardly_moved"])
+        clusters = find_candidates(store.saliency_maps(["image_id", "saliency"]), explained, measured, frame,
+                                    asked.features, asked.rows, list(model.classes), config.seed)  # fmt: skip
     result = finish(chosen, rows, class_order(frame["label"]), config.audit, config.seed, problems, evidence,
-                    looks, told)  # fmt: skip
+                    looks, told, clusters)  # fmt: skip
     store.write_table("cases", result.cases)
     store.write_table("checks", result.checks)
     store.write_json("verdict", result.verdict)

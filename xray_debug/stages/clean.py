@@ -12,6 +12,7 @@ from xray_debug.run.fingerprint import Seen, digest
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages.base import Context, Stage
+from xray_debug.stages.letters import RECOGNISER, check_keep, kept_letters
 from xray_debug.stages.readers import AUTO, MOST_BY_AUTO, decided_options, packages_of, second_of
 
 MOST = 64
@@ -21,6 +22,7 @@ def check(config: PipelineConfig) -> None:
     from xray_debug.text import DETECTORS
 
     check_apart(config)
+    check_keep(config)
     if config.detect.second not in (None, AUTO):
         DETECTORS.check(config.detect.second, "detect.second")
 
@@ -36,6 +38,7 @@ def check_apart(config: PipelineConfig) -> None:
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
     """The latest decision on each image, read once: what the fingerprint speaks of is what is done."""
     check_apart(config)
+    check_keep(config)
     rows = []
     if store.review_file.exists():
         from xray_debug.review.decisions import ReviewDB
@@ -47,6 +50,8 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
         name, _ = second_of(store, config)
         settled = f"{name}: " if config.detect.second == AUTO else ""
         found["second reader"] = settled + (packages_of(name) if name else "")
+    if config.clean.keep:
+        found["reader of letters"] = packages_of(RECOGNISER)
     return found
 
 
@@ -114,6 +119,7 @@ def run(context: Context) -> None:
         manifest, store.dataset_root(), store.boxes(*boxes), config.clean, as_table(context.seen["decisions"]),
         config.seed, again, outs=[folder for folder in (out, control) if folder], unread=store.json("unread"),
         layout=layout, recall_images=compared, texts=store.boxes(KIND),
+        keep=kept_letters(context, manifest),
     )  # fmt: skip
     for remark in plan.attrs["remarks"]:
         context.say(remark)
@@ -185,7 +191,8 @@ STAGE = Stage(
     help="Write COVIDx++, honouring the reviewers' decisions.",
     needs=("manifest", "views", "regions", "unread", "dataset"),
     options=("clean", "detect.second", "detect.second_images", "detect.recall_images", "view"),
-    outputs=("changes", "readings", "decided", "cleaning facts", "probe", "cleaned views", "cleaned", "control"),
+    outputs=("changes", "readings", "letters", "decided", "cleaning facts", "probe", "cleaned views", "cleaned",
+             "control"),
     work=run,
     inputs=inputs,
     plugins=lambda store, config: (

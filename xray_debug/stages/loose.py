@@ -156,7 +156,10 @@ def clean_images(job: Job, boxes: Path | None) -> None:
     from xray_debug.cleaning.dataset import finish, plan_rows
     from xray_debug.cleaning.worker import CleanWorker
     from xray_debug.data.formats.layout import Layout
+    from xray_debug.run.store import split_boxes
+    from xray_debug.stages.letters import check_keep, letters_of
 
+    check_keep(job.config)
     if not job.source.is_dir():
         raise ConfigError(f"{job.source}: expected a folder of images, found "
                           f"{'a file' if job.source.exists() else 'nothing'}")  # fmt: skip
@@ -172,10 +175,13 @@ def clean_images(job: Job, boxes: Path | None) -> None:
         if given is None:
             table, unread = _boxes(job, images, folder)
             given = _of_kinds(table, settings.kinds)
+        keep = {}
+        if settings.keep:
+            keep = split_boxes(letters_of(job.engine, images, given, folder / "letters"))
         manifest = images.assign(path=images["image_id"], patient_id="", label="", source="", split="", test_set="")
         layout = Layout(_AsItLies())
         plan = plan_rows(manifest, job.source, given, settings, outs=[job.out], unread=unread, probe_images=0,
-                         layout=layout)  # fmt: skip
+                         layout=layout, keep=keep)  # fmt: skip
         worker = CleanWorker(settings.model_dump(), 0, str(job.out))
         parts = job.engine.run(worker, TableRows(plan), folder / "cleaned", "write the cleaned images", most=MOST)
         changes = finish(plan, parts.table(), job.out, layout=layout)

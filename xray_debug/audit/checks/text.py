@@ -11,11 +11,13 @@ import pandas as pd
 from xray_debug.audit.checks.base import CHECKS, Check, per_class
 from xray_debug.audit.frames import Case, Frames, composite
 from xray_debug.audit.hypotheses import ALL, MIN_CASES, Hypothesis, beyond_controls, numbers
+from xray_debug.audit.kinds import KINDS, kind_of_all, kinds_of_text
 from xray_debug.audit.measures import Outcomes, mean_of, mean_rows, saliency_share
 from xray_debug.audit.removals import REMOVALS, Removed
-from xray_debug.audit.summary import paired
+from xray_debug.audit.summary import mean_interval_of, paired
 from xray_debug.cleaning.controls import place_controls
 from xray_debug.data.boxes import thirds_of_largest
+from xray_debug.stats.seeds import seed_of
 
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
@@ -43,7 +45,7 @@ class Text(Check):
     def columns(self, case: Case, out: Outcomes, kept: list[Removed] | None) -> dict:
         controls = kept or []
         return {**text_measures(out, case, len(controls)), **saliency_measures(case, controls),
-                "text_place": text_place(case), **text_effects(out)}
+                "text_place": text_place(case), "text_kind": text_kind(case), **text_effects(out)}
 
     def hypotheses(self, cases: pd.DataFrame, label: str) -> list[Hypothesis]:
         mine = (cases["label"] == label).to_numpy()
@@ -70,8 +72,11 @@ class Text(Check):
         )]  # fmt: skip
 
     def detail(self, h: Hypothesis, entry: dict, cases: pd.DataFrame, seed: int) -> dict:
-        """With the mean effect by where the largest visible text lies."""
-        return entry if h.label == ALL else {**entry, "places": places(cases[cases["label"] == h.label], h.label)}
+        """With the effect by kind of text, and the mean effect by where the largest visible text lies."""
+        kinds = by_kind(cases, h.label, self.config.level, seed)
+        if h.label == ALL:
+            return {**entry, "kinds": kinds}
+        return {**entry, "kinds": kinds, "places": places(cases[cases["label"] == h.label], h.label)}
 
     def sentence(self, h: Hypothesis, entry: dict) -> str:
         where = next(iter(entry.get("places", ())), "")
@@ -83,6 +88,11 @@ def text_place(case: Case) -> str:
     """Where in the image the largest visible text lies, in thirds: "top left", "middle right", ...; "" for none."""
     found = thirds_of_largest(case.visible, *case.original.shape[:2])
     return "" if found is None else f"{ROWS[found[0]]} {COLUMNS[found[1]]}"
+
+
+def text_kind(case: Case) -> str:
+    """Of what kind all visible text is (kinds.py); "several kinds", "" for none."""
+    return kind_of_all(kinds_of_text(case.visible, *case.original.shape[:2]))
 
 
 def text_measures(out: Outcomes, case: Case, controls: int) -> dict:
@@ -127,6 +137,29 @@ def saliency_measures(case: Case, controls: list[Removed]) -> dict:
             matched = np.mean([saliency_share(fine, control.mask) for control in controls], axis=0).tolist()
     return dict(zip(("saliency_in_text", "saliency_enrichment", "saliency_in_controls", "saliency_enrichment_controls"),
                     (*found, *matched), strict=True))
+
+
+def by_kind(cases: pd.DataFrame, label: str, level: float, seed: int) -> dict:
+    """The hypothesis on text by kind: kind -> n and the means of effect, control and difference with their intervals.
+
+    Of the class's images (ALL: of every image, by its own class) whose visible text is all of one kind, since all of it
+    is removed at once; a kind of fewer than MIN_CASES images is left out. It describes and tests nothing.
+    """
+    if "text_kind" not in cases:
+        return {}
+    seen = cases[cases["text_visible"] > 0]
+    labels = [label] if label != ALL else [name for name in dict.fromkeys(seen["label"]) if f"effect_{name}" in seen]
+    found = {}
+    for kind in KINDS:
+        own = seen[seen["text_kind"] == kind]
+        pairs = [paired(own[own["label"] == name], f"effect_{name}", f"control_effect_{name}") for name in labels]
+        effect, control = (np.concatenate(side) for side in zip(*pairs, strict=True)) if pairs else ((), ())
+        if len(effect) >= MIN_CASES:
+            sides = {"effect": effect, "control": control, "difference": effect - control}
+            found[kind] = {"n": len(effect)} | {
+                name: mean_interval_of(values, level, seed_of(seed, "kind of text", kind, label))
+                for name, values in sides.items()}  # fmt: skip
+    return found
 
 
 def places(own: pd.DataFrame, label: str) -> dict:
