@@ -226,6 +226,12 @@ def with_devices(net: CraftLite) -> CraftLite:
     return wider
 
 
+def without_devices(net: CraftLite) -> CraftLite:
+    """The same network without a map of devices, and without its work. In place."""
+    net.device_ups, net.device_head, net.outputs = nn.ModuleList(), None, 2
+    return net
+
+
 def learn_devices_alone(net: CraftLite) -> CraftLite:
     """All but the way back to the map of devices is held as it is, running means too; `train` of the network undoes the
     latter. In place."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from xray_debug.data.images import to_gray8
-from xray_debug.text.craft import Thresholds, fold, load_lite, prepare
+from xray_debug.text.craft import Thresholds, fold, load_lite, prepare, without_devices
 from xray_debug.text.detectors.base import MapDetector, Reading, scale_of
 from xray_debug.text.detectors.registry import DETECTORS, check_sha256
 from xray_debug.text.precision import bf16_is_faster
@@ -26,7 +26,8 @@ USES = {
     "audit": {"text_threshold": 0.55, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.5,
               "low_device": 0.2},
 }  # fmt: skip
-LOOK_DEVICE = 0.3  # a device is larger than print: a look nearly finds it
+LOOK_DEVICE = 0.15  # a device is larger than print: a look nearly finds it
+MIRROR_DEVICE = 0.9  # of its threshold, from which the mirror image is asked, too: it lifts few that are below
 LOOK_SIZE = 2 / 3  # of the largest working size: at half of it, print ten pixels high leaves no trace
 
 
@@ -38,15 +39,15 @@ class CraftLiteDetector(MapDetector):
     mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
     where that region map exceeds `look` (or the map of devices LOOK_DEVICE); None reads all of it closely.
     `precision`: fp32, bf16, or auto: bf16 where a short measurement shows that it is clearly faster. `use`: clean or
-    audit, which sets the thresholds that are not given themselves (USES). Devices are found by weights that have a map
-    of them.
+    audit, which sets the thresholds that are not given themselves (USES). `devices`: False leaves out the map of
+    devices of weights that have one, and its work; what looks like a letter on a device is then text.
     """
 
     name = "craft-lite"
 
     def __init__(self, weights=None, precision="auto", mirror=True, look=0.1, use="clean", text_threshold=None,
                  link_threshold=None, low_text=None, device_threshold=None, low_device=None, grow=0.1, least_grow=2.0,
-                 **options):
+                 devices=True, **options):
         if use not in USES:
             raise ValueError(f"use must be {' or '.join(USES)}, got {use!r}")
         given = {"text_threshold": text_threshold, "link_threshold": link_threshold, "low_text": low_text,
@@ -65,7 +66,8 @@ class CraftLiteDetector(MapDetector):
             precision = measured_precision() if self.device.type == "cpu" else "fp32"
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.mirror, self.look, self.weights = mirror, look, Path(weights) if weights is not None else BUNDLED
-        self.net = fold(load_lite(self.weights)).to(self.device, self.dtype, memory_format=torch.channels_last)
+        net = load_lite(self.weights) if devices else without_devices(load_lite(self.weights))
+        self.net = fold(net).to(self.device, self.dtype, memory_format=torch.channels_last)
 
     @staticmethod
     def resolve(options: dict) -> dict:
@@ -112,10 +114,11 @@ class CraftLiteDetector(MapDetector):
         return close_ups(seen, scale, *values.shape[1:])
 
     def _with_mirror(self, values: np.ndarray, size: tuple[int, int], straight: np.ndarray) -> np.ndarray:
-        """The mean with the mirror image's maps around all that can reach the threshold in it, zero elsewhere."""
+        """The mean with the mirror image's maps, around text that can reach the threshold in it and devices that nearly
+        reach theirs; zero elsewhere."""
         least = max(0.0, 2 * self.thresholds.text - 1 - 1e-6)  # the mirror image's score is 1 at most
-        likely = self.device_thresholds.text / 2  # a threshold of a half can be reached from anywhere: no bound at all
-        places = self._places(self._over(straight, least, likely), size, values, size)
+        likely = self._over(straight, least, MIRROR_DEVICE * self.device_thresholds.text)
+        places = self._places(likely, size, values, size)
         return self._read(values, self.mirrored, places, straight)
 
     @staticmethod
