@@ -28,7 +28,7 @@ def test_tiles_equal_the_whole_for_a_local_network(shape):
 
 
 def test_merging_keeps_the_larger_box_and_the_higher_score():
-    found = scales.merge([TextBox(0, 0, 10, 10, 0.8), TextBox(1, 1, 9, 9, 0.9), TextBox(50, 0, 60, 10, 0.7)])
+    found = scales.merge([[TextBox(0, 0, 10, 10, 0.8), TextBox(50, 0, 60, 10, 0.7)], [TextBox(1, 1, 9, 9, 0.9)]])
     assert found == [TextBox(0, 0, 10, 10, 0.9), TextBox(50, 0, 60, 10, 0.7)]
     assert scales.merge([]) == []
 
