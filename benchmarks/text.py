@@ -2,13 +2,13 @@
 
     python benchmarks/text.py --images DIR [--annotations FILE] [--devices FILE] [--count 20] [--json FILE]
 
-Five readers: craft-lite (bundled), the same reading all of a film closely (`look=None`), the official CRAFT read as its
-authors read (where its weights are, as for `load_detector("craft")`; else its network with random ones, for the time
-alone), rapidocr's detector, and tesseract if it is installed. The two networks are first timed alone on tensors of the
-same size (`--side`), then every reader end to end, from pixels to boxes, at its own defaults. Times are the mean over
-images after one to warm up, on the clock and of the processor (all threads; steadier on a busy machine); ratios are to
-craft-lite in the same run, image by image in turn. Accuracy: the measures of xray_debug.text.training.scoring, for
-every reader that has trained weights.
+Six readers: craft-lite (bundled), the same reading all of a film closely (`look=None`) and without its map of devices
+(`devices=False`), the official CRAFT read as its authors read (where its weights are, as for `load_detector("craft")`;
+else its network with random ones, for the time alone), rapidocr's detector, and tesseract if it is installed. The two
+networks are first timed alone on tensors of the same size (`--side`), then every reader end to end, from pixels to
+boxes, at its own defaults. Times are the mean over images after one to warm up, on the clock and of the processor (all
+threads; steadier on a busy machine); ratios are to craft-lite in the same run, image by image in turn. Accuracy: the
+measures of xray_debug.text.training.scoring, for every reader that has trained weights.
 """
 
 from __future__ import annotations
@@ -57,13 +57,11 @@ class Tesseract:
         return boxes
 
 
-class Whole:
-    """craft-lite that reads all of a film closely: shows what the look saves, and whether it loses anything."""
+class Variant:
+    """craft-lite with other options: what the look saves and loses, what the map of devices costs."""
 
-    name = "craft-lite, whole"
-
-    def __init__(self, precision: str):
-        self.detect = load_detector("craft-lite", look=None, precision=precision).detect
+    def __init__(self, name: str, **options):
+        self.name, self.detect = name, load_detector("craft-lite", **options).detect
 
 
 class RandomCraft:
@@ -112,7 +110,9 @@ def time_networks(side: int, repeats: int, precision: str) -> dict[str, dict[str
 
 
 def readers(side: int, precision: str) -> list:
-    found = [load_detector("craft-lite", precision=precision), Whole(precision)]
+    found = [load_detector("craft-lite", precision=precision),
+             Variant("craft-lite, whole", look=None, precision=precision),
+             Variant("craft-lite, no devices", devices=False, precision=precision)]
     for make in (lambda: load_detector("craft"), lambda: load_detector("ppocr", threads=torch.get_num_threads())):
         try:
             found.append(make())
