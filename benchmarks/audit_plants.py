@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -57,17 +58,18 @@ class Plant:
 
 
 # a letter that stands in its class's corner is known by its side, too; it may be known by its place when it is erased
-_MARKER = {"right": {"text": "text"}, "open": ("laterality:marker",)}
+_MARKER = {"right": {"text": "text"}, "open": ("laterality:marker",), "suspected": ("place of text", "amount of text")}
 _LOOK = {"right": {"look": "prop"}, "suspected": ("source",)}
 PLANTS: dict[str, Plant] = {
     "clean": Plant(difficulty=EASY),
     "clean-bare": Plant("bare", difficulty=1.0),
     "marker-bright": Plant("marker", "bright", **_MARKER),
-    "absence": Plant("absence", right={"absence": "absence"}, suspected=("presence of text", "amount of text")),
+    "absence": Plant("absence", right={"absence": "absence"},
+                     suspected=("presence of text", "amount of text", "place of text")),
     "device": Plant("artifact", right={"devices": "device"}),
     "border": Plant(prop="border", right={"border": "prop", "field": "prop"}, open=("look",)),
     "brightness": Plant(prop="brightness", **_LOOK),
-    "mirror": Plant(prop="mirror", right={"laterality:film": "prop"}, open=("look",)),
+    "mirror": Plant(prop="mirror", right={"laterality:film": "prop"}),
     "side": Plant("side", "bright", prop="side", right={"laterality:marker": "prop"}, suspected=("place of text",)),
     "sharpness": Plant(prop="sharpness", **_LOOK),
     "marker-faint": Plant("marker", "faint", **_MARKER),
@@ -75,7 +77,7 @@ PLANTS: dict[str, Plant] = {
     "field": Plant(prop="field", right={"field": "prop"}, open=("look",)),
     "noise": Plant(prop="noise", **_LOOK),
     "two": Plant("marker", "bright", prop="brightness", right={"text": "text", "look": "prop"},
-                 open=("laterality:marker",), suspected=("source",)),
+                 open=("laterality:marker",), suspected=("source", "place of text", "amount of text")),
     "body": Plant(prop="body", open=("look", "field", "border"), suspected=("attribute sex",)),
     "jpeg": Plant(prop="jpeg", **_LOOK),
     "weak": Plant("marker", "bright", difficulty=EASY, correlation=0.6, **_MARKER),
@@ -214,8 +216,8 @@ def _marked(image: np.ndarray, film: PlantedFilm) -> tuple[np.ndarray, list[dict
     if film.plant.marker != "side":
         return phantom_markers.draw_marker(image, film.marker, film.plant.style, rng)
     side = "right" if film.has else "left"
-    phantom_markers.FAMILIES[side] = SIDES[side]
-    return phantom_markers.draw_marker(image, side, film.plant.style, rng)
+    with mock.patch.dict(phantom_markers.FAMILIES, SIDES):
+        return phantom_markers.draw_marker(image, side, film.plant.style, rng)
 
 
 def altered(image: np.ndarray, look: str, seed: int) -> np.ndarray:
