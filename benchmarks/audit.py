@@ -25,6 +25,7 @@ import argparse
 import hashlib
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import audit_dataset
@@ -43,14 +44,15 @@ TUNING, FRESH = range(1, 6), 101  # seeds on which constants may be chosen; the 
 RESULTS = Path(__file__).parent / "results" / "audit.json"
 
 
-def code_key() -> str:
-    """Changes with the code that measures and judges, and with the sizes of the datasets."""
+@cache
+def code_key(name: str) -> str:
+    """Changes with the code that measures and judges, with the sizes of datasets, and with what this one has planted."""
     package = Path(__file__).parents[1] / "xray_debug"
     files = [*sorted((package / "audit").rglob("*.py")), *sorted((package / "phantom").glob("*.py")),
-             *(package / "cleaning" / f"{name}.py" for name in ("inpainting", "fills", "controls")),
-             Path(audit_plants.__file__)]  # fmt: skip
+             *(package / "cleaning" / f"{part}.py" for part in ("inpainting", "fills", "controls"))]  # fmt: skip
     sizes = (audit_dataset.TRAIN_IMAGES, audit_dataset.TEST_IMAGES, audit_dataset.EPOCHS, audit_saliency.EXPLAINED)
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + repr(sizes).encode()).hexdigest()[:16]
+    text = repr((sizes, audit_plants.planted(name))).encode()
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + text).hexdigest()[:16]
 
 
 def read_results(path: Path) -> dict:
@@ -83,12 +85,12 @@ def asked(args) -> list[tuple[str, float, int]]:
     return found
 
 
-def run_all(args, results: dict, key: str) -> list[dict]:
+def run_all(args, results: dict) -> list[dict]:
     """The records asked for, those that are missing measured now."""
     records, before = [], None
     for name, correlation, seed in asked(args):
         own = f"{name} {correlation:g} {seed}"
-        saved = results["datasets"].get(own)
+        saved, key = results["datasets"].get(own), code_key(name)
         if saved is None and args.table:
             continue
         if saved is None or (saved["key"] != key and not args.table):
@@ -170,7 +172,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--seeds: expected seeds below {FRESH} (for tuning) or from {FRESH} (for publishing), got both")
     torch.set_num_threads(1)
     results = read_results(args.json)
-    records = run_all(args, results, code_key())
+    records = run_all(args, results)
     if args.rival and installed():
         results["rival"] = rival_flags(records, args.work, results["rival"])
     elif args.rival:

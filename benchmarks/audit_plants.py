@@ -11,6 +11,7 @@ applied to the drawn film.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
@@ -87,6 +88,14 @@ PLANTS: dict[str, Plant] = {
     "contrast": Plant(prop="contrast", **_LOOK),
     "resolution": Plant(prop="resolution", **_LOOK),
 }  # fmt: skip
+
+
+def planted(name: str) -> tuple:
+    """All that decides how the films of a plant are drawn, as plain values."""
+    plant = PLANTS[name]
+    drawn = inspect.getsource(SHAPES[plant.prop]) if plant.prop in SHAPES else BODIES if plant.prop == "body" else ""
+    return (SIZE, VIEW, plant.marker, plant.style, plant.prop, plant.difficulty, plant.correlation,
+            AMOUNTS.get(plant.prop), RIM, STRIP, drawn)
 
 
 class Drawn(NamedTuple):
