@@ -46,7 +46,7 @@ RESULTS = Path(__file__).parent / "results" / "audit.json"
 
 @cache
 def code_key(name: str) -> str:
-    """Changes with the code that measures and judges, with the sizes of datasets, and with what this one has planted."""
+    """Changes with the code that measures, with the sizes of datasets, and with what is planted in this one."""
     package = Path(__file__).parents[1] / "xray_debug"
     files = [*sorted((package / "audit").rglob("*.py")), *sorted((package / "phantom").glob("*.py")),
              *(package / "cleaning" / f"{part}.py" for part in ("inpainting", "fills", "controls"))]  # fmt: skip
