@@ -120,7 +120,7 @@ def audited(model, cases: pd.DataFrame, boxes: dict, devices: dict, looks: dict 
 
 def regions_table(films: list[PlantedFilm], drawn: list[Drawn], path: Path) -> str | None:
     """The planted regions as a user's table, or None where there are none."""
-    rows = [(film.name, *box, "ring") for film, own in zip(films, drawn, strict=True) for box in own.regions]
+    rows = [(film.name, *box, "disc") for film, own in zip(films, drawn, strict=True) for box in own.regions]
     if not rows:
         return None
     pd.DataFrame(rows, columns=["image_id", "x0", "y0", "x1", "y1", "name"]).to_csv(path, index=False)

@@ -65,7 +65,7 @@ PLANTS: dict[str, Plant] = {
     "clean": Plant(difficulty=EASY),
     "clean-bare": Plant("bare", difficulty=1.0),
     "marker-bright": Plant("marker", "bright", **_MARKER),
-    "absence": Plant("absence", right={"absence": "absence"},
+    "absence": Plant("absence", "bright", right={"absence": "absence"},
                      suspected=("presence of text", "amount of text", "place of text")),
     "device": Plant("artifact", right={"devices": "device"}),
     "border": Plant(prop="border", right={"border": "prop", "field": "prop"}, open=("look",)),
@@ -253,14 +253,14 @@ def _strip(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, lis
     return lighter(image, mask, 0.5), []
 
 
-def _ring(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list]:
-    """A light ring over the upper abdomen, of which the user knows the box."""
+def _disc(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list]:
+    """A light disc over the upper abdomen, a button say, of which the user knows the box."""
     size, mask = len(image), np.zeros(image.shape, np.uint8)
-    x, y, radius, line = rng.uniform(0.35, 0.65), rng.uniform(0.82, 0.9), 0.045, max(2, round(0.014 * len(image)))
-    cv2.circle(mask, (round(x * size), round(y * size)), round(radius * size), 255, line, cv2.LINE_AA)
+    x, y = rng.uniform(0.4, 0.6), rng.uniform(0.82, 0.9)
+    cv2.circle(mask, (round(x * size), round(y * size)), round(0.05 * size), 255, -1, cv2.LINE_AA)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
-    return lighter(image, mask / 255, 0.7), [box]
+    return lighter(image, mask / 255, 0.9), [box]
 
 
-SHAPES = {"border": _frame, "field": _strip, "region": _ring}
+SHAPES = {"border": _frame, "field": _strip, "region": _disc}

@@ -24,7 +24,7 @@ SUSPICIONS = {"source": ("source",), "attributes": ("attribute sex",), "properti
 CUTS = (1.0, 2.0)  # enrichment from which the rule of thumb accuses
 SEEN = ("text", "devices", "border", "field", "regions")  # kinds of which a saliency map can speak
 QUESTION = {"text": "text", "absence": "absence", "devices": "region:devices", "border": "region:border",
-            "field": "region:outside centre", "regions": "region:ring", "laterality:film": "laterality:film",
+            "field": "region:outside centre", "regions": "region:disc", "laterality:film": "laterality:film",
             "laterality:marker": "laterality:marker"}  # fmt: skip
 
 

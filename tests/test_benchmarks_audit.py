@@ -49,7 +49,7 @@ def test_films_without_what_is_planted_differ_in_nothing_else(bench):
 
 
 def test_what_each_plant_changes(bench):
-    """A frame only the rim, a strip only between 5 and 12.5 %, a ring its box, a mirror the side and nothing else."""
+    """A frame only the rim, a strip only between 5 and 12.5 %, a disc its box, a mirror the side and nothing else."""
     plants, size = bench.plants, bench.plants.SIZE
     rows = np.arange(size) / size
     inside = np.minimum(np.minimum(rows, 1 - rows)[:, None], np.minimum(rows, 1 - rows)[None])
