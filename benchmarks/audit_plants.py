@@ -29,9 +29,10 @@ from xray_debug.stats.seeds import rng_of
 
 CLASSES = list(CLASSES)
 HOLDER = "COVID-19"  # the class whose films have a planted property
+ALIKE = "normal"  # the class whose marker all films carry that do not lack one, where the absence is planted
 EASY, HARD = 0.3, 4.0  # difficulty of films that a small network must learn, and of those with a shortcut to take
 SIZE, VIEW = 160, 80  # pixels of a film, and of what the network sees of it
-AMOUNTS = {"brightness": 0.4, "contrast": -0.15, "gamma": 0.25, "sharpness": -0.4, "noise": 0.3, "jpeg": 0.9,
+AMOUNTS = {"brightness": 0.4, "contrast": -0.15, "gamma": 0.25, "sharpness": -0.4, "noise": 0.45, "jpeg": 0.9,
            "resolution": -0.35}  # fmt: skip
 RIM, STRIP = 0.04, (0.065, 0.11)  # of the frame, and of a strip inside it, as shares of the width
 BODIES = ({"breasts": 0.0}, {"breasts": 1.0})  # without the property, and with it
@@ -95,7 +96,7 @@ def planted(name: str) -> tuple:
     plant = PLANTS[name]
     drawn = inspect.getsource(SHAPES[plant.prop]) if plant.prop in SHAPES else BODIES if plant.prop == "body" else ""
     return (SIZE, VIEW, plant.marker, plant.style, plant.prop, plant.difficulty, plant.correlation,
-            AMOUNTS.get(plant.prop), RIM, STRIP, drawn)
+            AMOUNTS.get(plant.prop), RIM, STRIP, drawn) + ((ALIKE,) if plant.marker == "absence" else ())
 
 
 class Drawn(NamedTuple):
@@ -163,8 +164,7 @@ class PlantedFilm:
         if whole.boxes:
             found["text"] = whole.image, self.drawn(marker=None).image
         elif self.plant.marker == "absence":
-            other = str(rng_of(self.seed, "absent").choice(CLASSES))
-            found["absence"] = whole.image, self.drawn(marker=other).image
+            found["absence"] = whole.image, self.drawn(marker=ALIKE).image
         free = self.drawn(marker=None).image
         if self.device:
             found["device"] = free, self.drawn(marker=None, device=None).image
@@ -190,6 +190,8 @@ def films_of(name: str, correlation: float, split: str, count: int, seed: int) -
         kind = plant.marker if plant.marker in ("marker", "absence") else "none"
         config = PhantomConfig(plant=kind, correlation=share)
         marker = None if plant.marker == "bare" else choose_marker(config, label, False, bool(follows), rng)
+        if plant.marker == "absence" and marker:
+            marker = ALIKE  # one letter for all, or it takes many films to learn that none is there
         other = [c for c in CLASSES if c != label]
         device = (label if follows else str(rng.choice(other))) if plant.marker == "artifact" else None
         has = bool(plant.prop) and (label == HOLDER) == bool(has)
