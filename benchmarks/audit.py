@@ -50,7 +50,7 @@ def code_key(name: str) -> str:
     package = Path(__file__).parents[1] / "xray_debug"
     files = [*sorted((package / "audit").rglob("*.py")), *sorted((package / "phantom").glob("*.py")),
              *(package / "cleaning" / f"{part}.py" for part in ("inpainting", "fills", "controls"))]  # fmt: skip
-    sizes = (audit_dataset.TRAIN_IMAGES, audit_dataset.TEST_IMAGES, audit_dataset.EPOCHS, audit_saliency.EXPLAINED)
+    sizes = (audit_dataset.TRAIN_IMAGES, audit_dataset.TEST_IMAGES, audit_plants.EPOCHS, audit_saliency.EXPLAINED)
     text = repr((sizes, audit_plants.planted(name))).encode()
     return hashlib.sha256(b"".join(file.read_bytes() for file in files) + text).hexdigest()[:16]
 

@@ -25,7 +25,7 @@ from xray_debug.models.fit import fit
 from xray_debug.models.penultimate import penultimate_features
 from xray_debug.models.predict import probabilities
 
-TRAIN_IMAGES, TEST_IMAGES, EPOCHS = 300, 72, 16
+TRAIN_IMAGES, TEST_IMAGES = 300, 72
 PERMUTATIONS = 100  # of the suspicions; they go on by themselves where a smaller p is asked for
 # a false box costs an audit less than a missed one
 SENSITIVE = {"text_threshold": 0.35, "low_text": 0.22, "grow": 0.15}
@@ -61,7 +61,8 @@ def train(films: list[PlantedFilm], images: np.ndarray, view: ModelView, folder:
     labels, val = labels_of(films), np.arange(len(films)) % 5 == 0
     torch.manual_seed(seed)
     model = build_model("covidnet", CLASSES, view, width=16, depth=0.3)
-    config = TrainConfig(epochs=EPOCHS, batch_size=16, learning_rate=5e-3, stop_after=EPOCHS, patience=5,
+    epochs = films[0].plant.epochs
+    config = TrainConfig(epochs=epochs, batch_size=16, learning_rate=5e-3, stop_after=epochs, patience=5,
                          view={"size": view.size}, accelerator="cpu")  # fmt: skip
     fit(model, images[~val], labels[~val], images[val], labels[val], config, folder, seed)
     return model.eval()

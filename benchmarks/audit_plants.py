@@ -32,6 +32,7 @@ HOLDER = "COVID-19"  # the class whose films have a planted property
 ALIKE = "normal"  # the class whose marker all films carry that do not lack one, where the absence is planted
 EASY, HARD = 0.3, 4.0  # difficulty of films that a small network must learn, and of those with a shortcut to take
 SIZE, VIEW = 160, 80  # pixels of a film, and of what the network sees of it
+EPOCHS, EPOCHS_EASY = 16, 32  # of training on a shortcut, and on findings
 AMOUNTS = {"brightness": 0.4, "contrast": -0.15, "gamma": 0.25, "sharpness": -0.4, "noise": 0.45, "jpeg": 0.9,
            "resolution": -0.35}  # fmt: skip
 RIM, STRIP = 0.04, (0.065, 0.11)  # of the frame, and of a strip inside it, as shares of the width
@@ -57,6 +58,15 @@ class Plant:
     right: dict[str, str] = field(default_factory=dict)
     open: tuple[str, ...] = ()
     suspected: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> bool:
+        """Whether the network is to learn the findings, as there is no shortcut to take."""
+        return self.difficulty < HARD
+
+    @property
+    def epochs(self) -> int:
+        return EPOCHS_EASY if self.findings else EPOCHS
 
 
 # a letter that stands in its class's corner is known by its side, too; it may be known by its place when it is erased
@@ -96,7 +106,8 @@ def planted(name: str) -> tuple:
     plant = PLANTS[name]
     drawn = inspect.getsource(SHAPES[plant.prop]) if plant.prop in SHAPES else BODIES if plant.prop == "body" else ""
     return (SIZE, VIEW, plant.marker, plant.style, plant.prop, plant.difficulty, plant.correlation,
-            AMOUNTS.get(plant.prop), RIM, STRIP, drawn) + ((ALIKE,) if plant.marker == "absence" else ())
+            AMOUNTS.get(plant.prop), RIM, STRIP, drawn,
+            *((ALIKE,) if plant.marker == "absence" else ()), *((EPOCHS_EASY,) if plant.findings else ()))
 
 
 class Drawn(NamedTuple):
