@@ -32,7 +32,7 @@ HOLDER = "COVID-19"  # the class whose films have a planted property
 ALIKE = "normal"  # the class whose marker all films carry that do not lack one, where the absence is planted
 EASY, HARD = 0.3, 4.0  # difficulty of films that a small network must learn, and of those with a shortcut to take
 SIZE, VIEW = 160, 80  # pixels of a film, and of what the network sees of it
-EPOCHS, EPOCHS_EASY = 16, 32  # of training on a shortcut, and on findings
+EPOCHS, LONGER = 16, 32  # of training on a shortcut; and on findings, or a faint one
 AMOUNTS = {"brightness": 0.4, "contrast": -0.15, "gamma": 0.25, "sharpness": -0.4, "noise": 0.45, "jpeg": 0.9,
            "resolution": -0.35}  # fmt: skip
 RIM, STRIP = 0.04, (0.065, 0.11)  # of the frame, and of a strip inside it, as shares of the width
@@ -60,13 +60,13 @@ class Plant:
     suspected: tuple[str, ...] = ()
 
     @property
-    def findings(self) -> bool:
-        """Whether the network is to learn the findings, as there is no shortcut to take."""
-        return self.difficulty < HARD
+    def longer(self) -> bool:
+        """Whether the network is to learn the findings, as there is no shortcut to take, or a faint one."""
+        return self.difficulty < HARD or self.style == "faint"
 
     @property
     def epochs(self) -> int:
-        return EPOCHS_EASY if self.findings else EPOCHS
+        return LONGER if self.longer else EPOCHS
 
 
 # a letter that stands in its class's corner is known by its side, too; it may be known by its place when it is erased
@@ -107,7 +107,7 @@ def planted(name: str) -> tuple:
     drawn = inspect.getsource(SHAPES[plant.prop]) if plant.prop in SHAPES else BODIES if plant.prop == "body" else ""
     return (SIZE, VIEW, plant.marker, plant.style, plant.prop, plant.difficulty, plant.correlation,
             AMOUNTS.get(plant.prop), RIM, STRIP, drawn,
-            *((ALIKE,) if plant.marker == "absence" else ()), *((EPOCHS_EASY,) if plant.findings else ()))
+            *((ALIKE,) if plant.marker == "absence" else ()), *((LONGER,) if plant.longer else ()))
 
 
 class Drawn(NamedTuple):
