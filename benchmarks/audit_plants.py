@@ -78,7 +78,7 @@ PLANTS: dict[str, Plant] = {
     "marker-bright": Plant("marker", "bright", **_MARKER),
     "absence": Plant("absence", "bright", right={"absence": "absence"},
                      suspected=("presence of text", "amount of text", "place of text")),
-    "device": Plant("artifact", right={"devices": "device"}),
+    "device": Plant("artifact", right={"devices": "device"}, open=("border", "field")),  # a tube comes in from above
     "border": Plant(prop="border", right={"border": "prop", "field": "prop"}, open=("look",)),
     "brightness": Plant(prop="brightness", **_LOOK),
     "mirror": Plant(prop="mirror", right={"laterality:film": "prop"}),
