@@ -31,7 +31,7 @@ def asked_of(record: dict, kind: str, folder: Path) -> tuple[Hypothesis, int] | 
     """The question of a kind on the class that the network's shortcut moves most, as the audit asked it of the cases
     in `folder`, and how many questions were tested with it; None where it was not asked."""
     effects = record["effects"][factor_of(record, kind)]
-    label = max(effects, key=lambda name: effects[name]["effect"])
+    label = max((name for name in effects if effects[name]["n"] >= MIN_CASES), key=lambda name: effects[name]["effect"])
     regions = folder / "regions.csv"
     config = AuditConfig(regions=str(regions) if regions.exists() else None)
     cases = pd.read_parquet(folder / "cases.parquet")

@@ -14,6 +14,7 @@ import numpy as np
 from audit_plants import AMOUNTS, PLANTS
 from audit_saliency import RULE
 
+from xray_debug.audit.hypotheses import MIN_CASES
 from xray_debug.stats.intervals import bootstrap, wilson
 
 TAKEN, LEFT = 0.15, 0.05  # mean loss of a class's probability: a shortcut was taken, and was not
@@ -34,8 +35,9 @@ def kind_of(row: dict) -> str:
 
 
 def exact_effect(record: dict, factor: str) -> float:
-    """The largest effect on a class; 0 where no film has the factor."""
-    return max((entry["effect"] for entry in record["effects"].get(factor, {}).values()), default=0.0)
+    """The largest effect on a class of which enough films have the factor; 0 where none has."""
+    return max((entry["effect"] for entry in record["effects"].get(factor, {}).values() if entry["n"] >= MIN_CASES),
+               default=0.0)
 
 
 def factor_of(record: dict, kind: str) -> str | None:
@@ -79,7 +81,8 @@ def share_of(k: int, n: int) -> dict:
 
 
 def effect_errors(records: Iterable[dict], kind: str) -> list[tuple[float, float]]:
-    """(measured, exact) effect of each class of each dataset whose network took what is planted."""
+    """(measured, exact) effect of each class of each dataset whose network took what is planted, where the class has
+    enough films with it."""
     found = []
     for record in records:
         prop = PLANTS[record["name"]].prop
@@ -87,8 +90,9 @@ def effect_errors(records: Iterable[dict], kind: str) -> list[tuple[float, float
         if truth_of(record, kind) != "taken" or (kind == "field" and prop == "border"):
             continue  # a border is not all that lies outside the centre
         exact = record["effects"][factor_of(record, kind)]
-        found += [(row["effect"], exact[row["label"]]["effect"]) for row in record["questions"]
-                  if row["question"] == question and row["label"] in exact and row["effect"] is not None]
+        known = {label: entry["effect"] for label, entry in exact.items() if entry["n"] >= MIN_CASES}
+        found += [(row["effect"], known[row["label"]]) for row in record["questions"]
+                  if row["question"] == question and row["label"] in known and row["tested"]]
     return found
 
 

@@ -149,6 +149,15 @@ def test_the_error_of_the_effect_is_against_the_exact_one_of_the_class(bench, re
     assert bench.tables.error_of([])["value"] is None
 
 
+def test_a_class_with_few_films_that_have_it_says_nothing(bench, records):
+    """The frame on a single film of another class is not what the audit measured on all of them."""
+    own = records[5]
+    own["effects"]["prop"]["normal"] = {"n": 1, "effect": 0.9}
+    own["questions"] = [row("border", "region:border", label, 0.2) for label in ("normal", "COVID-19")]
+    assert bench.tables.effect_errors([own], "border") == [(0.2, 0.3)]
+    assert bench.tables.exact_effect(own, "prop") == 0.3
+
+
 def test_flags_are_pooled_over_cases(bench, records):
     found = bench.tables.flag_shares(records)
     assert [(found[name]["k"], found[name]["n"]) for name in ("precision", "recall", "recall_large")] == [
