@@ -35,6 +35,7 @@ SIZE, VIEW = 160, 80  # pixels of a film, and of what the network sees of it
 EPOCHS, LONGER = 16, 32  # of training on a shortcut; and on findings, or a faint one
 AMOUNTS = {"brightness": 0.4, "contrast": -0.15, "gamma": 0.25, "sharpness": -0.4, "noise": 0.45, "jpeg": 0.9,
            "resolution": -0.35}  # fmt: skip
+ANYHOW, BARE = ("none", "artifact"), 0.5  # plants whose text tells no class, and the share of their films without any
 RIM, STRIP = 0.04, (0.065, 0.11)  # of the frame, and of a strip inside it, as shares of the width
 BODIES = ({"breasts": 0.0}, {"breasts": 1.0})  # without the property, and with it
 _LETTER = phantom_markers.FAMILIES["normal"]
@@ -107,7 +108,8 @@ def planted(name: str) -> tuple:
     drawn = inspect.getsource(SHAPES[plant.prop]) if plant.prop in SHAPES else BODIES if plant.prop == "body" else ""
     return (SIZE, VIEW, plant.marker, plant.style, plant.prop, plant.difficulty, plant.correlation,
             AMOUNTS.get(plant.prop), RIM, STRIP, drawn,
-            *((ALIKE,) if plant.marker == "absence" else ()), *((LONGER,) if plant.longer else ()))
+            *((BARE,) if plant.marker in ANYHOW else ()), *((ALIKE,) if plant.marker == "absence" else ()),
+            *((LONGER,) if plant.longer else ()))
 
 
 class Drawn(NamedTuple):
@@ -201,6 +203,8 @@ def films_of(name: str, correlation: float, split: str, count: int, seed: int) -
         kind = plant.marker if plant.marker in ("marker", "absence") else "none"
         config = PhantomConfig(plant=kind, correlation=share)
         marker = None if plant.marker == "bare" else choose_marker(config, label, False, bool(follows), rng)
+        if plant.marker in ANYHOW and rng.random() < BARE:
+            marker = None
         if plant.marker == "absence" and marker:
             marker = ALIKE  # one letter for all, or it takes many films to learn that none is there
         other = [c for c in CLASSES if c != label]
