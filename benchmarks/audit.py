@@ -120,13 +120,13 @@ def said(found: dict) -> str:
 def print_tables(records: list[dict], results: dict) -> None:
     seeds = sorted({record["seed"] for record in records})
     print(f"\n{len(records)} datasets, seeds {', '.join(map(str, seeds))}\n")
-    heads = ("named where taken", "named between", "accused where not", "error of the effect")
+    heads = ("named where taken", "named between", "accused where not", "nothing taken", "error of the effect")
     print(f"{'check':20}" + "".join(f"{head:>26}" for head in heads) + f"{'signed':>8}")
     for kind, row in check_table(records).items():
         error = row["error"]
         numbers = f"{error['value']:.3f} ({error['low']:.3f} to {error['high']:.3f})" if error["n"] else "-"
         signed = f"{error['signed']:+.3f}" if error["n"] else ""
-        shares = "".join(f"{said(row[truth]):>26}" for truth in ("taken", "between", "left"))
+        shares = "".join(f"{said(row[truth]):>26}" for truth in ("taken", "between", "left", "nothing"))
         print(f"{kind:20}{shares}{numbers:>26}{signed:>8}")
     print("flags on text: " + "; ".join(f"{name} {said(found)}" for name, found in flag_shares(records).items()))
     parts = {"suspicions: planted and raised, not planted and raised": suspicion_table(records),

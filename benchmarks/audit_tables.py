@@ -55,7 +55,8 @@ def truth_of(record: dict, kind: str) -> str:
 
 
 def judgements(records: Iterable[dict]) -> list[dict]:
-    """{"name", "seed", "kind", "truth", "named"} of every kind on every dataset on which it was asked or planted."""
+    """{"name", "seed", "kind", "truth", "named", "nothing"} of every kind on every dataset on which it was asked or
+    planted; "nothing": the network of the dataset took nothing at all."""
     found = []
     for record in records:
         named: dict[str, bool] = dict.fromkeys(PLANTS[record["name"]].right, False)
@@ -63,8 +64,9 @@ def judgements(records: Iterable[dict]) -> list[dict]:
             if row["tested"]:
                 kind = kind_of(row)
                 named[kind] = named.get(kind, False) or row["shown"]
+        nothing = dataset_truth(record) == "left"
         found += [{"name": record["name"], "seed": record["seed"], "kind": kind, "truth": truth_of(record, kind),
-                   "named": own} for kind, own in named.items()]  # fmt: skip
+                   "named": own, "nothing": nothing} for kind, own in named.items()]  # fmt: skip
     return found
 
 
@@ -116,13 +118,14 @@ def flag_shares(records: Iterable[dict]) -> dict:
 
 
 def check_table(records: list[dict]) -> dict[str, dict]:
-    """A row for every kind, and "all": hits of what was taken, named between, false alarms, error of the effect."""
+    """A row for every kind, and "all": hits of what was taken, named between, false alarms, those of them on datasets
+    where nothing was taken, error of the effect."""
     rows, table = judgements(records), {}
     for kind in (*KINDS, "all"):
         own = [row for row in rows if kind in (row["kind"], "all")]
         pairs = [pair for k in (KINDS if kind == "all" else (kind,)) for pair in effect_errors(records, k)]
         table[kind] = {"taken": share(own, "taken"), "between": share(own, "between"), "left": share(own, "left"),
-                       "error": error_of(pairs)}  # fmt: skip
+                       "nothing": share([row for row in own if row["nothing"]], "left"), "error": error_of(pairs)}  # fmt: skip
     return table
 
 

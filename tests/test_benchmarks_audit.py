@@ -135,6 +135,8 @@ def test_hits_and_false_alarms_of_each_check(bench, records):
         "look": ((1, 1), (0, 0), (0, 1)),  # of the border's dataset it is not known
         "all": ((2, 5), (1, 1), (1, 3)),
     }  # fmt: skip
+    assert [(table[kind]["nothing"]["k"], table[kind]["nothing"]["n"]) for kind in ("text", "border", "look")] == [
+        (0, 1), (1, 1), (0, 0)]  # fmt: skip
     found = table["all"]["taken"]
     wilson = stats.binomtest(2, 5).proportion_ci(method="wilson")
     assert (found["low"], found["high"]) == pytest.approx((wilson.low, wilson.high))
