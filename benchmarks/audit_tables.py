@@ -124,8 +124,8 @@ def check_table(records: list[dict]) -> dict[str, dict]:
     for kind in (*KINDS, "all"):
         own = [row for row in rows if kind in (row["kind"], "all")]
         pairs = [pair for k in (KINDS if kind == "all" else (kind,)) for pair in effect_errors(records, k)]
-        table[kind] = {"taken": share(own, "taken"), "between": share(own, "between"), "left": share(own, "left"),
-                       "nothing": share([row for row in own if row["nothing"]], "left"), "error": error_of(pairs)}  # fmt: skip
+        table[kind] = {**{truth: share(own, truth) for truth in ("taken", "between", "left")},
+                       "nothing": share([row for row in own if row["nothing"]], "left"), "error": error_of(pairs)}
     return table
 
 
