@@ -7,6 +7,7 @@ the others the intervention does what a control does. Two images of other classe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def asked_of(record: dict, kind: str, folder: Path) -> tuple[Hypothesis, int] | 
     cases = pd.read_parquet(folder / "cases.parquet")
     cases = cases[cases["problem"] == ""]
     found = [h for check in all_checks(config) for h in check.hypotheses(cases, label)
-             if kind_of({"check": check.name, "question": h.name}) == kind and h.tested and h.beyond is not None]
+             if kind_of({"check": check.name, "question": h.name}) == kind and h.tested]
     if not found:
         return None
     tested = sum(row["tested"] for row in record["questions"])
@@ -50,7 +51,6 @@ def resampled(h: Hypothesis, effect: float, count: int, rng: np.random.Generator
     whole = float((h.effect - h.control).mean())
     if whole < effect:
         return None
-    own, others = np.flatnonzero(h.own), np.flatnonzero(~h.own)
 
     def mixed(answering: np.ndarray, still: np.ndarray) -> np.ndarray:
         return np.where(rng.random(len(answering)) < effect / whole, answering, still)
@@ -58,9 +58,13 @@ def resampled(h: Hypothesis, effect: float, count: int, rng: np.random.Generator
     def controls(size: int) -> np.ndarray:
         return h.control[rng.integers(len(h.control), size=size)]
 
-    rows, rest = rng.integers(len(h.effect), size=count), rng.choice(others, OTHERS * count)
+    rows = rng.integers(len(h.effect), size=count)
     control = h.control[rows]
     found = mixed(h.effect[rows], controls(count))
+    if h.beyond is None:  # nothing is asked of the other classes
+        return replace(h, effect=found, control=control)
+    own, others = np.flatnonzero(h.own), np.flatnonzero(~h.own)
+    rest = rng.choice(others, OTHERS * count)
     beyond = np.concatenate([found - control, mixed(h.beyond[rest], controls(len(rest)) - controls(len(rest)))])
     alone = None
     if h.alone is not None:
@@ -73,8 +77,9 @@ def resampled(h: Hypothesis, effect: float, count: int, rng: np.random.Generator
 def shows(h: Hypothesis, tested: int, config: AuditConfig, seed: int) -> bool:
     """Whether the audit's rule shows it; the correction is that of the first of `tested` questions, the harshest."""
     parts = [part for part in (h.beyond, h.alone) if part is not None]
-    h.p = max(sign_flip_p(h.effect - h.control, max(FLIPS, PER_QUESTION * tested), seed),
-              *(separation_p(part, h.own, max(PERMUTATIONS, PER_QUESTION * tested), seed) for part in parts))
+    found = [sign_flip_p(h.effect - h.control, max(FLIPS, PER_QUESTION * tested), seed)]
+    found += [separation_p(part, h.own, max(PERMUTATIONS, PER_QUESTION * tested), seed) for part in parts]
+    h.p = max(found)
     h.p_adjusted = min(1.0, h.p * tested)
     if not judge(h, config, seed, "images")["shown"]:
         return False
@@ -96,10 +101,10 @@ def power(questions: list[tuple[Hypothesis, int]], effect: float, count: int, dr
     return float(np.mean(shown)) if shown else None
 
 
-def power_table(records: list[dict], work: Path) -> dict[str, dict]:
+def power_table(records: list[dict], work: Path, kinds: Sequence[str] = KINDS) -> dict[str, dict]:
     """kind -> {"datasets", effect: {images: share that shows it}}; stops where nearly all do."""
     table = {}
-    for kind in KINDS:
+    for kind in kinds:
         taken = [r for r in records if factor_of(r, kind) and truth_of(r, kind) == "taken"
                  and (work / key_of(r).replace(" ", "-") / "cases.parquet").exists()]
         taken.sort(key=lambda r: -exact_effect(r, factor_of(r, kind)))

@@ -236,6 +236,15 @@ def test_resampled_cases_have_the_effect_on_average(bench):
     assert bench.power.resampled(question(), 0.9, 50, np.random.default_rng(0)) is None  # more than all of them
 
 
+def test_a_question_that_is_put_to_the_class_alone(bench):
+    from dataclasses import replace
+
+    h = replace(question("absence"), beyond=None, own=None)
+    found = bench.power.resampled(h, 0.2, 80, np.random.default_rng(0))
+    assert found.beyond is None and len(found.effect) == 80
+    assert bench.power.power([(h, 30)], 0.2, 120, draws=2) == 1.0
+
+
 def test_more_images_show_more(bench):
     asked = [(question(), 30)]
     few, many = (bench.power.power(asked, 0.2, count, draws=4) for count in (10, 120))
