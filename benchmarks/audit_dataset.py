@@ -199,8 +199,8 @@ def run_dataset(folder: Path, name: str, correlation: float, seed: int, methods=
     rule = rule_of_thumb(model, images, before.argmax(axis=1), masks)
     clock.append(time.process_time())
     result.cases.to_parquet(folder / "cases.parquet")
-    has = np.array([film.has if film.plant.prop else film.marker == "COVID-19" for film in films])
-    np.savez(folder / "features.npz", features=penultimate_features(model, images), labels=labels, has=has)
+    np.savez(folder / "features.npz", features=penultimate_features(model, images), labels=labels,
+             has=np.array([film.group for film in films]))
     steps = ("draw", "train", "exact", "suspicions", "audit", "saliency")
     record = {
         "name": name, "seed": seed, "correlation": correlation, "difficulty": PLANTS[name].difficulty,

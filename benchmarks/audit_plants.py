@@ -155,6 +155,13 @@ class PlantedFilm:
         return self.has == (self.label == HOLDER)
 
     @property
+    def group(self) -> bool:
+        """Whether it has what is planted, as a user might write it down; by its sex where nothing could be."""
+        if self.plant.prop or self.plant.marker == "bare":
+            return self.has if self.plant.prop else self.sex == "F"
+        return self.marker is None if self.plant.marker == "absence" else (self.device or self.marker) == HOLDER
+
+    @property
     def source(self) -> str:
         """Where it comes from: films with a planted look from one hospital, all others from any."""
         if self.plant.prop in AMOUNTS:

@@ -1,9 +1,10 @@
 """The detectors of ShortKit-ML (PyPI `shortkit-ml`) on the same networks' embeddings.
 
 They ask whether a group can be read off embeddings; they neither change an image nor ask the network. Each is given
-what goes into the last layer, whether a film is COVID-19, and, as the group, whether it has what is planted, which a
-user would have to know; on datasets with nothing planted the group is whether it bears the marker of COVID-19. Settings
-are the package's own, and what counts as flagged is what its own benchmark counts.
+what goes into the last layer, whether a film is COVID-19, and, as the group, whether it has what is planted
+(PlantedFilm.group), which a user would have to know. On datasets with nothing planted the group is whether it bears the
+marker of COVID-19, or its sex, which go with nothing. Settings are the package's own, and what counts as flagged is
+what its own benchmark counts; a detector that fails, or whose groups are too small for it, says nothing of a dataset.
 """
 
 from __future__ import annotations

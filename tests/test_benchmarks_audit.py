@@ -88,6 +88,18 @@ def test_shares_are_exact(bench, correlation):
     assert {(True, False), (False, True)} <= set(both)  # the exceptions of one are not those of the other
 
 
+def test_the_group_is_what_is_planted(bench):
+    for name in bench.plants.PLANTS:
+        films = bench.plants.films_of(name, 0.95, "train", 60, 2)
+        share = {label: mean(float(film.group) for film in films if film.label == label)
+                 for label in bench.plants.CLASSES}
+        if name in ("clean", "clean-bare"):
+            assert all(0 < own < 0.8 for own in share.values())
+        else:  # of COVID-19, and seldom of others
+            assert share["COVID-19"] == pytest.approx(0.6 if name == "weak" else 0.95)
+            assert max(share["normal"], share["pneumonia"]) < share["COVID-19"] / 2
+
+
 def test_every_kind_of_question_has_a_plant_and_every_plant_a_question(bench):
     right = {kind for plant in bench.plants.PLANTS.values() for kind in plant.right}
     assert right == set(bench.tables.KINDS)
