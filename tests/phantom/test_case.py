@@ -5,6 +5,7 @@ import pytest
 
 from xray_debug.config import PhantomConfig
 from xray_debug.phantom import CLASSES, make_case
+from xray_debug.phantom.case import draw_film
 from xray_debug.phantom.markers import FAMILIES
 
 SMALL = PhantomConfig(train=12, test=6, size=128)
@@ -54,6 +55,15 @@ def test_the_same_film_exists_with_every_marker():
         again = make_case(SMALL, "COVID-19", 7, marker)
         np.testing.assert_array_equal(again.image, case.image)
         assert again.boxes == case.boxes
+
+
+def test_a_body_that_is_given_changes_nothing_else():
+    """The same body gives the same film; another heart changes the film about the heart, not its source or strength."""
+    film, same, larger = (draw_film(SMALL, "COVID-19", 7, 7, body) for body in (None, {}, {"heart": 1.6}))
+    np.testing.assert_array_equal(film.clean, same.clean)
+    assert larger[1:] == film[1:]
+    changed = np.argwhere(larger.clean != film.clean)
+    assert len(changed) and (changed.min(0) > [0.3 * 128, 0.2 * 128]).all()  # neither the apex nor the right ribs
 
 
 def test_films_follow_the_seed_and_the_patient():

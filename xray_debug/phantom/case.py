@@ -6,7 +6,8 @@ random numbers, the marker from another, so that the same film exists with any c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,14 +46,17 @@ class Film(NamedTuple):
     source: str
 
 
-def draw_film(config: PhantomConfig, label: str, seed, patient) -> Film:
-    """The film of class `label`; `patient` decides the anatomy and the source, `seed` the rest."""
+def draw_film(config: PhantomConfig, label: str, seed, patient, body: Mapping[str, float] | None = None) -> Film:
+    """The film of class `label`; `patient` decides the anatomy and the source, `seed` the rest.
+
+    `body`: fields of Patient that are given instead; the film is the same in all else.
+    """
     shape = rng_of(patient, "patient")
     source = str(shape.choice(list(SOURCES)))
-    body, rng = Patient.draw(shape), rng_of(seed, "film")
+    person, rng = replace(Patient.draw(shape), **(body or {})), rng_of(seed, "film")
     canvas = Canvas(config.size, rng.normal(0, 2.0), rng.uniform(0.94, 1.18), tuple(rng.normal(0, 0.025, 2)))
-    attenuation, air = draw_attenuation(canvas, body, rng)
-    opacity, strength = draw_findings(canvas, body, label, rng_of(seed, "findings"), config.difficulty)
+    attenuation, air = draw_attenuation(canvas, person, rng)
+    opacity, strength = draw_findings(canvas, person, label, rng_of(seed, "findings"), config.difficulty)
     return Film(expose(attenuation + opacity * air, canvas, rng, *SOURCES[source]), label, strength, source)
 
 
