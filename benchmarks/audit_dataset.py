@@ -12,7 +12,7 @@ from audit_plants import CLASSES, PLANTS, VIEW, Drawn, PlantedFilm, films_of
 from audit_saliency import rank_planted, region_masks, rule_of_thumb
 
 from xray_debug.audit.auditor import AuditResult, finish, make_bank
-from xray_debug.audit.knowledge import what_features_tell
+from xray_debug.audit.knowledge import ask_features, what_features_tell
 from xray_debug.audit.look.collect import looks_of_views
 from xray_debug.audit.look.films import films_of_views
 from xray_debug.audit.no_evidence import no_evidence
@@ -190,8 +190,9 @@ def run_dataset(folder: Path, name: str, correlation: float, seed: int, methods=
     devices = {film.name: as_boxes(own.devices) for film, own in zip(films, parts[1], strict=True)}
     looks = looks_of_views(frame, boxes, views, view, config, seed)
     measured = films_of_views(frame, boxes, views, view, seed)
+    whole = pd.concat([frame, measured], axis=1)
     beside = {"evidence": no_evidence(frame, boxes, seed, PERMUTATIONS, views.images, measured),
-              "features": what_features_tell(model, pd.concat([frame, measured], axis=1), views, seed, PERMUTATIONS)}
+              "features": what_features_tell(ask_features(model, whole, views, seed), whole, seed, PERMUTATIONS)}
     clock.append(time.process_time())
     result = audited(model, frames[1], boxes, devices, looks, config, seed, **beside)
     clock.append(time.process_time())
