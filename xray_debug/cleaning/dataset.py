@@ -239,20 +239,24 @@ def clean_dataset(
     reader: Callable[[], Any] | None = None,
     probe_images: int = 0,
     layout: Layout | None = None,
+    keep: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Writes `out` in `layout` (without it COVIDx's) with the boxes erased; the change log, one row per changed image.
 
     `boxes` has columns image_id x0 y0 x1 y1; rows of `manifest` with a problem are left out. `control`: a folder for
     the control, in which the same boxes are erased in text-free places. `reader` makes a second reader, which counts
     what it still finds in each cleaned image (`residual`). With `probe_images`, `.attrs["probe"]` is the probe's
-    result. The work is done here, one image after the other. Errors are those of `plan_rows`.
+    result. `keep`: image_id -> those of the boxes that stay; nothing is read here, so `config.keep` without it is a
+    ValueError. The work is done here, one image after the other. Errors are those of `plan_rows`.
     """
+    if config.keep and keep is None:
+        raise ValueError(f"clean.keep: {config.keep} needs the boxes that stay (keep=), which text.laterality reads")
     usable = manifest[manifest["problem"] == ""] if "problem" in manifest else manifest
     found = {name: part.to_numpy() for name, part in boxes.groupby("image_id")[["x0", "y0", "x1", "y1"]]}
     outs = [folder for folder in (out, control) if folder is not None]
     again = None if reader is not None else 0
     plan = plan_rows(usable, data_root, found, config, decisions, seed, again, probe_images, outs,
-                     layout=layout)
+                     layout=layout, keep=keep)
     worker = CleanWorker(config.model_dump(), seed, str(out), None if control is None else str(control), reader)
     worker.open()
     results = []
