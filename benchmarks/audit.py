@@ -111,7 +111,8 @@ def text_boxes(films: list[tuple[str, PhantomCase]], source: str) -> dict[str, n
 
     options = SENSITIVE if source == "craft-lite" else {}
     found = load_detector(source, **options).detect([film.image for _, film in films])
-    return {name: as_boxes([box.box for box in boxes]) for (name, _), boxes in zip(films, found, strict=True)}
+    return {name: as_boxes([box.box for box in boxes if box.kind == "text"])
+            for (name, _), boxes in zip(films, found, strict=True)}  # fmt: skip
 
 
 def object_table(films: list[tuple[str, PhantomCase]], path: Path) -> str | None:
