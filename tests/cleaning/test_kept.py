@@ -62,6 +62,17 @@ def test_the_plan_spares_letters_and_reviewers_overrule(data):
     assert planned(data, keep=())["key"].tolist() != planned(data)["key"].tolist()
 
 
+def test_an_image_whose_letter_stays_is_not_one_without_text(data):
+    root, manifest, boxes = data
+    own = {name: part[COLUMNS[1:]].to_numpy() for name, part in boxes.groupby("image_id")}
+    first, rest = dict(list(own.items())[:1]), dict(list(own.items())[1:])
+    bare, letters = (plan_rows(manifest, root, found, SETTINGS, seed=3, keep=keep)
+                     for found, keep in ((first, {}), (own, rest)))  # fmt: skip
+    assert bare["boxes"].tolist() == letters["boxes"].tolist()
+    paths = letters.set_index("image_id")["path"]
+    assert set(bare["untouched"]) - {""} and not set(letters["untouched"]) & set(paths[list(own)])
+
+
 class Everything:
     """A second reader that finds the letter and one box more."""
 

@@ -139,10 +139,11 @@ def _chosen(
 def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, int]:
     """probed row -> a row that stays as it is, of the same source where there is one.
 
-    The pool is a ring, each image at its own number, and a probed image takes the next one after its own: an image
-    that joins or leaves the pool changes what its neighbours take alone.
+    No text is known in it, none that stays either. The pool is a ring, each image at its own number, and a probed image
+    takes the next one after its own: an image that joins or leaves the pool changes what its neighbours take alone.
     """
-    pool = plan[(plan["boxes"].map(len) == 0) & (plan["unread"] == "") & ~plan["excluded"]]
+    bare = (plan["boxes"].map(len) == 0) & (plan["kept"].map(len) == 0)
+    pool = plan[bare & (plan["unread"] == "") & ~plan["excluded"]]
     if not len(pool) or not len(probed):
         return {}
     ring = sorted((seed_of("pool", seed, name), i) for name, i in zip(pool["image_id"], pool.index, strict=True))
