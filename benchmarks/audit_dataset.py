@@ -106,7 +106,8 @@ def detected(detector: str, films: list[PlantedFilm], drawn: list[Drawn]) -> dic
     from xray_debug.text import load_detector
 
     found = load_detector(detector, **(SENSITIVE if detector == "craft-lite" else {})).detect([d.image for d in drawn])
-    return {film.name: as_boxes([box.box for box in boxes]) for film, boxes in zip(films, found, strict=True)}
+    text = [[box.box for box in boxes if box.kind == "text"] for boxes in found]
+    return {film.name: as_boxes(boxes) for film, boxes in zip(films, text, strict=True)}
 
 
 def audited(model, cases: pd.DataFrame, boxes: dict, devices: dict, looks: dict | None, config: AuditConfig, seed: int,

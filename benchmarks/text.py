@@ -116,7 +116,7 @@ def readers(side: int, precision: str) -> list:
     for make in (lambda: load_detector("craft"), lambda: load_detector("ppocr", threads=torch.get_num_threads())):
         try:
             found.append(make())
-        except (ImportError, FileNotFoundError) as error:
+        except (ImportError, ValueError) as error:  # not installed, or no weights
             print(error)
     if not any(reader.name == "craft" for reader in found):
         with contextlib.suppress(ImportError):

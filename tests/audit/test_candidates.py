@@ -113,10 +113,25 @@ def test_shares_of_the_region(seed, side):
 def test_what_goes_along_is_fishers_test():
     facts = pd.DataFrame({"source": ["a"] * 8 + ["b"] * 12, "sex": ["not known"] * 20})
     inside = np.arange(20) < 6
-    (found,) = goes_along(facts, inside)
+    found, rarer = goes_along(facts, inside)
+    assert (rarer["what"], rarer["inside"], rarer["p"]) == ("source: b", 0, 1)  # it is asked after, and corrected for
     assert found["what"] == "source: a" and found["inside"] == 1 and found["outside"] == pytest.approx(2 / 14)
     assert found["p"] == pytest.approx(hypergeom.sf(5, 20, 8, 6))  # six of six drawn from eight among twenty
     assert goes_along(facts, np.zeros(20, bool)) == []
+
+
+def test_what_goes_along_with_maps_is_counted_once_a_patient():
+    """Eleven of the twenty corner maps are of one patient, from the south, as four patients of the forty others are."""
+    maps, explained, cases, frame, *_ = planted()
+    corner, names = np.flatnonzero(frame["source"] == "south"), frame["image_id"]
+    south = np.isin(np.arange(len(frame)), [*corner[9:], 1, 2, 4, 5])
+    table = frame.assign(source=np.where(south, "south", "north"), patient_id=names)
+    table.loc[corner[9:], "patient_id"] = "one"
+    alone = table.assign(patient_id=names)
+    for listed, told in ((table, False), (alone, True), (alone.drop(columns="patient_id"), True)):
+        found = find_candidates(maps, explained, cases, listed, None, np.arange(len(listed)), CLASSES, seed=1)
+        assert found["candidates"][0]["images"] == 20
+        assert ("source: south" in [entry["what"] for entry in found["candidates"][0]["with"]]) == told
 
 
 def test_facts_of_images_that_were_not_audited_are_empty():

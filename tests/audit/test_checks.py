@@ -25,6 +25,7 @@ from xray_debug.audit.summary import paired
 from xray_debug.audit.swaps import Donor
 from xray_debug.audit.worker import check_cost
 from xray_debug.config import AuditConfig, CleanConfig
+from xray_debug.data.boxes import rasterise_boxes
 from xray_debug.data.images import write_image
 from xray_debug.data.view import ModelView
 
@@ -48,6 +49,16 @@ def outcomes(**frames):
 
 
 # ------------------------------------------------------------------------------------------------- text
+
+
+@pytest.mark.parametrize(("devices", "off"), [(((20, 0, 80, 80), (0, 40, 20, 80)), True), (((0, 0, 80, 80),), False)])
+def test_controls_are_placed_off_devices_where_there_is_room(devices, off):
+    """Devices that leave a strip free, and devices all over the film, where a control on one is better than none."""
+    found = case(config=AuditConfig(controls=4), devices=devices)
+    frames, controls = framed(Text(found.config), found)
+    under = VIEW.mask_to_view(rasterise_boxes(devices, 80, 80)) > 0.5
+    assert len(controls) >= 4 and all(control.mask.any() for control in controls)
+    assert all((control.mask[under] > 0.5).any() != off for control in controls)
 
 
 def test_revealed_and_blurred_text_add_up_to_image_and_baseline():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_debug.cleaning.controls import moved_region
-from xray_debug.cleaning.dataset import finish, plan_rows
+from xray_debug.cleaning.dataset import clean_dataset, finish, plan_rows
 from xray_debug.cleaning.decided import Decided, left_in_place
 from xray_debug.cleaning.verify import faults_of
 from xray_debug.cleaning.worker import CleanWorker
@@ -62,6 +62,17 @@ def test_the_plan_spares_letters_and_reviewers_overrule(data):
     assert planned(data, keep=())["key"].tolist() != planned(data)["key"].tolist()
 
 
+def test_an_image_whose_letter_stays_is_not_one_without_text(data):
+    root, manifest, boxes = data
+    own = {name: part[COLUMNS[1:]].to_numpy() for name, part in boxes.groupby("image_id")}
+    first, rest = dict(list(own.items())[:1]), dict(list(own.items())[1:])
+    bare, letters = (plan_rows(manifest, root, found, SETTINGS, seed=3, keep=keep)
+                     for found, keep in ((first, {}), (own, rest)))  # fmt: skip
+    assert bare["boxes"].tolist() == letters["boxes"].tolist()
+    paths = letters.set_index("image_id")["path"]
+    assert set(bare["untouched"]) - {""} and not set(letters["untouched"]) & set(paths[list(own)])
+
+
 class Everything:
     """A second reader that finds the letter and one box more."""
 
@@ -88,6 +99,15 @@ def test_the_letter_is_as_it_was_and_counts_as_no_text_left(data, tmp_path, keep
     if keep:
         assert np.array_equal(original, control)
         assert all(json.loads(boxes) == [list(BOX)] for boxes in changes["boxes"])
+
+
+def test_a_folder_cleaned_at_once_spares_what_it_is_told_and_does_not_guess(data, tmp_path):
+    root, manifest, boxes = data
+    settings = SETTINGS.model_copy(update={"keep": "laterality"})
+    with pytest.raises(ValueError, match=r"clean\.keep: laterality needs the boxes that stay"):
+        clean_dataset(manifest, root, boxes, tmp_path / "out", settings)
+    changes = clean_dataset(manifest, root, boxes, tmp_path / "out", settings, keep={"a.png": [BOX]})
+    assert "a.png" not in set(changes["image_id"]) and len(changes) == boxes["image_id"].nunique() - 1
 
 
 @given(st.integers(0, 200))

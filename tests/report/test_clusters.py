@@ -11,7 +11,7 @@ from PIL import Image
 from report_fixture import make_clusters, make_verdict
 
 from xray_debug.report.clusters import GAP, MOST, SIDE, candidate_rows, clusters, contact_sheet, sheet_bytes
-from xray_debug.report.html import kind_rows
+from xray_debug.report.html import kind_rows, unit_of
 
 
 def small_run(left: list, maps=("a.png",)):
@@ -70,5 +70,7 @@ def test_kinds_of_text_are_lines_below_the_verdict():
     assert [row["label"] for row in rows] == ["normal", "pneumonia", "COVID-19"]
     assert rows[0]["kind"] == "lone letter" and rows[0]["n"] == 19 and rows[0]["difference"]["value"] == 0.39
     assert kind_rows(None) == []
-    together = {"overall": {"kinds": {"word": {"n": 8, "effect": {}, "control": {}, "difference": {}}}}, "classes": {}}
+    word = {"n": 8, "effect": {}, "control": {}, "difference": {}}
+    together = {"overall": {"unit": "patients", "kinds": {"word": word}}, "classes": {}}
     assert [(row["label"], row["kind"]) for row in kind_rows(together)] == [("all classes", "word")]
+    assert unit_of(kind_rows(together)) == "patients"  # as the verdict counts them

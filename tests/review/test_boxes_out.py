@@ -65,6 +65,19 @@ def test_kinds_that_the_run_erases_are_told_apart(store, tmp_path):
     assert [[row["label"] for row in table[at]] for at in ("a.png", "damaged.png")] == [["region"] * 2, ["device"]]
 
 
+def test_letters_that_stay_are_not_erased(store, tmp_path):
+    letters = pd.DataFrame([("a.png", 5, 6, 20, 16, "R"), ("c.png", 0, 0, 9, 9, "L")],
+                           columns=["image_id", "x0", "y0", "x1", "y1", "text"])  # fmt: skip
+    store.path("letters").parent.mkdir(exist_ok=True)
+    store.write_table("letters", letters)
+    write_text(store.path("letters").with_name("stage.json"), "{}")
+    for keep, left in (("laterality", 0), (None, 1)):
+        write_text(store.pipeline_file, dump_config(parse_config({"clean": {"keep": keep}})))
+        write_boxes_table(store, tmp_path / "x.parquet")
+        table = pd.read_parquet(tmp_path / "x.parquet").set_index("image_id")["detections"]
+        assert (len(table["c.png"]), len(table["a.png"])) == (left, 2)  # of a.png a reviewer has drawn both
+
+
 def test_the_table_holds_what_fiftyone_makes_detections_of(store, tmp_path):
     assert write_boxes_table(store, tmp_path / "x.parquet") == 4
     table = pd.read_parquet(tmp_path / "x.parquet").set_index("image_id")

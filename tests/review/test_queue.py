@@ -47,6 +47,17 @@ def test_flagged_first_by_effect_then_the_least_sure_boxes_training_images_too()
     assert [queue.facts["show"][i] for i in range(len(queue))] == ["flagged"] * len(flagged) + ["others"] * len(rest)
 
 
+def test_scores_of_boxes_that_are_not_erased_do_not_count():
+    manifest = pd.DataFrame({"label": "x", "split": "train"}, index=list("abc"))
+    regions = pd.DataFrame({"image_id": list("aabc"), "kind": ["text", "device", "text", "device"],
+                            "score": [0.95, 0.5, 0.7, 0.6]})  # fmt: skip
+    queue = make_queue(manifest, pd.DataFrame(), regions, erased=["text"])
+    assert queue.names.tolist() == ["b", "a", "c"]
+    assert list(queue.facts["score"]) == ["0.7 to 0.9", "0.9 and above", "no box"]
+    assert list(queue.facts["kind"]) == ["text", "device, text", "device"]
+    assert make_queue(manifest, pd.DataFrame(), regions).names.tolist() == ["a", "c", "b"]
+
+
 def test_only_images_of_the_manifest_come_into_it():
     manifest, cases, regions = tables()
     queue = make_queue(manifest.drop(cases.index[:3]), cases, regions, ["not known.png"])

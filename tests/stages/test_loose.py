@@ -51,10 +51,10 @@ def test_boxes_are_the_detectors_and_the_cleaned_images_the_inpainted_ones(films
     assert list(table) == BOXES and any("notes.png" in text for text in said)
     detector, found = load_detector("craft-lite"), {}
     for name in NAMES:
-        boxes = [box.box for box in detector.detect([read_image(films / name)])[0]]
-        found[name] = boxes
+        boxes = detector.detect([read_image(films / name)])[0]
+        found[name] = [box.box for box in boxes if box.kind == "text"]  # what is erased
         own = table[table["image_id"] == name]
-        assert own[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[*box] for box in boxes]
+        assert own[BOXES[1:6]].to_numpy().tolist() == [[box.kind, *box.box] for box in boxes]
     assert sum(map(len, found.values())) > 3
     for out, boxes in (("with", tmp_path / "boxes.csv"), ("without", None)):
         clean_images(job(films, tmp_path / out)[0], boxes)
@@ -77,6 +77,18 @@ def test_letters_stay_where_they_are_asked_for(films, tmp_path, monkeypatch):
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "0.png"), wanted)
     assert not np.array_equal(wanted, image)
     assert pd.read_csv(tmp_path / "out" / "changes.csv")["boxes"].tolist() == ["[[40, 100, 90, 114]]"]
+
+
+def test_a_device_is_no_letter_and_makes_none_beside_it_a_word(films, tmp_path, monkeypatch):
+    """As in a run: where devices are erased, too, their boxes are not read, and a letter near one still stays."""
+    monkeypatch.setattr(laterality, "LetterReader", lambda: SimpleNamespace(side=lambda image, box: "R"))
+    rows = [("0.png", "text", 60, 50, 72, 64), ("0.png", "device", 74, 50, 86, 64), ("1.png", "device", 9, 9, 20, 20)]
+    table = pd.DataFrame(rows, columns=["image_id", "kind", "x0", "y0", "x1", "y1"])
+    table.to_csv(tmp_path / "boxes.csv", index=False)
+    wanted = {"keep": "laterality", "kinds": ["text", "device"]}
+    clean_images(job(films, tmp_path / "out", clean=wanted)[0], tmp_path / "boxes.csv")
+    log = pd.read_csv(tmp_path / "out" / "changes.csv").set_index("image_id")["boxes"]
+    assert log.to_dict() == {"0.png": "[[74, 50, 86, 64]]", "1.png": "[[9, 9, 20, 20]]"}
 
 
 def test_explanations_are_the_stages_own(films, tmp_path):

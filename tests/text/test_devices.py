@@ -67,6 +67,16 @@ def test_several_letters_need_only_be_as_sure_as_a_device():
     assert words == [] and len(devices) == 1
 
 
+def test_a_word_gives_way_to_a_device_that_is_found_alone():
+    """Under the threshold of devices there is none, and a letter that gave way to it would be lost to both kinds."""
+    region = np.float32(0.58) * draw_targets([body(80, 80, 24, 24)], 160, 160)[0]
+    heat = np.float32(0.55) * draw_devices([body(80, 80, 40, 40)], [], 160, 160)
+    words = find_words(region, 0 * region, Thresholds(0.55, 0.4, 0.25))
+    for least, kinds in ((0.5, (0, 1)), (0.6, (1, 0))):
+        found = settle(words, find_devices(heat, Thresholds(least, 1.0, 0.2)), region, heat)
+        assert tuple(map(len, found)) == kinds
+
+
 def test_a_letter_on_a_large_device_stays_and_so_does_the_device():
     region = draw_targets([body(80, 80, 20, 20)], 240, 240)[0]
     heat = np.float32(0.8) * draw_devices([body(100, 100, 150, 150)], [], 240, 240)

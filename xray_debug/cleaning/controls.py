@@ -163,7 +163,8 @@ def cropped_margins(view: ModelView, height: int, width: int) -> np.ndarray:
 def place_controls(boxes, avoid, view: ModelView, height: int, width: int, seed: int, count: int) -> list[np.ndarray]:
     """`count` random text-free placements of the boxes inside the view, and the mirror image where that is text-free.
 
-    `boxes`, (N, 4) inside the image: those to be matched. `avoid`: all text of the image, visible or not.
+    `boxes`, (N, 4) inside the image: those to be matched. `avoid`: all text of the image, visible or not, and what else
+    must not be touched.
     """
     forbidden = np.concatenate([avoid, cropped_margins(view, height, width)])
     places = control_boxes(boxes, height, width, seed, avoid=forbidden, count=count)

@@ -139,10 +139,11 @@ def _chosen(
 def _untouched(plan: pd.DataFrame, probed: np.ndarray, seed: int) -> dict[int, int]:
     """probed row -> a row that stays as it is, of the same source where there is one.
 
-    The pool is a ring, each image at its own number, and a probed image takes the next one after its own: an image
-    that joins or leaves the pool changes what its neighbours take alone.
+    No text is known in it, none that stays either. The pool is a ring, each image at its own number, and a probed image
+    takes the next one after its own: an image that joins or leaves the pool changes what its neighbours take alone.
     """
-    pool = plan[(plan["boxes"].map(len) == 0) & (plan["unread"] == "") & ~plan["excluded"]]
+    bare = (plan["boxes"].map(len) == 0) & (plan["kept"].map(len) == 0)
+    pool = plan[bare & (plan["unread"] == "") & ~plan["excluded"]]
     if not len(pool) or not len(probed):
         return {}
     ring = sorted((seed_of("pool", seed, name), i) for name, i in zip(pool["image_id"], pool.index, strict=True))
@@ -239,20 +240,24 @@ def clean_dataset(
     reader: Callable[[], Any] | None = None,
     probe_images: int = 0,
     layout: Layout | None = None,
+    keep: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Writes `out` in `layout` (without it COVIDx's) with the boxes erased; the change log, one row per changed image.
 
     `boxes` has columns image_id x0 y0 x1 y1; rows of `manifest` with a problem are left out. `control`: a folder for
     the control, in which the same boxes are erased in text-free places. `reader` makes a second reader, which counts
     what it still finds in each cleaned image (`residual`). With `probe_images`, `.attrs["probe"]` is the probe's
-    result. The work is done here, one image after the other. Errors are those of `plan_rows`.
+    result. `keep`: image_id -> those of the boxes that stay; nothing is read here, so `config.keep` without it is a
+    ValueError. The work is done here, one image after the other. Errors are those of `plan_rows`.
     """
+    if config.keep and keep is None:
+        raise ValueError(f"clean.keep: {config.keep} needs the boxes that stay (keep=), which text.laterality reads")
     usable = manifest[manifest["problem"] == ""] if "problem" in manifest else manifest
     found = {name: part.to_numpy() for name, part in boxes.groupby("image_id")[["x0", "y0", "x1", "y1"]]}
     outs = [folder for folder in (out, control) if folder is not None]
     again = None if reader is not None else 0
     plan = plan_rows(usable, data_root, found, config, decisions, seed, again, probe_images, outs,
-                     layout=layout)
+                     layout=layout, keep=keep)
     worker = CleanWorker(config.model_dump(), seed, str(out), None if control is None else str(control), reader)
     worker.open()
     results = []

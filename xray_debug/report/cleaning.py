@@ -59,7 +59,7 @@ def repaired(run: RunFiles, permutations: int, seed: int) -> dict | None:
 def kept(run: RunFiles, flags: pd.DataFrame) -> dict | None:
     """Laterality letters that stayed in place (clean.keep), by class; None where all text was to go.
 
-    They are those that were read, of images that no reviewer has decided on with other boxes.
+    They are those that were read; that a reviewer has drawn boxes over one, or left its image out, is not looked at.
     """
     if run.config.clean.keep is None or not run.store.has("letters"):
         return None

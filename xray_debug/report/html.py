@@ -30,8 +30,8 @@ from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
 STRONGEST = 3  # cases on the first screen
-KIND_NOTE = ("By the shape and place of the boxes alone; images whose visible text is all of one kind. It describes "
-             "the question on text and tests nothing of its own.")  # fmt: skip
+KIND_NOTE = ("By the shape and place of the boxes alone; images, or patients, whose visible text is all of one kind. "
+             "It describes the question on text and tests nothing of its own.")  # fmt: skip
 
 
 def render_html(report: dict, folder: str | Path) -> str:
@@ -158,7 +158,7 @@ def kind_rows(verdict: dict | None) -> list[dict]:
     for test_set, found in _sets(verdict):
         parts = {"all classes": found.get("overall") or {}}
         parts |= {label: entry.get("text") or {} for label, entry in (found.get("classes") or {}).items()}
-        rows += [{"test_set": test_set, "label": label, "kind": kind, **numbers}
+        rows += [{"test_set": test_set, "label": label, "kind": kind, "unit": part.get("unit"), **numbers}
                  for label, part in parts.items() for kind, numbers in (part.get("kinds") or {}).items()]  # fmt: skip
     return rows
 

@@ -94,10 +94,11 @@ def _verdict(report: dict) -> list[str]:
 
 
 def _kinds(report: dict) -> list[str]:
+    found = kind_rows(report["verdict"])
     rows = [[_text(row["test_set"]), _text(row["label"]), _text(row["kind"]), count(row["n"]),
              *(_interval(row[name], "value", signed, "") for name in ("effect", "control", "difference"))]
-            for row in kind_rows(report["verdict"])]  # fmt: skip
-    head = ["test set", "class", "kind of text", "images", "effect", "controls", "difference"]
+            for row in found]  # fmt: skip
+    head = ["test set", "class", "kind of text", unit_of(found), "effect", "controls", "difference"]
     return [_table(head, rows), KIND_NOTE] if rows else []
 
 

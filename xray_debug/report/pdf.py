@@ -93,7 +93,7 @@ def _verdict(paper: Paper, report: dict, folder: Path) -> None:
     if shown and rest:
         paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')}).", SMALL)
     if kinds := kind_rows(report["verdict"]):
-        paper.table(["test set", "class", "kind of text", "images", *names[:3]],
+        paper.table(["test set", "class", "kind of text", unit_of(kinds), *names[:3]],
                     [[row["test_set"], row["label"], row["kind"], count(row["n"]),
                       *(_interval(row[name], "value", signed, "") for name in names[:3])] for row in kinds],
                     SMALL - 0.8)  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from xray_debug.cleaning.decided import UNDECIDED, Decided, boxes_to_erase, usable_decisions
+from xray_debug.cleaning.decided import UNDECIDED, Decided, boxes_to_erase, left_in_place, usable_decisions
 from xray_debug.config import CleanConfig, made_config
 from xray_debug.data.boxes import clip_boxes
 from xray_debug.data.files import write_table, write_text
 from xray_debug.review.decisions import ReviewDB, as_table
-from xray_debug.run.store import Store
+from xray_debug.run.store import Store, split_boxes
 
 DRAWN = "region"  # the category of a reviewer's boxes; the detector's are what the run erases: text, device
 SUFFIXES = (".json", ".parquet")
@@ -62,22 +62,29 @@ def write_boxes_table(store: Store, file: Path) -> int:
     return len(rows)
 
 
+def _options(store: Store) -> CleanConfig:
+    return made_config(store.pipeline_file).clean if store.pipeline_file.exists() else CleanConfig()
+
+
 def _kinds(store: Store) -> list[str]:
     """Of the detector's boxes that the run erases."""
-    return made_config(store.pipeline_file).clean.kinds if store.pipeline_file.exists() else CleanConfig().kinds
+    return _options(store).kinds
 
 
 def _to_erase(store: Store) -> list[tuple[dict, Decided, list[tuple[str, list[int]]]]]:
-    """(the manifest's row, what was decided, kind and box of all that is erased) of every usable image."""
+    """(the manifest's row, what was decided, kind and box of all that is erased) of every usable image; without the
+    letters that stay (clean.keep), once stage clean has read them."""
     manifest, found = store.manifest(), {kind: store.boxes(kind) for kind in _kinds(store)}
     latest = ReviewDB(store.review_file).latest() if store.review_file.exists() else []
     decided, _ = usable_decisions(as_table(latest), manifest)
+    letters = split_boxes(store.table("letters")) if _options(store).keep and store.has("letters") else {}
     rows = []
     for row in manifest.to_dict("records"):
         own = decided.get(row["image_id"], UNDECIDED)
         size = int(row["height"]), int(row["width"])
         kinds = found if own.boxes is None else {DRAWN: {}}
-        boxes = [(kind, box) for kind, of in kinds.items()
-                 for box in clip_boxes(boxes_to_erase(own, of.get(row["image_id"], ())), *size).tolist()]  # fmt: skip
+        name, stays = row["image_id"], letters.get(row["image_id"], ())
+        boxes = [(kind, box) for kind, of in kinds.items() for box in
+                 clip_boxes(boxes_to_erase(own, left_in_place(own, of.get(name, ()), stays)[0]), *size).tolist()]
         rows.append((row, own, boxes))
     return rows

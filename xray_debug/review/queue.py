@@ -1,7 +1,7 @@
 """The order in which cases are reviewed, and what a filter leaves of it. No Streamlit and no torch here.
 
 Flagged cases come first, the largest effect first; then all other images with boxes, training images too, those first
-whose boxes the detector is least sure of. A position is a place in that order.
+of whose boxes to erase the detector is least sure. A position is a place in that order.
 """
 
 from __future__ import annotations
@@ -121,14 +121,16 @@ class Decided:
 
 
 def make_queue(
-    manifest: pd.DataFrame, cases: pd.DataFrame, regions: pd.DataFrame, further: Iterable[str] = ()
+    manifest: pd.DataFrame, cases: pd.DataFrame, regions: pd.DataFrame, further: Iterable[str] = (),
+    erased: Iterable[str] | None = None,
 ) -> Queue:
     """The queue of a run.
 
     manifest, cases: indexed by image_id; `cases` is empty where nothing was audited. regions: image_id, kind, score.
     further: images that belong to it without boxes (those with a map). Only images of the manifest come into it.
+    erased: kinds of boxes whose scores count (None: all); of the others nothing is to be decided.
     """
-    kinds, score = _boxes(regions)
+    kinds, score = _boxes(regions, erased)
     wanted = set(kinds.index) | set(cases.index) | set(further)
     known = manifest[manifest.index.isin(wanted)]
     names = known.index
@@ -154,8 +156,8 @@ def make_queue(
                                                  for name, column in facts.items()})  # fmt: skip
 
 
-def _boxes(regions: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Of each image with boxes: its kinds of regions, and the lowest score."""
+def _boxes(regions: pd.DataFrame, erased: Iterable[str] | None) -> tuple[pd.Series, pd.Series]:
+    """Of each image with boxes: its kinds of regions, and the lowest score of those that are `erased`."""
     if not len(regions):
         return pd.Series(dtype=object), pd.Series(dtype=float)
     pairs = regions[["image_id", "kind"]].drop_duplicates().sort_values(["image_id", "kind"])
@@ -164,6 +166,7 @@ def _boxes(regions: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     joined = np.full(len(names), "", object)
     for code, kind in zip(codes, kinds, strict=True):
         joined[code] = f"{joined[code]}, {kind}" if joined[code] else str(kind)
+    regions = regions if erased is None else regions[regions["kind"].isin(list(erased))]
     codes, images = pd.factorize(regions["image_id"])
     lowest = np.full(len(images), np.inf)
     np.fmin.at(lowest, codes, regions["score"].to_numpy(float))

@@ -111,7 +111,7 @@ def load_run(store: Store) -> RunView:
         further = [] if len(cases) else store.explained()
     except (StoreError, ConfigError) as error:
         raise ViewError(str(error)) from error
-    queue = make_queue(manifest, cases, regions, further)
+    queue = make_queue(manifest, cases, regions, further, clean.kinds)
     return RunView(store, manifest, cases, _found(regions), view, clean, queue, letters)
 
 

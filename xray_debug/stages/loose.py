@@ -154,6 +154,7 @@ def _boxes(job: Job, images: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, 
 def clean_images(job: Job, boxes: Path | None) -> None:
     """The images with their boxes erased, in the same folders, and changes.csv; those without boxes as copies."""
     from xray_debug.cleaning.dataset import finish, plan_rows
+    from xray_debug.cleaning.second import KIND
     from xray_debug.cleaning.worker import CleanWorker
     from xray_debug.data.formats.layout import Layout
     from xray_debug.run.store import split_boxes
@@ -166,18 +167,18 @@ def clean_images(job: Job, boxes: Path | None) -> None:
     job.check_place()
     job.check_empty()
     images, settings = job.images(), job.config.clean
-    given = _given_boxes(boxes, images, settings.kinds) if boxes is not None else None
-    where = job.config.detect.model_dump() if given is None else {name: own.tolist() for name, own in given.items()}
+    table = _given_boxes(boxes, images) if boxes is not None else None
+    where = job.config.detect.model_dump() if table is None else _plain(table)
     key = [settings.model_dump(), images[["image_id", "sha256"]].to_dict("list"), where]
     with job.scratch(key) as folder:
         job.check_new(folder)
         unread: dict[str, str] = {}
-        if given is None:
+        if table is None:
             table, unread = _boxes(job, images, folder)
-            given = _of_kinds(table, settings.kinds)
-        keep = {}
-        if settings.keep:
-            keep = split_boxes(letters_of(job.engine, images, given, folder / "letters"))
+        given, keep = _of_kinds(table, settings.kinds), {}
+        if settings.keep:  # a device's box is no text, and does not make a letter beside it a word
+            texts = _of_kinds(table, [KIND])
+            keep = split_boxes(letters_of(job.engine, images, texts, folder / "letters"))
         manifest = images.assign(path=images["image_id"], patient_id="", label="", source="", split="", test_set="")
         layout = Layout(_AsItLies())
         plan = plan_rows(manifest, job.source, given, settings, outs=[job.out], unread=unread, probe_images=0,
@@ -202,8 +203,8 @@ class _AsItLies:
         pass
 
 
-def _given_boxes(file: Path, images: pd.DataFrame, kinds: Sequence[str]) -> dict:
-    """image_id -> boxes of a table, of these kinds where it has a column `kind`; ConfigError for an unknown image."""
+def _given_boxes(file: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """A table of boxes as it is read; ConfigError for an unknown image."""
     from xray_debug.data.box_table import read_box_table
 
     found = read_box_table(file)
@@ -213,7 +214,16 @@ def _given_boxes(file: Path, images: pd.DataFrame, kinds: Sequence[str]) -> dict
     if unknown:
         raise ConfigError(f"{file}: {unknown[0]} is no image there ({len(unknown)} such names); image_id is the path "
                           "below the folder, as detect writes it")  # fmt: skip
-    return _of_kinds(found, kinds)
+    return found
+
+
+def _plain(table: pd.DataFrame) -> dict:
+    """image_id -> kind ("" without such a column) and place of its boxes."""
+    kinds = table["kind"] if "kind" in table else [""] * len(table)
+    found: dict[str, list] = {}
+    for name, kind, *box in zip(table["image_id"], kinds, *(table[side].tolist() for side in BOXES[2:6]), strict=True):
+        found.setdefault(name, []).append([kind, *box])
+    return found
 
 
 def _of_kinds(found: pd.DataFrame, kinds: Sequence[str]) -> dict:

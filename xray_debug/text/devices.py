@@ -46,17 +46,24 @@ def settle(words: list[Word], devices: list[Word], region: np.ndarray, heat: np.
            ) -> tuple[list[Word], list[Word]]:
     """Words and devices of one reading, each place of one kind.
 
-    A word is a device where the device map, averaged over it (by its own map: the middle counts most), exceeds its
-    score, for a lone character less SURER. A device is text where words that are left take more than half of it. So the
-    snap in an electrode's middle is no letter, while print on a large device stays, and so does a letter that a line
-    crosses.
+    A word is a device where one was found and the device map, averaged over the word (by its own map: the middle counts
+    most), exceeds its score, for a lone character less SURER. A device is text where words that are left take more than
+    half of it. So the snap in an electrode's middle is no letter, while print on a large device stays, and so does a
+    letter that a line crosses.
     """
-    words = [word for word in words
-             if word.score >= _mean(heat, word.points, region) + (SURER if _is_lone(word, region) else 0)]
-    taken = np.zeros(heat.shape, bool)
-    for word in words:
-        taken[word.points[:, 1], word.points[:, 0]] = True
+    found = _under(devices, heat.shape)
+    words = [word for word in words if not found[word.points[:, 1], word.points[:, 0]].any()
+             or word.score >= _mean(heat, word.points, region) + (SURER if _is_lone(word, region) else 0)]
+    taken = _under(words, heat.shape)
     return words, [device for device in devices if taken[device.points[:, 1], device.points[:, 0]].mean() <= 0.5]
+
+
+def _under(finds: list[Word], shape: tuple[int, int]) -> np.ndarray:
+    """bool (h, w): the pixels of the finds."""
+    taken = np.zeros(shape, bool)
+    for find in finds:
+        taken[find.points[:, 1], find.points[:, 0]] = True
+    return taken
 
 
 def _is_lone(word: Word, region: np.ndarray) -> bool:

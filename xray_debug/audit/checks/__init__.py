@@ -52,7 +52,7 @@ def foreign_checks(config) -> dict[str, str]:
 def _made(name: str, config) -> Check:
     kind = CHECKS[name]
     if not (isinstance(kind, type) and issubclass(kind, Check)):
-        raise CheckError(f"check {name!r} ({CHECKS.foreign()[name]}): expected a subclass of "
+        raise CheckError(f"check {name!r} ({CHECKS.foreign().get(name, 'registered here')}): expected a subclass of "
                          f"xray_debug.audit.checks.Check, got {kind!r}")
     with blamed(name, kind, "cannot be made"):
         check = kind(config)

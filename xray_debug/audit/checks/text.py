@@ -16,7 +16,7 @@ from xray_debug.audit.measures import Outcomes, mean_of, mean_rows, saliency_sha
 from xray_debug.audit.removals import REMOVALS, Removed
 from xray_debug.audit.summary import mean_interval_of, paired
 from xray_debug.cleaning.controls import place_controls
-from xray_debug.data.boxes import thirds_of_largest
+from xray_debug.data.boxes import as_boxes, thirds_of_largest
 from xray_debug.stats.seeds import seed_of
 
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -32,8 +32,9 @@ class Text(Check):
     def frames(self, case: Case, frames: Frames) -> list[Removed]:
         """Adds text_* and control_*/<i>; returns the control removals."""
         height, width = case.original.shape[:2]
-        places = place_controls(case.visible, case.boxes, case.viewer, height, width, case.seed_for("controls"),
-                                self.config.controls)
+        avoided = np.concatenate([case.boxes, as_boxes(case.devices)])  # a control takes nothing suspicious away
+        asked = case.viewer, height, width, case.seed_for("controls"), self.config.controls
+        places = place_controls(case.visible, avoided, *asked) or place_controls(case.visible, case.boxes, *asked)
         controls = [case.remover.control(place) for place in places]
         for removed, name in [(case.text, "text_{}"), *((c, f"control_{{}}/{i}") for i, c in enumerate(controls))]:
             frames.add(name.format("only"), composite(case.view, case.baseline, removed.mask))

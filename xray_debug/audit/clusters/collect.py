@@ -40,7 +40,8 @@ def find_candidates(maps: Iterable[Mapping[str, Any]], explained: pd.DataFrame, 
     in [0, 1]), border, corners, outside (shares of the saliency); of features errors, errors_elsewhere, p, p_adjusted.
     """
     facts = facts_of(frame, cases)
-    candidates, found_maps, notes = _of_maps(maps, explained, facts, seed)
+    patients = dict(zip(frame["image_id"], frame.get("patient_id", frame["image_id"]), strict=True))
+    candidates, found_maps, notes = _of_maps(maps, explained, facts, patients, seed)
     more, slices = _of_slices(cases, frame, features, rows, classes, facts, seed)
     candidates += more
     told = [entry for candidate in candidates for entry in candidate["with"]]
@@ -69,8 +70,8 @@ def facts_of(frame: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def goes_along(facts: pd.DataFrame, inside: np.ndarray) -> list[dict]:
-    """Each value of a fact that is more frequent `inside` (bool, a row of `facts` each) than among the others: what,
-    inside and outside (shares), p (Fisher's exact test, one-sided)."""
+    """Each value of a fact: what, inside and outside (its shares among the rows `inside`, bool, and the others), p that
+    it is more frequent inside (Fisher's exact test, one-sided). Rarer ones too: they count in the correction."""
     from scipy.stats import fisher_exact
 
     found, n, m = [], int(inside.sum()), int((~inside).sum())
@@ -79,7 +80,7 @@ def goes_along(facts: pd.DataFrame, inside: np.ndarray) -> list[dict]:
         for value in sorted(set(values) - {"", UNKNOWN}):
             own = values == value
             a, b = int((own & inside).sum()), int((own & ~inside).sum())
-            if a + b >= FEWEST and a / n > b / m:
+            if a + b >= FEWEST:
                 p = fisher_exact([[a, n - a], [b, m - b]], alternative="greater").pvalue
                 found.append({"what": f"{name}: {value}", "inside": a / n, "outside": b / m, "p": float(p)})
     return found
@@ -106,7 +107,8 @@ def _fine(saliency: np.ndarray) -> np.ndarray:
     return cv2.resize(saliency, (FINE, FINE), interpolation=by)
 
 
-def _of_maps(maps, explained: pd.DataFrame, facts: pd.DataFrame, seed: int) -> tuple[list[dict], dict, list[str]]:
+def _of_maps(maps, explained: pd.DataFrame, facts: pd.DataFrame, patients: Mapping[str, str],
+             seed: int) -> tuple[list[dict], dict, list[str]]:  # fmt: skip
     moved = explained[~explained["hardly_moved"].eq(True)] if "hardly_moved" in explained else explained
     target = moved.drop_duplicates("image_id").set_index("image_id")["target"]
     found: dict[str, list] = {}
@@ -128,7 +130,8 @@ def _of_maps(maps, explained: pd.DataFrame, facts: pd.DataFrame, seed: int) -> t
             but = f", but for {apart} that lie apart" * (apart > 0)
             notes.append(f"{label}: the maps of {len(own)} explained cases are of one kind{but}")
             continue
-        mine = [_kind(label, own, kinds.codes == code, f"{label}, kind {code + 1} of {count}", facts)
+        first = ~pd.Series([patients.get(name, name) for name, _ in own]).duplicated().to_numpy()
+        mine = [_kind(label, own, kinds.codes == code, f"{label}, kind {code + 1} of {count}", facts, first)
                 for code in range(count)]  # fmt: skip
         candidates += sorted(mine, key=lambda candidate: -candidate["outside"])
     if not found:
@@ -136,7 +139,8 @@ def _of_maps(maps, explained: pd.DataFrame, facts: pd.DataFrame, seed: int) -> t
     return candidates, told, notes
 
 
-def _kind(label: str, own: list, inside: np.ndarray, called: str, facts: pd.DataFrame) -> dict:
+def _kind(label: str, own: list, inside: np.ndarray, called: str, facts: pd.DataFrame, first: np.ndarray) -> dict:
+    """`first`: the cases, bool, that what it goes along with is counted on, one of a patient."""
     names = [name for name, _ in own]
     members = [one for (_, one), mine in zip(own, inside, strict=True) if mine]
     small = small_maps(members)
@@ -144,7 +148,8 @@ def _kind(label: str, own: list, inside: np.ndarray, called: str, facts: pd.Data
     mine = np.array(names, object)[inside]
     return {"name": called, "by": "maps", "label": label,
             "images": len(members), "of": len(own), "share": len(members) / len(own), **region_of(members),
-            "with": goes_along(facts.reindex(names).fillna(""), inside), "cases": mine[order[:SHOWN]].tolist()}
+            "with": goes_along(facts.reindex(np.array(names, object)[first]).fillna(""), inside[first]),
+            "cases": mine[order[:SHOWN]].tolist()}  # fmt: skip
 
 
 def _of_slices(cases: pd.DataFrame, frame: pd.DataFrame, features, rows: np.ndarray, classes: list[str],
