@@ -129,10 +129,12 @@ def detect_images(job: Job) -> None:
         raise ConfigError(f"--out {job.out}: is there already; choose another name, or remove it")
     images = job.images()
     with job.scratch([job.config.detect.model_dump(), images[["image_id", "sha256"]].to_dict("list")]) as folder:
-        table, _ = _boxes(job, images, folder)
+        table, unread = _boxes(job, images, folder)
         _write_csv(job.out, table[BOXES])
-    for sentence in found_words(table, len(images)):
+    for sentence in found_words(table, len(images) - len(unread)):
         job.say(f"{job.out}: {sentence}")
+    if unread:
+        job.say(f"{job.out}: {len(unread)} of {len(images)} images could not be read; no row is about them")
 
 
 def _boxes(job: Job, images: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -166,18 +168,19 @@ def clean_images(job: Job, boxes: Path | None) -> None:
     job.check_place()
     job.check_empty()
     images, settings = job.images(), job.config.clean
-    given = _given_boxes(boxes, images, settings.kinds) if boxes is not None else None
-    where = job.config.detect.model_dump() if given is None else {name: own.tolist() for name, own in given.items()}
+    table = _given_boxes(boxes, images) if boxes is not None else None
+    where = job.config.detect.model_dump() if table is None else table.astype(str).to_dict("list")
     key = [settings.model_dump(), images[["image_id", "sha256"]].to_dict("list"), where]
     with job.scratch(key) as folder:
         job.check_new(folder)
         unread: dict[str, str] = {}
-        if given is None:
+        if table is None:
             table, unread = _boxes(job, images, folder)
-            given = _of_kinds(table, settings.kinds)
-        keep = {}
-        if settings.keep:
-            keep = split_boxes(letters_of(job.engine, images, given, folder / "letters"))
+        given, keep = _of_kinds(table, settings.kinds, job.say), {}
+        if settings.keep and "text" in settings.kinds:  # of text alone: a device is no letter, and not text beside one
+            letters = letters_of(job.engine, images, _of_kinds(table, ["text"]), folder / "letters")
+            job.say(f"{len(letters)} laterality letters in {letters['image_id'].nunique()} images stay (clean.keep)")
+            keep = split_boxes(letters)
         manifest = images.assign(path=images["image_id"], patient_id="", label="", source="", split="", test_set="")
         layout = Layout(_AsItLies())
         plan = plan_rows(manifest, job.source, given, settings, outs=[job.out], unread=unread, probe_images=0,
@@ -202,8 +205,8 @@ class _AsItLies:
         pass
 
 
-def _given_boxes(file: Path, images: pd.DataFrame, kinds: Sequence[str]) -> dict:
-    """image_id -> boxes of a table, of these kinds where it has a column `kind`; ConfigError for an unknown image."""
+def _given_boxes(file: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """A table's boxes, text where their `kind` is empty; ConfigError for an unknown image."""
     from xray_debug.data.box_table import read_box_table
 
     found = read_box_table(file)
@@ -213,12 +216,18 @@ def _given_boxes(file: Path, images: pd.DataFrame, kinds: Sequence[str]) -> dict
     if unknown:
         raise ConfigError(f"{file}: {unknown[0]} is no image there ({len(unknown)} such names); image_id is the path "
                           "below the folder, as detect writes it")  # fmt: skip
-    return _of_kinds(found, kinds)
+    return found
 
 
-def _of_kinds(found: pd.DataFrame, kinds: Sequence[str]) -> dict:
-    """image_id -> boxes of a table, of these kinds where it has a column `kind`."""
-    found = found[found["kind"].isin(kinds)] if "kind" in found else found
+def _of_kinds(found: pd.DataFrame, kinds: Sequence[str], say: Callable[[str], None] = lambda sentence: None) -> dict:
+    """image_id -> boxes of a table, of these kinds where it has a column `kind`; a kind it has no box of is said."""
+    if "kind" in found:
+        there = sorted(set(found["kind"]))
+        for kind in kinds:
+            if kind not in there and (there or kind != "text"):
+                others = f", only of {', '.join(there)}" if there else ""
+                say(f"clean.kinds: no box of kind {kind} was found{others}")
+        found = found[found["kind"].isin(kinds)]
     return {name: own[["x0", "y0", "x1", "y1"]].to_numpy() for name, own in found.groupby("image_id")}
 
 
