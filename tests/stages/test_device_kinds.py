@@ -166,6 +166,9 @@ def test_what_could_not_be_read_is_not_counted_as_looked_at(teller, tmp_path):
     detect_images(work)
     assert f"{tmp_path / 'boxes.csv'}: 2 text boxes in 2 of 4 images" in said
     assert f"{tmp_path / 'boxes.csv'}: 1 of 5 images could not be read; no row is about them" in said
+    work, said = job(folder, tmp_path / "out")
+    clean_images(work, tmp_path / "boxes.csv")
+    assert said[-1] == f"{tmp_path / 'out'}: 1 of 5 images could not be cleaned, cleaning.json says why"
 
 
 def test_no_kind_at_all_is_refused():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -188,11 +189,16 @@ def clean_images(job: Job, boxes: Path | None) -> None:
         worker = CleanWorker(settings.model_dump(), 0, str(job.out))
         parts = job.engine.run(worker, TableRows(plan), folder / "cleaned", "write the cleaned images", most=MOST)
         changes = finish(plan, parts.table(), job.out, layout=layout)
-        places = plan["folder"].where(plan["folder"] == "", plan["folder"] + "/") + parts.table()["file"].fillna("")
-        job.check_whole(places[parts.table()["file"].fillna("") != ""])
+        files = parts.table()["file"].fillna("")
+        folders = plan["folder"].where(plan["folder"] == "", plan["folder"] + "/")
+        job.check_whole((folders + files)[files != ""])
+        changes["file"] = changes["image_id"].map(dict(zip(plan["image_id"], folders, strict=True))) + changes["file"]
         columns = ["image_id", "file", "boxes", "original_sha256", "cleaned_sha256", "area_share", "note"]
         _write_csv(job.out / CHANGES_FILE, changes[columns])
     job.say(f"{job.out}: {len(changes)} of {len(images)} images changed, the log is {job.out / CHANGES_FILE}")
+    failed = json.loads((job.out / "cleaning.json").read_text(encoding="utf-8"))["failed"]
+    if failed:
+        job.say(f"{job.out}: {len(failed)} of {len(images)} images could not be cleaned, cleaning.json says why")
 
 
 class _AsItLies:
