@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from xray_debug.run.engine import Engine
 from xray_debug.run.store import Store
 from xray_debug.stages.detect import found_words
 from xray_debug.stages.loose import Job, clean_images, detect_images
-from xray_debug.text import DETECTORS
+from xray_debug.text import DETECTORS, laterality
 
 SIZE, DEVICE, TEXT = 64, (40, 40, 52, 52), (6, 8, 20, 16)
 TELLER = textwrap.dedent(f"""
@@ -123,6 +124,51 @@ def test_cleaning_erases_the_kinds_that_it_is_asked_for(teller, tmp_path, kinds,
         left = {kind for kind, (x0, y0, x1, y1) in (("text", TEXT), ("device", DEVICE))
                 if image[y0:y1, x0:x1].mean() > 200}  # fmt: skip
         assert left == {"text", "device"} - gone
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_kind_of_which_there_is_no_box_is_said(teller, tmp_path, given):
+    folder, _ = films(tmp_path / "films", 4)
+    detect_images(job(folder, tmp_path / "boxes.csv")[0])
+    work, said = job(folder, tmp_path / "out", clean={"kinds": ["text", "devices"]})
+    clean_images(work, tmp_path / "boxes.csv" if given else None)
+    assert "clean.kinds: no box of kind devices was found, only of device, text" in said
+    assert any("2 of 4 images changed" in text for text in said)
+
+
+def test_boxes_without_a_kind_are_all_erased_and_nothing_is_said_of_kinds(teller, tmp_path):
+    folder, _ = films(tmp_path / "films", 2)
+    (tmp_path / "boxes.csv").write_text("image_id,x0,y0,x1,y1\n01.png,40,40,52,52\n", encoding="utf-8")
+    work, said = job(folder, tmp_path / "out", clean={"kinds": ["device"]})
+    clean_images(work, tmp_path / "boxes.csv")
+    assert not [text for text in said if "clean.kinds" in text]
+    assert read_image(tmp_path / "out" / "01.png")[40:52, 40:52].mean() < 200
+
+
+def test_a_device_is_no_letter_and_a_letter_beside_one_stays(teller, tmp_path, monkeypatch):
+    monkeypatch.setattr(laterality, "LetterReader", lambda: SimpleNamespace(side=lambda image, box: "R"))
+    folder, _ = films(tmp_path / "films", 1)
+    beside = (24, 8, 34, 16)
+    rows = [("00.png", kind, *box) for kind, box in (("text", TEXT), ("device", beside), ("device", DEVICE))]
+    names = ["image_id", "kind", "x0", "y0", "x1", "y1"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "boxes.csv", index=False)
+    work, said = job(folder, tmp_path / "out", clean={"kinds": ["text", "device"], "keep": "laterality"})
+    clean_images(work, tmp_path / "boxes.csv")
+    assert "1 laterality letters in 1 images stay (clean.keep)" in said
+    log = pd.read_csv(tmp_path / "out" / "changes.csv")
+    assert json.loads(log["boxes"][0]) == [[*beside], [*DEVICE]]
+
+
+def test_what_could_not_be_read_is_not_counted_as_looked_at(teller, tmp_path):
+    folder, _ = films(tmp_path / "films", 4)
+    (folder / "empty.png").write_bytes(b"")
+    work, said = job(folder, tmp_path / "boxes.csv")
+    detect_images(work)
+    assert f"{tmp_path / 'boxes.csv'}: 2 text boxes in 2 of 4 images" in said
+    assert f"{tmp_path / 'boxes.csv'}: 1 of 5 images could not be read; no row is about them" in said
+    work, said = job(folder, tmp_path / "out")
+    clean_images(work, tmp_path / "boxes.csv")
+    assert said[-1] == f"{tmp_path / 'out'}: 1 of 5 images could not be cleaned, cleaning.json says why"
 
 
 def test_no_kind_at_all_is_refused():

@@ -63,7 +63,7 @@ def test_boxes_are_the_detectors_and_the_cleaned_images_the_inpainted_ones(films
             wanted = clean_image(image, as_boxes(found[name]), PipelineConfig().clean)[0] if found[name] else image
             np.testing.assert_array_equal(read_image(tmp_path / out / name), wanted)
     log = pd.read_csv(tmp_path / "with" / "changes.csv")
-    assert log["image_id"].tolist() == [name for name in NAMES if found[name]]
+    assert log["image_id"].tolist() == log["file"].tolist() == [name for name in NAMES if found[name]]
     assert not list(tmp_path.glob(".*")), "parts are gone once all is done"
 
 

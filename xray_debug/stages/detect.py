@@ -66,7 +66,7 @@ def run(context: Context) -> None:
 
 STAGE = Stage(
     name="detect",
-    help="Find burned-in text.",
+    help="Find burned-in text, and devices where the detector tells them apart.",
     needs=("manifest",),
     options=("detect.detector", "detect.weights", "detect.options"),
     outputs=("regions", "unread", "second reader"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -129,10 +130,12 @@ def detect_images(job: Job) -> None:
         raise ConfigError(f"--out {job.out}: is there already; choose another name, or remove it")
     images = job.images()
     with job.scratch([job.config.detect.model_dump(), images[["image_id", "sha256"]].to_dict("list")]) as folder:
-        table, _ = _boxes(job, images, folder)
+        table, unread = _boxes(job, images, folder)
         _write_csv(job.out, table[BOXES])
-    for sentence in found_words(table, len(images)):
+    for sentence in found_words(table, len(images) - len(unread)):
         job.say(f"{job.out}: {sentence}")
+    if unread:
+        job.say(f"{job.out}: {len(unread)} of {len(images)} images could not be read; no row is about them")
 
 
 def _boxes(job: Job, images: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -154,7 +157,6 @@ def _boxes(job: Job, images: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, 
 def clean_images(job: Job, boxes: Path | None) -> None:
     """The images with their boxes erased, in the same folders, and changes.csv; those without boxes as copies."""
     from xray_debug.cleaning.dataset import finish, plan_rows
-    from xray_debug.cleaning.second import KIND
     from xray_debug.cleaning.worker import CleanWorker
     from xray_debug.data.formats.layout import Layout
     from xray_debug.run.store import split_boxes
@@ -168,17 +170,18 @@ def clean_images(job: Job, boxes: Path | None) -> None:
     job.check_empty()
     images, settings = job.images(), job.config.clean
     table = _given_boxes(boxes, images) if boxes is not None else None
-    where = job.config.detect.model_dump() if table is None else _plain(table)
+    where = job.config.detect.model_dump() if table is None else table.astype(str).to_dict("list")
     key = [settings.model_dump(), images[["image_id", "sha256"]].to_dict("list"), where]
     with job.scratch(key) as folder:
         job.check_new(folder)
         unread: dict[str, str] = {}
         if table is None:
             table, unread = _boxes(job, images, folder)
-        given, keep = _of_kinds(table, settings.kinds), {}
-        if settings.keep:  # a device's box is no text, and does not make a letter beside it a word
-            texts = _of_kinds(table, [KIND])
-            keep = split_boxes(letters_of(job.engine, images, texts, folder / "letters"))
+        given, keep = _of_kinds(table, settings.kinds, job.say), {}
+        if settings.keep and "text" in settings.kinds:  # of text alone: a device is no letter, and not text beside one
+            letters = letters_of(job.engine, images, _of_kinds(table, ["text"]), folder / "letters")
+            job.say(f"{len(letters)} laterality letters in {letters['image_id'].nunique()} images stay (clean.keep)")
+            keep = split_boxes(letters)
         manifest = images.assign(path=images["image_id"], patient_id="", label="", source="", split="", test_set="")
         layout = Layout(_AsItLies())
         plan = plan_rows(manifest, job.source, given, settings, outs=[job.out], unread=unread, probe_images=0,
@@ -186,11 +189,16 @@ def clean_images(job: Job, boxes: Path | None) -> None:
         worker = CleanWorker(settings.model_dump(), 0, str(job.out))
         parts = job.engine.run(worker, TableRows(plan), folder / "cleaned", "write the cleaned images", most=MOST)
         changes = finish(plan, parts.table(), job.out, layout=layout)
-        places = plan["folder"].where(plan["folder"] == "", plan["folder"] + "/") + parts.table()["file"].fillna("")
-        job.check_whole(places[parts.table()["file"].fillna("") != ""])
+        files = parts.table()["file"].fillna("")
+        folders = plan["folder"].where(plan["folder"] == "", plan["folder"] + "/")
+        job.check_whole((folders + files)[files != ""])
+        changes["file"] = changes["image_id"].map(dict(zip(plan["image_id"], folders, strict=True))) + changes["file"]
         columns = ["image_id", "file", "boxes", "original_sha256", "cleaned_sha256", "area_share", "note"]
         _write_csv(job.out / CHANGES_FILE, changes[columns])
     job.say(f"{job.out}: {len(changes)} of {len(images)} images changed, the log is {job.out / CHANGES_FILE}")
+    failed = json.loads((job.out / "cleaning.json").read_text(encoding="utf-8"))["failed"]
+    if failed:
+        job.say(f"{job.out}: {len(failed)} of {len(images)} images could not be cleaned, cleaning.json says why")
 
 
 class _AsItLies:
@@ -204,7 +212,7 @@ class _AsItLies:
 
 
 def _given_boxes(file: Path, images: pd.DataFrame) -> pd.DataFrame:
-    """A table of boxes as it is read; ConfigError for an unknown image."""
+    """A table's boxes, text where their `kind` is empty; ConfigError for an unknown image."""
     from xray_debug.data.box_table import read_box_table
 
     found = read_box_table(file)
@@ -217,18 +225,15 @@ def _given_boxes(file: Path, images: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _plain(table: pd.DataFrame) -> dict:
-    """image_id -> kind ("" without such a column) and place of its boxes."""
-    kinds = table["kind"] if "kind" in table else [""] * len(table)
-    found: dict[str, list] = {}
-    for name, kind, *box in zip(table["image_id"], kinds, *(table[side].tolist() for side in BOXES[2:6]), strict=True):
-        found.setdefault(name, []).append([kind, *box])
-    return found
-
-
-def _of_kinds(found: pd.DataFrame, kinds: Sequence[str]) -> dict:
-    """image_id -> boxes of a table, of these kinds where it has a column `kind`."""
-    found = found[found["kind"].isin(kinds)] if "kind" in found else found
+def _of_kinds(found: pd.DataFrame, kinds: Sequence[str], say: Callable[[str], None] = lambda sentence: None) -> dict:
+    """image_id -> boxes of a table, of these kinds where it has a column `kind`; a kind it has no box of is said."""
+    if "kind" in found:
+        there = sorted(set(found["kind"]))
+        for kind in kinds:
+            if kind not in there and (there or kind != "text"):
+                others = f", only of {', '.join(there)}" if there else ""
+                say(f"clean.kinds: no box of kind {kind} was found{others}")
+        found = found[found["kind"].isin(kinds)]
     return {name: own[["x0", "y0", "x1", "y1"]].to_numpy() for name, own in found.groupby("image_id")}
 
 

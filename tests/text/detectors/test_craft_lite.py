@@ -186,6 +186,22 @@ def test_bad_options_are_refused():
         load_detector("craft-lite", "missing.safetensors")
 
 
+@pytest.mark.parametrize(("options", "said"), [
+    ({"device_threshold": 1.5}, r"device_threshold must be in \[0, 1\], got 1.5"),
+    ({"low_device": "high"}, "low_device must be a number, got 'high'"),
+    ({"text_threshold": float("nan")}, "text_threshold must be in"),
+    ({"text_threshold": True}, "text_threshold must be a number, got True"),
+    ({"tile": "big"}, "tile must be a number, got 'big'"),
+    ({"grow": None}, "grow must be a number, got None"),
+    ({"devices": "maybe"}, "devices must be true or false, got 'maybe'"),
+    ({"mirror": 2}, "mirror must be true or false, got 2"),
+    ({"look": "none"}, "look must be in .*, got 'none'"),
+])  # fmt: skip
+def test_a_wrong_value_is_told_by_the_name_of_its_option(options, said):
+    with pytest.raises(ValueError, match=said):
+        load_detector("craft-lite", **options)
+
+
 @pytest.mark.parametrize("measured, dtype", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_auto_takes_what_was_measured(monkeypatch, measured, dtype):
     monkeypatch.setattr(craft_lite, "measured_precision", lambda: measured)

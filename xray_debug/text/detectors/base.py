@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 
 import numpy as np
 import torch
@@ -14,6 +15,21 @@ from xray_debug.text.devices import find_devices, settle
 from xray_debug.text.scales import BASE, STRIDE, in_tiles, merge, pad_to, resize_to, to_image, working_sides
 
 Reading = tuple[np.ndarray, tuple[float, float]]  # score maps (2, h, w); pixels of the image per pixel of them (x, y)
+
+
+def check_numbers(**values: object) -> None:
+    """ValueError, by its name, for a value that is no number (a word of the command line, say)."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+
+
+def check_shares(**values: object) -> None:
+    """ValueError, by its name, for a value that is no number in [0, 1]."""
+    check_numbers(**values)
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {value!r}")
 
 
 class MapDetector:
@@ -30,6 +46,9 @@ class MapDetector:
 
     def __init__(self, text_threshold=0.7, link_threshold=0.4, low_text=0.4, min_area=10, base=BASE, finest=2 * BASE,
                  tile=1024, overlap=128, grow=0.0, least_grow=0.0, device="cpu"):
+        check_shares(text_threshold=text_threshold, link_threshold=link_threshold, low_text=low_text)
+        check_numbers(min_area=min_area, base=base, finest=finest, tile=tile, overlap=overlap, grow=grow,
+                      least_grow=least_grow)
         if min(base, finest) < STRIDE or tile % STRIDE or overlap % STRIDE or not 0 < overlap < tile:
             raise ValueError(f"base and finest must be at least {STRIDE}, tile and overlap multiples of it, overlap "
                              f"under tile; got {base}, {finest}, {tile}, {overlap}")

@@ -11,7 +11,7 @@ import torch
 
 from xray_debug.data.images import to_gray8
 from xray_debug.text.craft import Thresholds, fold, load_lite, prepare, without_devices
-from xray_debug.text.detectors.base import MapDetector, Reading, scale_of
+from xray_debug.text.detectors.base import MapDetector, Reading, check_shares, scale_of
 from xray_debug.text.detectors.registry import DETECTORS, check_sha256
 from xray_debug.text.precision import bf16_is_faster
 from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
@@ -53,13 +53,17 @@ class CraftLiteDetector(MapDetector):
         given = {"text_threshold": text_threshold, "link_threshold": link_threshold, "low_text": low_text,
                  "device_threshold": device_threshold, "low_device": low_device}  # fmt: skip
         set_to = {name: USES[use][name] if value is None else value for name, value in given.items()}
+        check_shares(**set_to)
+        for option, value in (("mirror", mirror), ("devices", devices)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{option} must be true or false, got {value!r}")
         peak, low = set_to.pop("device_threshold"), set_to.pop("low_device")
         super().__init__(**set_to, grow=grow, least_grow=least_grow, **options)
         self.device_thresholds = Thresholds(peak, 1.0, low, self.thresholds.min_area)
         if precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {precision!r}")
-        if look is not None and not 0 <= look < 1:
-            raise ValueError(f"look must be in [0, 1), or None to read the whole film closely, got {look}")
+        if look is not None and (isinstance(look, (bool, str)) or not 0 <= look < 1):
+            raise ValueError(f"look must be in [0, 1), or None to read the whole film closely, got {look!r}")
         if weights is None:
             check_sha256(BUNDLED, BUNDLED_SHA256)
         if precision == "auto":
