@@ -21,9 +21,9 @@ BUNDLED_SHA256 = "8b8170aa27c9113068fbea860fc8b8352d38c33044ff38dc41ff8d403f5b4b
 # What a find needs, for two uses of it. clean: few false boxes, as each erases something; audit: misses little, as what
 # is missed is not tested. docs/text.md says how they were chosen.
 USES = {
-    "clean": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.3, "device_threshold": 0.55,
+    "clean": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.55,
               "low_device": 0.2},
-    "audit": {"text_threshold": 0.5, "link_threshold": 0.4, "low_text": 0.3, "device_threshold": 0.55,
+    "audit": {"text_threshold": 0.55, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.55,
               "low_device": 0.2},
 }  # fmt: skip
 LOOK_DEVICE = 0.15  # a device is larger than print: a look nearly finds it
