@@ -54,7 +54,8 @@ def test_a_planted_kind_and_a_planted_slice_are_described():
     first = kinds[0]  # the one that looks outside the field
     assert (first["label"], first["images"], first["of"], first["peak"]) == ("COVID-19", 20, 60, "top left")
     assert first["corners"] > 0.3 > 0.2 > kinds[1]["corners"] and kinds[1]["peak"] == "middle centre"
-    assert {entry["what"] for entry in first["with"]} == {"source: south", "text: visible", "kind of text: word"}
+    # of the films with text all have a word, inside and outside: their kind tells nothing beyond that there is text
+    assert {entry["what"] for entry in first["with"]} == {"source: south", "text: visible"}
     assert all((entry["inside"], entry["outside"]) == (1, 0) for entry in first["with"])
     assert set(first["cases"]) <= {f"i{i}" for i in range(0, 60, 3)} and len(first["cases"]) == 6
     slices = [c for c in found["candidates"] if c["by"] == "features"]
@@ -118,6 +119,10 @@ def test_what_goes_along_is_fishers_test():
     assert found["what"] == "source: a" and found["inside"] == 1 and found["outside"] == pytest.approx(2 / 14)
     assert found["p"] == pytest.approx(hypergeom.sf(5, 20, 8, 6))  # six of six drawn from eight among twenty
     assert goes_along(facts, np.zeros(20, bool)) == []
+    facts.loc[facts.index[[5, 19]], "source"] = ""  # not known: in no share and in no test
+    found, _ = goes_along(facts, inside)
+    assert found["inside"] == 1 and found["outside"] == pytest.approx(2 / 13)
+    assert found["p"] == pytest.approx(hypergeom.sf(4, 18, 7, 5))
 
 
 def test_what_goes_along_with_maps_is_counted_once_a_patient():

@@ -119,8 +119,8 @@ def bring(monkeypatch):
     """Makes one thing of this module the entry point "mine"; other groups are as they are, torch has some."""
     found = metadata.entry_points
 
-    def as_entry(thing):
-        mine = [metadata.EntryPoint("mine", f"{__name__}:{thing}", CHECKS.group)]
+    def as_entry(thing, name="mine"):
+        mine = [metadata.EntryPoint(name, f"{__name__}:{thing}", CHECKS.group)]
         monkeypatch.setattr(metadata, "entry_points",
                             lambda **asked: mine if asked == {"group": CHECKS.group} else found(**asked))
 
@@ -175,6 +175,15 @@ def test_the_line_is_the_one_of_the_check(bring, films):
     line = int(re.search(r"line (\d+)\)$", str(caught.value))[1])
     with open(__file__, encoding="utf-8") as file:
         assert file.readlines()[line - 1].strip() == 'return entry["nothing"]'
+
+
+def test_one_with_the_name_of_a_built_in_check_is_not_dropped_in_silence(bring):
+    bring("Whole", "text")
+    said = rf"^check 'text' \({__name__}:Whole\): the name is that of a built-in check; give it another"
+    with pytest.raises(CheckError, match=said):
+        foreign_checks(CONFIG)
+    with pytest.raises(ConfigError, match=said.lstrip("^")):
+        check_options(parse_config({"phantom": {}, "detect": {"second": None}}))
 
 
 @pytest.mark.parametrize(("thing", "said"), [

@@ -40,6 +40,11 @@ class Registry(Mapping):
         found = self._foreign()
         return {name: found[name].value for name in sorted(found) if name not in self._own}
 
+    def hidden(self) -> dict[str, str]:
+        """What entry points bring under a built-in name, which hides it: as `foreign`."""
+        found = self._foreign()
+        return {name: found[name].value for name in sorted(found) if name in self._own}
+
     def check(self, name: str, option: str = "") -> None:
         """ValueError naming what there is, where `name` is not known; loads nothing."""
         if name not in self._own and name not in self._foreign():

@@ -187,6 +187,7 @@ def test_bad_options_are_refused():
 
 
 @pytest.mark.parametrize(("options", "said"), [
+    ({"device_threshold": 0.1}, "expected low_device of at most device_threshold, got 0.2 and 0.1"),
     ({"device_threshold": 1.5}, r"device_threshold must be in \[0, 1\], got 1.5"),
     ({"low_device": "high"}, "low_device must be a number, got 'high'"),
     ({"text_threshold": float("nan")}, "text_threshold must be in"),

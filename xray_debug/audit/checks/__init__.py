@@ -42,7 +42,12 @@ def all_checks(config) -> list[Check]:
 
 
 def foreign_checks(config) -> dict[str, str]:
-    """name -> "package.module:Class" of the checks that other packages bring, each made once to see that it can be."""
+    """name -> "package.module:Class" of the checks that other packages bring, each made once to see that it can be.
+
+    CheckError for one that cannot, or whose name is a built-in one's.
+    """
+    for name, place in CHECKS.hidden().items():
+        raise CheckError(f"check {name!r} ({place}): the name is that of a built-in check; give it another")
     found = CHECKS.foreign()
     for name in found:
         _made(name, config)

@@ -70,14 +70,17 @@ def facts_of(frame: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def goes_along(facts: pd.DataFrame, inside: np.ndarray) -> list[dict]:
-    """Each value of a fact: what, inside and outside (its shares among the rows `inside`, bool, and the others), p that
-    it is more frequent inside (Fisher's exact test, one-sided). Rarer ones too: they count in the correction."""
+    """Each value of a fact: what, inside and outside (its shares among the rows `inside`, bool, and the others, where
+    the fact is known), p that it is more frequent inside (Fisher's exact test, one-sided). Rarer ones too: they count
+    in the correction."""
     from scipy.stats import fisher_exact
 
-    found, n, m = [], int(inside.sum()), int((~inside).sum())
-    for name in facts if n and m else ():
+    found = []
+    for name in facts:
         values = facts[name].to_numpy(str)
-        for value in sorted(set(values) - {"", UNKNOWN}):
+        known = ~np.isin(values, ["", UNKNOWN])
+        n, m = int((known & inside).sum()), int((known & ~inside).sum())
+        for value in sorted(set(values[known])) if n and m else ():
             own = values == value
             a, b = int((own & inside).sum()), int((own & ~inside).sum())
             if a + b >= FEWEST:

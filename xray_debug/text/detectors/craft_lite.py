@@ -33,7 +33,7 @@ LOOK_SIZE = 2 / 3  # of the largest working size: at half of it, print ten pixel
 
 @DETECTORS.register("craft-lite", help="CRAFT's method with a small network trained on radiographs; bundled")
 class CraftLiteDetector(MapDetector):
-    """The bundled network. Its thresholds and growth were chosen on the annotated films that the model card names.
+    """The bundled network. docs/text.md says how its thresholds were chosen, the model card on which films its growth.
 
     `mirror`: the score maps are the mean of the film's and of its mirror image's; markers are mirrored often, and the
     mean is steadier. `look`: the film is first read at LOOK_SIZE of its working size, and closely only around places
@@ -59,6 +59,8 @@ class CraftLiteDetector(MapDetector):
                 raise ValueError(f"{option} must be true or false, got {value!r}")
         peak, low = set_to.pop("device_threshold"), set_to.pop("low_device")
         super().__init__(**set_to, grow=grow, least_grow=least_grow, **options)
+        if low > peak:  # it would cut finds in silence
+            raise ValueError(f"expected low_device of at most device_threshold, got {low} and {peak}")
         self.device_thresholds = Thresholds(peak, 1.0, low, self.thresholds.min_area)
         if precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {precision!r}")
