@@ -70,11 +70,36 @@ def progress_line(description: str) -> Callable[[int, int], None]:
     return report
 
 
+SELDOM = 60.0  # seconds between two sentences of progress where nobody sees a bar: a batch job's log
+
+
+def progress_sentence(description: str) -> Callable[[int, int], None]:
+    """A callback(done, total) that says now and then how far the work is; nothing of what is done sooner than that."""
+    begun = last = time.monotonic()
+    first: tuple[float, int] | None = None  # a run that goes on has much of it already
+
+    def report(done: int, total: int) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        if first is None:
+            first = (now, done)
+        if done < total and now - last >= SELDOM:
+            last, (start, had) = now, first
+            left = f", about {minutes((now - start) / (done - had) * (total - done))} to go" if done > had else ""
+            say_aside(f"{description}: {done:,} of {total:,} in {minutes(now - begun)}{left}")
+
+    return report
+
+
+def minutes(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Callable]:
-    """Gives `start(description) -> callback(done, total)`; bars go to stderr."""
-    if lines_wanted():
-        yield progress_line
+    """Gives `start(description) -> callback(done, total)`; bars, or sentences where stderr is no terminal, go there."""
+    if lines_wanted() or not err.is_terminal:
+        yield progress_line if lines_wanted() else progress_sentence
         return
     columns = (
         TextColumn("{task.description}", markup=False),
