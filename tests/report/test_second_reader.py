@@ -78,7 +78,7 @@ def test_html_markdown_pdf_and_json_say_it_beside_the_count(store, monkeypatch):
         assert sentence in page and _text(sentence) in markdown
     assert " ".join(report["second_reader"]["says"]) in drawn
     left = report["residual"]["rows"][0]
-    assert f"(craft) still reads text in {left['with_text']} of {left['images']} repaired images" in markdown
+    assert f"(craft) still reads text in {left['with_text']} of {left['images']} cleaned images" in markdown
     assert page.index("Text left, read by a second detector (craft)") < page.index("What craft sees of text")
 
 

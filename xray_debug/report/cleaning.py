@@ -1,4 +1,4 @@
-"""What cleaning did, for the report: who was repaired, what text is left, and what was set aside."""
+"""What cleaning did, for the report: who was cleaned, what text is left, and what was set aside."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def residual(run: RunFiles) -> dict | None:
         run.leave_out("residual text after cleaning", "no second detector read the cleaned images (detect.second)")
         return None
     read = changes[changes["residual"].notna()]
-    rows = [{"group": "all", "name": "all repaired images", **_residual_row(read)}]
+    rows = [{"group": "all", "name": "all cleaned images", **_residual_row(read)}]
     for group in ("label", "source"):
         rows += [{"group": group, "name": name, **_residual_row(part)} for name, part in read.groupby(group, sort=True)]
     return {"rows": rows, "detector": reader_name(run)}

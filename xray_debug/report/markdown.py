@@ -200,7 +200,7 @@ def _repaired(report: dict) -> list[str]:
         return []
     rows = [["class" if row["group"] == "label" else row["group"], _text(row["name"]), count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
-    return ["## What cleaning did", _table(["of", "", "images", "repaired, %", "mean area, %"], rows),
+    return ["## What cleaning did", _table(["of", "", "images", "cleaned, %", "mean area, %"], rows),
             *([_text(report["repaired"]["kept"]["text"])] if report["repaired"]["kept"] else []),
             *_second(report)]  # fmt: skip
 
@@ -211,7 +211,7 @@ def _second(report: dict) -> list[str]:
     if left:
         row = left["rows"][0]
         parts = [f"A second detector ({_text(left['detector'])}) still reads text in {count(row['with_text'])} of "
-                 f"{count(row['images'])} repaired images."]  # fmt: skip
+                 f"{count(row['images'])} cleaned images."]  # fmt: skip
     return [*parts, *(_text(sentence) for sentence in (report["second_reader"] or {}).get("says", []))]
 
 

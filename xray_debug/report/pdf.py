@@ -197,13 +197,13 @@ def _cleaning(paper: Paper, report: dict, folder: Path) -> None:
     paper.heading("What cleaning did")
     rows = [["class" if row["group"] == "label" else row["group"], row["name"], count(row["images"]),
              _interval(row, "share"), decimal(100 * row["area"])] for row in report["repaired"]["rows"]]  # fmt: skip
-    paper.table(["of", "", "images", "repaired, %", "mean area, %"], rows)
+    paper.table(["of", "", "images", "cleaned, %", "mean area, %"], rows)
     if report["repaired"]["kept"]:
         paper.paragraph(report["repaired"]["kept"]["text"], SMALL)
     if report["residual"]:
         row = report["residual"]["rows"][0]
         paper.paragraph(f"A second detector ({report['residual']['detector']}) still reads text in "
-                        f"{count(row['with_text'])} of {count(row['images'])} repaired images.")  # fmt: skip
+                        f"{count(row['with_text'])} of {count(row['images'])} cleaned images.")  # fmt: skip
     if report["second_reader"]:
         paper.paragraph(" ".join(report["second_reader"]["says"]), SMALL)
 

@@ -166,7 +166,7 @@ def run(context: Context) -> None:
     features = [row["probe"] for row in parts.rows(["probe"]) if row.get("probe") is not None]
     store.write_json("probe", probe_result(features, config.seed))
     context.facts["images"] = len(plan)
-    context.say(f"{facts['changed']} of {len(plan)} images repaired")
+    context.say(f"{facts['changed']} of {len(plan)} images cleaned")
     if failed := int(readings["found"].isna().sum()):
         why = readings.loc[readings["found"].isna(), "note"].iloc[0]
         context.say(f"{name} could not read {failed} of {len(readings)} originals, the first: {why}")
