@@ -210,6 +210,8 @@ def run_dataset(folder: Path, name: str, correlation: float, seed: int, methods=
         "accuracy": float((before.argmax(axis=1) == labels).mean()), "effects": effects,
         "verdict": result.verdict["verdict"], "questions": questions_of(result.checks),
         "suspicions": suspicions_of(result.checks), "looks": list(result.verdict["looks"]["differ"]),
+        "one_way": {label: names for label, own in result.verdict["classes"].items()
+                    if (names := [name for name, entry in own["look"].items() if entry["one_way"]])},
         "flags": flags_of(result.cases, before, without.get("text"), config.min_effect),
         "saliency": rule, "ranking": rank_planted(model, films, masks, images, before, methods),
         "passes": float(result.verdict["passes_per_case"]), "most_passes": int(result.verdict["most_passes"]),

@@ -70,6 +70,17 @@ def judgements(records: Iterable[dict]) -> list[dict]:
     return found
 
 
+def told_one_way(records: Iterable[dict]) -> dict[str, dict]:
+    """Of the datasets on which no look was named: how many verdicts tell of one that is seen one way, where the network
+    took a look, and where it took none."""
+    rows = []
+    for record in records:
+        (own,) = [row for row in judgements([record]) if row["kind"] == "look"] or [None]
+        if own is not None and not own["named"]:
+            rows.append({"truth": own["truth"], "named": bool(record.get("one_way"))})
+    return {truth: share(rows, truth) for truth in ("taken", "left")}
+
+
 def share(rows: list[dict], truth: str) -> dict:
     """{"k", "n", "value", "low", "high"}: of the judgements of one truth those that were named, Wilson's interval."""
     own = [row["named"] for row in rows if row["truth"] == truth]

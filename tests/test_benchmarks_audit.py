@@ -154,6 +154,14 @@ def test_hits_and_false_alarms_of_each_check(bench, records):
     assert (found["low"], found["high"]) == pytest.approx((wilson.low, wilson.high))
 
 
+def test_what_is_told_one_way_is_counted_where_no_look_was_named(bench, records):
+    missed = row("look", "look:noise", shown=False)
+    told = [record("sharpness", {"prop": 0.5}, [missed], one_way={"COVID-19": ["noise"]}),
+            record("sharpness", {"prop": 0.5}, [missed], one_way={}), record("clean", {}, [missed], one_way={})]
+    found = bench.tables.told_one_way([*records, *told])  # brightness was named; no look was planted on marker-bright
+    assert {truth: (own["k"], own["n"]) for truth, own in found.items()} == {"taken": (1, 2), "left": (0, 2)}
+
+
 def test_the_error_of_the_effect_is_against_the_exact_one_of_the_class(bench, records):
     assert bench.tables.effect_errors(records, "text") == [(0.5, 0.4), (0.1, 0.2)]
     assert bench.tables.effect_errors(records, "look") == [(0.35, 0.15)]  # gamma was not planted

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, gains, with_gain
+from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, gains, one_way, with_gain
 from xray_debug.audit.hypotheses import PERMUTATIONS, Hypothesis, test_all
 from xray_debug.audit.measures import Outcomes
 from xray_debug.audit.summary import per_patient
@@ -42,6 +42,16 @@ def test_what_others_do_not_gain_is_not_shown(found, shown):
     assert entry["gain_elsewhere"]["value"] == pytest.approx(found.get("gain", 0.5), abs=0.01)
     assert f"{found.get('others', 12)} images of other classes gain it by" in gain_said(entry)
     assert with_gain({"shown": False}, table(), "x", "a", CONFIG, 0)["shown"] is False
+
+
+@pytest.mark.parametrize(("found", "told"), [
+    ({}, True), ({"gain": 0.12}, True), ({"gain": 0.08}, False), ({"others": 7}, False),
+    ({"gain": -0.3}, False)])  # fmt: skip
+def test_what_others_alone_gain_is_told(found, told):
+    lost = with_gain({"shown": False}, table(own=0.0, **found), "x", "a", CONFIG, 0)
+    assert one_way(lost, CONFIG) is told
+    assert not one_way(with_gain({"shown": True}, table(), "x", "a", CONFIG, 0), CONFIG)  # shown is no hint
+    assert not one_way(with_gain({"shown": False}, table()[:12], "x", "a", CONFIG, 0), CONFIG)  # nobody else
 
 
 def test_without_other_classes_nothing_is_shown():

@@ -14,6 +14,7 @@ from torch import nn
 from xray_debug.audit.auditor import audit_dataset
 from xray_debug.audit.checks.look import FAR, Look, Step
 from xray_debug.audit.frames import Frames, prepare_case
+from xray_debug.audit.hypotheses import Hypothesis
 from xray_debug.audit.look.families import FAMILIES
 from xray_debug.audit.look.measures import MEASURES, brightness
 from xray_debug.audit.look.moves import rms
@@ -208,7 +209,13 @@ def test_a_finding_that_blur_hides_is_no_reliance_on_sharpness():
     found, _ = judged(np.stack(views), reader(specks, np.stack(views)), "all")
     entry = found["sharpness"]["ill"]
     assert entry["difference"]["low"] > 0.1 and entry["p_adjusted"] < 0.05  # it does lose, beyond its controls
-    assert entry["gain_elsewhere"]["high"] < 0.1 and not entry["shown"]
+    assert entry["gain_elsewhere"]["high"] < 0.1 and not entry["shown"] and not entry["one_way"]
+    entry = found["sharpness"]["sound"]  # the ill, blurred, are taken for sound: said, and said to be no proof
+    assert entry["one_way"] and not entry["shown"]
+    said = Look(CONFIG).hint(Hypothesis("sound", "look:sharpness", np.zeros(0), np.zeros(0)), entry)
+    assert said.startswith(f"sound: sharpness not shown, but seen one way: {entry['gain_elsewhere']['n']} images")
+    assert Look(CONFIG).hint(Hypothesis("ill", "look:sharpness", np.zeros(0), np.zeros(0)),
+                             found["sharpness"]["ill"]) == ""  # fmt: skip
 
 
 def test_the_whole_audit_names_the_property(films, tmp_path):

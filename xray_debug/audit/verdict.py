@@ -36,6 +36,11 @@ class Judged:
         with blamed(self.check.name, type(self.check), "sentence"):
             return self.check.sentence(self.hypothesis, self.entry)
 
+    @property
+    def hint(self) -> str:
+        with blamed(self.check.name, type(self.check), "hint"):
+            return "" if self.entry["shown"] else self.check.hint(self.hypothesis, self.entry)
+
 
 def usable(cases: pd.DataFrame) -> pd.DataFrame:
     """The cases that were measured."""
@@ -73,7 +78,7 @@ def _different(found: list[Hypothesis], before: list[Hypothesis]) -> list[Hypoth
 
 
 def class_verdict(label: str, judged: list[Judged]) -> dict:
-    """{"verdict", "text", "absence", "regions", "look", "laterality", "sentences"} of one class."""
+    """{"verdict", "text", "absence", "regions", "look", "laterality", "sentences", "hints"} of one class."""
     own = {j.hypothesis.name: j for j in judged if j.hypothesis.label == label}
     kinds = {kind: {name.removeprefix(f"{kind}:"): j.entry for name, j in own.items() if name.startswith(f"{kind}:")}
              for kind in KINDS}
@@ -85,6 +90,7 @@ def class_verdict(label: str, judged: list[Judged]) -> dict:
         "verdict": "; ".join(j.hypothesis.words for j in shown) or NOT_SHOWN,
         "text": text, "absence": absence, "regions": regions, **kinds,
         "sentences": [j.sentence for j in shown] or [_nothing(label, text, absence)],
+        "hints": [hint for hint in (j.hint for j in own.values()) if hint],
     }  # fmt: skip
 
 
@@ -112,6 +118,8 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
     named = [label for label in classes if result[label]["verdict"] != NOT_SHOWN]
     said = [f"the classes together {overall.hypothesis.words}"] if together else []
     said += [f"{c} {result[c]['verdict']}" for c in named]
+    hints = [hint for label in classes for hint in result[label]["hints"]]
+    own = [sentence for label in (named or classes) for sentence in result[label]["sentences"]]
     first = [f"The classes together {overall.hypothesis.said} {numbers(overall.entry)}."] if together else []
     kinds = {"text": together or any(result[c]["text"]["shown"] for c in classes),
              "absence": any(result[c]["absence"]["shown"] for c in classes),
@@ -119,7 +127,7 @@ def set_verdict(cases: pd.DataFrame, classes: list[str], config: AuditConfig, se
                 for kind in ("regions", *KINDS)}}
     return {
         "verdict": "; ".join(said) or NOT_SHOWN,
-        "sentences": first + [sentence for label in (named or classes) for sentence in result[label]["sentences"]],
+        "sentences": first + own + hints,
         "shown": kinds, "overall": overall and overall.entry, "classes": result, "cases": len(cases),
         "unit": unit, "units": units,
         "hypotheses": sum(j.hypothesis.tested for j in judged), "level": config.level,

@@ -64,6 +64,10 @@ class Check:
         """A shown hypothesis in one sentence."""
         return f"{h.label} {h.said} {numbers(entry)}."
 
+    def hint(self, h: Hypothesis, entry: dict[str, Any]) -> str:
+        """What must be said of a hypothesis that is not shown, in one sentence; "" where nothing must."""
+        return ""
+
     def predictors(self, manifest: pd.DataFrame, boxes: dict) -> dict[str, np.ndarray]:
         """name -> (N,) categories by which the label might be guessed without looking at the lungs (no_evidence).
 

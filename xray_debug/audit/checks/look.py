@@ -15,7 +15,7 @@ import pandas as pd
 
 from xray_debug.audit.checks.base import CHECKS, Check
 from xray_debug.audit.checks.properties import named_bins
-from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, with_gain
+from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, one_way, with_gain
 from xray_debug.audit.frames import Case, Frames
 from xray_debug.audit.hypotheses import Hypothesis, numbers
 from xray_debug.audit.look.measures import FILM, FILM_MEASURES, MEASURES
@@ -100,10 +100,22 @@ class Look(Check):
             f"probability of {label}")]  # fmt: skip
 
     def detail(self, h: Hypothesis, entry: dict, cases: pd.DataFrame, seed: int) -> dict:
-        return with_gain(entry, cases, h.name.replace(":", "_"), h.label, self.config, seed)
+        entry = with_gain(entry, cases, h.name.replace(":", "_"), h.label, self.config, seed)
+        return {**entry, "one_way": one_way(entry, self.config)}
 
     def sentence(self, h: Hypothesis, entry: dict) -> str:
         return f"{h.label} {h.said} {numbers(entry)}{gain_said(entry)}."
+
+    def hint(self, h: Hypothesis, entry: dict) -> str:
+        """What is seen one way only: a film loses details that no other film gets back."""
+        if not entry["one_way"]:
+            return ""
+        found, name = entry["gain_elsewhere"], SAID[h.name.partition(":")[2]]
+        return (f"{h.label}: {name} not shown, but seen one way: {found['n']} {entry['unit']} of other classes, moved "
+                f"to what is typical of {h.label}, gain it by {found['value']:.2f} ({found['low']:.2f} to "
+                f"{found['high']:.2f}) beyond their controls; its own, moved away, do not lose it so (by "
+                f"{entry['difference']['value']:.2f}). Details that are gone cannot be put back, and what hides a "
+                f"finding of another class looks the same: train on films of one {name} to tell.")
 
     def predictors(self, manifest: pd.DataFrame, boxes: dict) -> dict[str, np.ndarray]:
         """Each measure of the films, in bins; none where they were not measured."""
