@@ -15,8 +15,8 @@ from xray_debug.cleaning.controls import moved_region
 from xray_debug.cleaning.dataset import clean_dataset, finish, plan_rows
 from xray_debug.cleaning.decided import Decided, left_in_place
 from xray_debug.cleaning.verify import faults_of
-from xray_debug.cleaning.worker import CleanWorker
-from xray_debug.data.boxes import TextBox, as_boxes, rasterise_boxes
+from xray_debug.cleaning.worker import CleanWorker, spared
+from xray_debug.data.boxes import TextBox, as_boxes, dilate_boxes, rasterise_boxes
 from xray_debug.data.images import read_image
 
 LETTER = (60, 50, 80, 70)
@@ -115,3 +115,14 @@ def test_no_control_is_placed_on_what_stays(seed):
     image, stays = np.random.default_rng(0).integers(0, 255, (40, 60)).astype(np.uint8), [(0, 0, 60, 20)]
     placed, moved = moved_region(image, [(5, 30, 15, 36)], SETTINGS, seed, stays)
     assert len(placed) == 1 and moved.any() and not (moved & rasterise_boxes(stays, 40, 60)).any()
+
+
+@given(st.lists(PLACE, min_size=1, max_size=3), st.lists(PLACE, max_size=3))
+def test_the_margin_of_an_erased_box_gives_way_to_a_letter_that_stays(boxes, kept):
+    image = np.random.default_rng(0).integers(1, 255, (40, 40)).astype(np.uint8)
+    region = rasterise_boxes(dilate_boxes(boxes, 3, 40, 40), 40, 40)
+    cleaned, left = spared(image, np.where(region, 0, image).astype(np.uint8), region, boxes, kept)
+    inside, stays = rasterise_boxes(boxes, 40, 40), rasterise_boxes(kept, 40, 40)
+    assert not cleaned[inside].any() and left[inside].all()
+    assert np.array_equal(cleaned[stays & ~inside], image[stays & ~inside])
+    assert np.array_equal(cleaned[~left], image[~left]) and not cleaned[left].any()

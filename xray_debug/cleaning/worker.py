@@ -18,7 +18,7 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
 from xray_debug.cleaning.second import read_boxes, reading_of, without_kept
 from xray_debug.config import CleanConfig
-from xray_debug.data.boxes import as_boxes
+from xray_debug.data.boxes import as_boxes, rasterise_boxes
 from xray_debug.data.dicom import is_dicom
 from xray_debug.data.files import atomic_write, file_sha256, take_over
 from xray_debug.data.images import (
@@ -122,6 +122,7 @@ class CleanWorker:
         image, boxes = film.pixels, as_boxes(row["boxes"])
         try:
             cleaned, region = self._erased(image, boxes, row.get("patch"))
+            cleaned, region = spared(image, cleaned, region, boxes, row.get("kept", ()))
             if not region.any():
                 return self._as_it_was(row, film)
             cleaned, form = self._write(self.out, row, cleaned, film, content)
@@ -283,6 +284,17 @@ def _share(region: np.ndarray) -> float:
 
 def is_lossy(file: str) -> bool:
     return Path(file).suffix.lower() in JPEG_SUFFIXES
+
+
+def spared(image: np.ndarray, cleaned: np.ndarray, region: np.ndarray, boxes, kept) -> tuple[np.ndarray, np.ndarray]:
+    """The cleaned image and its region without what lies in boxes that stay: only the margin by which `boxes` have
+    grown gives way to them, what is in a box itself is erased."""
+    stays = region & rasterise_boxes(kept, *region.shape) & ~rasterise_boxes(boxes, *region.shape)
+    if not stays.any():
+        return cleaned, region
+    cleaned = cleaned.copy()
+    cleaned[stays] = image[stays]
+    return cleaned, region & ~stays
 
 
 def _note(row: dict, header: ImageHeader, image: np.ndarray, cleaned: np.ndarray, region: np.ndarray, form: str) -> str:
