@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from xray_debug.config import parse_config
+from xray_debug.config import ConfigError, parse_config
 from xray_debug.data.files import write_json
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
-from xray_debug.stages import clean, detect, readers
+from xray_debug.stages import clean, detect, readers, registry
 from xray_debug.stages.readers import PACKAGES, decided_options, packages_of, second_for, second_of
 from xray_debug.text import DETECTORS
 from xray_debug.text.detectors import craft, craft_lite
@@ -129,3 +129,30 @@ def test_auto_goes_with_every_detector(detector):
     assert config.detect.second == "auto"
     clean.check(config)
     detect.check(config)
+
+
+def test_missing_weights_are_told_before_anything_is_done(tmp_path, monkeypatch):
+    """A run would train for hours, and then find that its detector cannot be loaded."""
+    config = parse_config({"phantom": {}, "detect": {"detector": "craft"}})
+    monkeypatch.setattr(craft, "known_place", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(craft, "carried_place", lambda kind: None)
+    with pytest.raises(ConfigError, match=r"detect\.detector: craft: .*no CRAFT weights here.*extra craft-weights"):
+        registry.check_options(config)
+    with pytest.raises(ConfigError, match="no CRAFT weights here"):
+        registry.check_options(config, "detect", Store(tmp_path / "run"))
+    registry.check_options(config, "clean")  # which reads what was found
+    fetched = {"detector": "craft", "options": {"download": True}}
+    registry.check_options(parse_config({"phantom": {}, "detect": fetched}))
+    found = SimpleNamespace(has=lambda name: name == "regions")
+    registry.check_options(config, None, found)  # detect is done: the weights are not needed to go on
+    refined = {"detector": "craft", "weights": str(tmp_path / "craft.pth"), "options": {"refine": True}}
+    (tmp_path / "craft.pth").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="no CRAFT weights here.*CTW1500"):
+        registry.check_options(parse_config({"phantom": {}, "detect": refined}))
+
+
+def test_a_detector_whose_package_is_missing_is_told_before_anything_is_done(monkeypatch):
+    config = parse_config({"phantom": {}, "detect": {"detector": "ppocr"}})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    with pytest.raises(ConfigError, match=r"detector ppocr needs the extra ppocr.*missing: onnxruntime, rapidocr"):
+        registry.check_options(config)

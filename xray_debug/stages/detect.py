@@ -31,6 +31,17 @@ def check(config: PipelineConfig) -> None:
         raise RunError(f"detect.weights: {weights}: no such file")
 
 
+def check_ready(config: PipelineConfig) -> None:
+    """ValueError or ImportError where the detector lacks its weights: told now, and not after training."""
+    from xray_debug.text.detectors import registry
+
+    own = config.detect
+    try:
+        registry.check_ready(own.detector, own.weights, own.options)
+    except (ValueError, ImportError) as error:
+        raise type(error)(f"detect.detector: {own.detector}: {error}") from error
+
+
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:
     return {"packages of the detector": packages_of(config.detect.detector)}
 

@@ -64,6 +64,11 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
             check(config)
         except (ValueError, ImportError) as error:
             faults.append(str(error))
+    if only in (None, "detect") and not faults and not (store is not None and store.has("regions")):
+        try:
+            detect.check_ready(config)
+        except (ValueError, ImportError) as error:
+            faults.append(str(error))
     try:
         if only == "explain" and store is not None and store.has("predictions") and not faults:
             selected_cases(config, store.table("predictions"))

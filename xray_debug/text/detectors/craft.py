@@ -104,6 +104,20 @@ def refine_network() -> torch.nn.Module:
         return RefineNetwork().eval()
 
 
+def weights_place(kind: str, path: str | Path | None, download: bool = False) -> Path:
+    """Where the weights of `kind` are, or with `download` will be; ValueError where there are none. Reads none."""
+    place = Path(path) if path is not None else known_place(kind)
+    if path is None and not place.is_file():
+        place = carried_place(kind) or place
+    if not place.is_file() and (path is not None or not download):
+        extra = ", install the extra craft-weights" if kind == "craft" else ""
+        raise ValueError(
+            f"{place}: no CRAFT weights here; expected the official {WEIGHTS[kind][0]}: give its path, put it "
+            f"there{extra}, or ask for the download (download=True)"
+        )
+    return place
+
+
 _told: set[tuple[Path, str]] = set()  # weight files and digests that were printed
 
 
@@ -113,16 +127,8 @@ def find_weights(kind: str, path: str | Path | None, download: bool = False, exp
 
     Without `path`: craft-text-detector's own place, else the package that carries the weights, else the download.
     """
-    place = Path(path) if path is not None else known_place(kind)
-    if path is None and not place.is_file():
-        place = carried_place(kind) or place
+    place = weights_place(kind, path, download)
     if not place.is_file():
-        if path is not None or not download:
-            extra = ", install the extra craft-weights" if kind == "craft" else ""
-            raise ValueError(
-                f"{place}: no CRAFT weights here; expected the official {WEIGHTS[kind][0]}: give its path, put it "
-                f"there{extra}, or ask for the download (download=True)"
-            )
         download_weights(kind)
     found, expected = file_sha256(place), expected or WEIGHTS[kind][1]
     if (place, found) not in _told:  # every worker looks for itself
@@ -207,6 +213,14 @@ class CraftDetector(MapDetector):
 
     def _placed(self, net: torch.nn.Module) -> torch.nn.Module:
         return net.to(self.device, self.dtype, memory_format=torch.channels_last)
+
+    @staticmethod
+    def ready(weights: str | Path | None, options: dict) -> None:
+        """ValueError where weights are missing that are not to be downloaded."""
+        download = options.get("download", False)
+        weights_place("craft", weights, download)
+        if options.get("refine", False):
+            weights_place("refiner", options.get("refiner"), download)
 
     def readings(self, image: np.ndarray) -> Iterator[Reading]:
         if not self.scaled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ def listed_sha256(package: Path, name: str) -> str:
     return found[1]
 
 
+NEEDED = "detector ppocr needs the extra ppocr: pip install 'xray-debug[ppocr]'"
+
+
 @DETECTORS.register("ppocr", help="the detector inside rapidocr, loads nothing else of it (extra ppocr)")
 class PPOCRDetector:
     """The detector that comes inside the package rapidocr (PP-OCR); works offline, loads nothing else of it.
@@ -38,13 +42,18 @@ class PPOCRDetector:
 
     name = "ppocr"
 
+    @staticmethod
+    def ready(weights: str | Path | None, options: dict) -> None:
+        """ImportError where a package is not installed."""
+        if missing := [name for name in ("onnxruntime", "rapidocr") if importlib.util.find_spec(name) is None]:
+            raise ImportError(f"{NEEDED} (missing: {', '.join(missing)})")
+
     def __init__(self, weights=None, threads=1, largest=0.2, min_score=0.65):
         try:
             import onnxruntime  # noqa: F401  rapidocr finds it missing only later, and less clearly
             import rapidocr
         except ImportError as error:
-            hint = "pip install 'xray-debug[ppocr]'"
-            raise ImportError(f"detector ppocr needs the extra ppocr: {hint} (import failed: {error})") from error
+            raise ImportError(f"{NEEDED} (import failed: {error})") from error
         if weights is None:
             bundled = sorted((Path(rapidocr.__file__).parent / "models").glob("*det*.onnx"))
             if not bundled:

@@ -20,7 +20,8 @@ DETECTORS = Registry("detector", "xray_debug.detectors")
 class Detector(Protocol):
     """What a registered class must be once made with `weights=` and its options as keywords.
 
-    A class may also have a static method `resolve(options) -> options`: `resolved_options` calls it.
+    A class may also have static methods: `resolve(options) -> options`, called by `resolved_options`, and
+    `ready(weights, options)`, called by `check_ready`, which raises ValueError or ImportError.
     """
 
     name: str
@@ -42,6 +43,13 @@ def load_detector(name: str = "craft-lite", weights: str | Path | None = None, *
             option = str(error).rsplit("'", 2)[1]
             raise ValueError(f"detector {name} has no option {option!r}") from error
         raise
+
+
+def check_ready(name: str, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> None:
+    """ValueError or ImportError where the detector says that it lacks what it needs; nothing is loaded for it."""
+    ready = getattr(DETECTORS[name], "ready", None)
+    if ready:
+        ready(weights, options or {})
 
 
 def check_options(name: str, options: dict[str, Any], option: str = "options") -> None:
