@@ -218,6 +218,16 @@ def test_a_finding_that_blur_hides_is_no_reliance_on_sharpness():
                              found["sharpness"]["ill"]) == ""  # fmt: skip
 
 
+def test_what_can_be_given_back_is_not_told_one_way(monkeypatch):
+    """Contrast can be moved both ways: what is seen one way only is no hint of it."""
+    entry = {"gain_elsewhere": {"n": 20, "low": 0.2, "value": 0.3, "high": 0.4}, "shown": False}
+    monkeypatch.setattr("xray_debug.audit.checks.look.with_gain", lambda *_: dict(entry))
+    none = np.zeros(0)
+    told = {name: Look(CONFIG).detail(Hypothesis("ill", f"look:{name}", none, none), {}, None, 0)["one_way"]
+            for name in MEASURES}  # fmt: skip
+    assert told == {name: name in ("sharpness", "noise", "jpeg", "resolution") for name in MEASURES}
+
+
 def test_the_whole_audit_names_the_property(films, tmp_path):
     views, rows = films("brightness"), []
     for index, view in enumerate(views):

@@ -158,7 +158,7 @@ def _repairs(report: dict) -> list[tuple[str, str]]:
     if not found:
         return []
     row, total = found[0], report["repaired"]["rows"][0]
-    tells = "repaired gives the class away" if row["p"] < 0.05 else "repaired was not shown to give the class away"
-    return [("repaired", f"{percent(total['share'])} % of the images were repaired. Whether an image was {tells}: "
+    tells = "cleaned gives the class away" if row["p"] < 0.05 else "cleaned was not shown to give the class away"
+    return [("repaired", f"{percent(total['share'])} % of the images were cleaned. Whether an image was {tells}: "
              f"balanced accuracy {percent(row['balanced_accuracy'])} %, by chance {percent(row['by_chance'])} % "
              f"(permutation p {p_value(row['p'])}).")]  # fmt: skip

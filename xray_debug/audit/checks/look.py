@@ -25,6 +25,7 @@ from xray_debug.audit.measures import Outcomes
 
 SAID = {"brightness": "brightness", "contrast": "contrast", "gamma": "gamma", "sharpness": "sharpness",
         "noise": "noise", "jpeg": "JPEG compression", "resolution": "resolution"}  # fmt: skip
+TAKE_AWAY = ("sharpness", "noise", "jpeg", "resolution")  # details are lost on one of their ways
 BINS = 8  # of a measure, as a guess of the label
 FAR = 0.5  # of the way between the classes' medians, from which an image is worth moving: the others are there already
 
@@ -101,7 +102,8 @@ class Look(Check):
 
     def detail(self, h: Hypothesis, entry: dict, cases: pd.DataFrame, seed: int) -> dict:
         entry = with_gain(entry, cases, h.name.replace(":", "_"), h.label, self.config, seed)
-        return {**entry, "one_way": one_way(entry, self.config)}
+        takes_away = h.name.partition(":")[2] in TAKE_AWAY
+        return {**entry, "one_way": takes_away and one_way(entry, self.config)}
 
     def sentence(self, h: Hypothesis, entry: dict) -> str:
         return f"{h.label} {h.said} {numbers(entry)}{gain_said(entry)}."
