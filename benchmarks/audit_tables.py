@@ -76,8 +76,8 @@ def told_one_way(records: Iterable[dict]) -> dict[str, dict]:
     rows = []
     for record in records:
         (own,) = [row for row in judgements([record]) if row["kind"] == "look"] or [None]
-        if own is not None and not own["named"]:
-            rows.append({"truth": own["truth"], "named": bool(record.get("one_way"))})
+        if own is not None and not own["named"] and "one_way" in record:  # older records do not know
+            rows.append({"truth": own["truth"], "named": bool(record["one_way"])})
     return {truth: share(rows, truth) for truth in ("taken", "left")}
 
 

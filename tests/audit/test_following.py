@@ -48,10 +48,11 @@ def test_what_others_do_not_gain_is_not_shown(found, shown):
     ({}, True), ({"gain": 0.12}, True), ({"gain": 0.08}, False), ({"others": 7}, False),
     ({"gain": -0.3}, False)])  # fmt: skip
 def test_what_others_alone_gain_is_told(found, told):
-    lost = with_gain({"shown": False}, table(own=0.0, **found), "x", "a", CONFIG, 0)
-    assert one_way(lost, CONFIG) is told
-    assert not one_way(with_gain({"shown": True}, table(), "x", "a", CONFIG, 0), CONFIG)  # shown is no hint
-    assert not one_way(with_gain({"shown": False}, table()[:12], "x", "a", CONFIG, 0), CONFIG)  # nobody else
+    own = {"shown": False, "n": 12, "effect": {"value": 0.01}}
+    assert one_way(with_gain(own, table(own=0.0, **found), "x", "a", CONFIG, 0), CONFIG) is told
+    for other in ({"shown": True}, {"n": 7}, {"effect": {"value": 0.06}}):  # shown; too few; they do lose it
+        assert not one_way(with_gain(own | other, table(), "x", "a", CONFIG, 0), CONFIG)
+    assert not one_way(with_gain(own, table()[:12], "x", "a", CONFIG, 0), CONFIG)  # nobody else
 
 
 def test_without_other_classes_nothing_is_shown():

@@ -218,14 +218,23 @@ def test_a_finding_that_blur_hides_is_no_reliance_on_sharpness():
                              found["sharpness"]["ill"]) == ""  # fmt: skip
 
 
-def test_what_can_be_given_back_is_not_told_one_way(monkeypatch):
-    """Contrast can be moved both ways: what is seen one way only is no hint of it."""
-    entry = {"gain_elsewhere": {"n": 20, "low": 0.2, "value": 0.3, "high": 0.4}, "shown": False}
-    monkeypatch.setattr("xray_debug.audit.checks.look.with_gain", lambda *_: dict(entry))
-    none = np.zeros(0)
-    told = {name: Look(CONFIG).detail(Hypothesis("ill", f"look:{name}", none, none), {}, None, 0)["one_way"]
-            for name in MEASURES}  # fmt: skip
-    assert told == {name: name in ("sharpness", "noise", "jpeg", "resolution") for name in MEASURES}
+@pytest.mark.parametrize("way", [-0.1, 0.1])
+def test_one_way_is_told_only_of_the_way_on_which_details_are_lost(way):
+    """Contrast can be moved both ways, and films that are sharpened lose nothing."""
+    rng, told = np.random.default_rng(0), {}
+    for name in MEASURES:
+        rows = [{"label": "ill", f"look_{name}_effect_ill": 0.0, f"look_{name}_control_effect_ill": 0.0}] * 12
+        rows += [{"label": "sound", f"look_{name}_gain_effect_ill": 0.4, f"look_{name}_gain_control_effect_ill": 0.0,
+                  f"look_{name}": 0.5, f"look_{name}_moved": 0.5 + way}] * 12  # fmt: skip
+        cases = pd.DataFrame(rows).assign(text_visible=0, text_place="")
+        noise = [column for column in cases if "effect" in column]
+        cases[noise] += rng.normal(0, 1e-3, (len(cases), len(noise)))
+        twice = pd.concat([cases, cases], ignore_index=True).assign(patient_id=[*range(24)] * 2)
+        for table in (cases, twice):
+            (j,) = [j for j in judge_all(table, ["ill"], CONFIG, 0, [Look(CONFIG)]) if j.hypothesis.label == "ill"]
+            told.setdefault(name, set()).add((j.entry["one_way"], bool(j.hint)))
+    lost = ("sharpness", "noise", "resolution") if way < 0 else ("jpeg",)
+    assert told == {name: {(name in lost,) * 2} for name in MEASURES}
 
 
 def test_the_whole_audit_names_the_property(films, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from xray_debug.config import ConfigError, parse_config
 from xray_debug.data.files import write_json
+from xray_debug.run.fingerprint import chosen_options
 from xray_debug.run.folder import RunError
 from xray_debug.run.store import Store
 from xray_debug.stages import clean, detect, readers, registry
@@ -143,8 +144,17 @@ def test_missing_weights_are_told_before_anything_is_done(tmp_path, monkeypatch)
     registry.check_options(config, "clean")  # which reads what was found
     fetched = {"detector": "craft", "options": {"download": True}}
     registry.check_options(parse_config({"phantom": {}, "detect": fetched}))
-    found = SimpleNamespace(has=lambda name: name == "regions")
-    registry.check_options(config, None, found)  # detect is done: the weights are not needed to go on
+    record = tmp_path / "run" / "detect" / "stage.json"
+    record.parent.mkdir(parents=True)
+    (record.parent / "regions.parquet").write_bytes(b"")
+    for asked, told in ((config, False), (parse_config({"phantom": {}}), True)):
+        parameters = chosen_options(asked, ("seed", *detect.STAGE.options))
+        write_json(record, {"stage": "detect", "parameters": parameters})
+        if told:  # boxes of another detector do not help
+            with pytest.raises(ConfigError, match="no CRAFT weights here"):
+                registry.check_options(config, None, Store(tmp_path / "run"))
+        else:  # detect is done: the weights are not needed to go on
+            registry.check_options(config, None, Store(tmp_path / "run"))
     refined = {"detector": "craft", "weights": str(tmp_path / "craft.pth"), "options": {"refine": True}}
     (tmp_path / "craft.pth").write_bytes(b"x")
     with pytest.raises(ConfigError, match="no CRAFT weights here.*CTW1500"):

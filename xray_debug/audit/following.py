@@ -77,15 +77,16 @@ def with_gain(entry: dict, cases: pd.DataFrame, prefix: str, label: str, config:
 
 
 def one_way(entry: dict, config: AuditConfig) -> bool:
-    """Whether a question that is not shown has its second half: images of other classes gain the class beyond their
-    controls, by `min_effect` at least.
+    """Whether a question that is not shown has its second half alone: images of other classes gain the class beyond
+    their controls, by `min_effect` at least, and its own, enough of them, lose less than half of it.
 
     So it is where the property of the class is that something is gone (details after a blur): it can be taken from
     other films, and not be given back to the class's own.
     """
     found = entry["gain_elsewhere"]
     follows = found["n"] >= MIN_CASES and found["low"] > 0 and found["value"] >= config.min_effect
-    return bool(follows and not entry["shown"])
+    keeps = entry["n"] >= MIN_CASES and entry["effect"]["value"] < config.min_effect / 2
+    return bool(follows and keeps and not entry["shown"])
 
 
 def gain_said(entry: dict) -> str:

@@ -142,11 +142,11 @@ def judge(h: Hypothesis, config: AuditConfig, seed: int, unit: str) -> dict:
 
 def numbers(entry: dict) -> str:
     """The figures of an entry as a part of a sentence."""
-    effect, control = (f"{_plain(side['value'])} ({_plain(side['low'])} to {_plain(side['high'])})"
+    effect, control = (f"{plain(side['value'])} ({plain(side['low'])} to {plain(side['high'])})"
                        for side in (entry["effect"], entry["control"]))  # fmt: skip
     return f"by {effect} on average over {entry['n']} {entry['unit']}, the controls by {control}"
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     """Two decimals, and no "-0.00"."""
     return f"{round(value, 2) + 0.0:.2f}"

@@ -42,7 +42,7 @@ def per_patient(cases: pd.DataFrame) -> pd.DataFrame:
         return cases
     keys = [cases["patient_id"], cases["label"], (cases["text_visible"] > 0).rename("has_text")]
     effects = [name for name in cases.select_dtypes("number") if "effect_" in name or "_alone_" in name
-               or name.endswith("_area")]
+               or name.endswith("_area") or name.startswith("look_")]
     groups = cases.groupby(keys, sort=False)
     result = groups[effects].mean()
     result["text_visible"] = groups["text_visible"].max()

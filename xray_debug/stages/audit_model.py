@@ -149,12 +149,12 @@ def _run(folder: Path, config: PipelineConfig, stages: Sequence[str], say: Say,
     for place in (config.data, config.prepare.images):
         check_place(folder, place and Path(place), list(STAGES), named)
     if frame is None:
-        check_options(config)
+        check_options(config, store=Store(folder))
     with run.locked():
         write_text(Store(folder).pipeline_file, dump_config(config), sync=True)
         if frame is not None:
             _keep(frame, Store(folder).data_file)
-            check_options(config)  # asks for the dataset
+            check_options(config, store=Store(folder))  # asks for the dataset
         for stage in stages:
             Job(run, config, Engine(config.engine, say=say), say, only=stage)()
 

@@ -38,8 +38,10 @@ def check_ready(config: PipelineConfig) -> None:
     own = config.detect
     try:
         registry.check_ready(own.detector, own.weights, own.options)
-    except (ValueError, ImportError) as error:
-        raise type(error)(f"detect.detector: {own.detector}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"detect.detector: {own.detector}: {error}") from error
+    except ImportError as error:
+        raise ImportError(f"detect.detector: {own.detector}: {error}") from error
 
 
 def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str]:

@@ -64,7 +64,7 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
             check(config)
         except (ValueError, ImportError) as error:
             faults.append(str(error))
-    if only in (None, "detect") and not faults and not (store is not None and store.has("regions")):
+    if only in (None, "detect") and not faults and not _detected(config, store):
         try:
             detect.check_ready(config)
         except (ValueError, ImportError) as error:
@@ -78,6 +78,12 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
         faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
+
+
+def _detected(config: PipelineConfig, store: Store | None) -> bool:
+    """Whether the run has boxes of the detector that is asked for, with its options."""
+    record = Run(store.folder).record("detect") if store is not None and store.has("regions") else None
+    return record is not None and not changed_options(record, chosen_options(config, ("seed", *detect.STAGE.options)))
 
 
 def fingerprint(stage: Stage, run: Run, config: PipelineConfig) -> Fingerprint:

@@ -17,7 +17,7 @@ from xray_debug.audit.checks.base import CHECKS, Check
 from xray_debug.audit.checks.properties import named_bins
 from xray_debug.audit.following import follow_columns, follow_hypothesis, gain_said, one_way, with_gain
 from xray_debug.audit.frames import Case, Frames
-from xray_debug.audit.hypotheses import Hypothesis, numbers
+from xray_debug.audit.hypotheses import Hypothesis, numbers, plain
 from xray_debug.audit.look.measures import FILM, FILM_MEASURES, MEASURES
 from xray_debug.audit.look.moves import Moved, moved
 from xray_debug.audit.look.typical import MOST, as_film, film_part
@@ -25,7 +25,7 @@ from xray_debug.audit.measures import Outcomes
 
 SAID = {"brightness": "brightness", "contrast": "contrast", "gamma": "gamma", "sharpness": "sharpness",
         "noise": "noise", "jpeg": "JPEG compression", "resolution": "resolution"}  # fmt: skip
-TAKE_AWAY = ("sharpness", "noise", "jpeg", "resolution")  # details are lost on one of their ways
+TAKE_AWAY = {"sharpness": -1, "noise": -1, "jpeg": 1, "resolution": -1}  # the way on which details are lost
 BINS = 8  # of a measure, as a guess of the label
 FAR = 0.5  # of the way between the classes' medians, from which an image is worth moving: the others are there already
 
@@ -102,8 +102,7 @@ class Look(Check):
 
     def detail(self, h: Hypothesis, entry: dict, cases: pd.DataFrame, seed: int) -> dict:
         entry = with_gain(entry, cases, h.name.replace(":", "_"), h.label, self.config, seed)
-        takes_away = h.name.partition(":")[2] in TAKE_AWAY
-        return {**entry, "one_way": takes_away and one_way(entry, self.config)}
+        return {**entry, "one_way": _takes_away(h, cases) and one_way(entry, self.config)}
 
     def sentence(self, h: Hypothesis, entry: dict) -> str:
         return f"{h.label} {h.said} {numbers(entry)}{gain_said(entry)}."
@@ -115,14 +114,23 @@ class Look(Check):
         found, name = entry["gain_elsewhere"], SAID[h.name.partition(":")[2]]
         return (f"{h.label}: {name} not shown, but seen one way: {found['n']} {entry['unit']} of other classes, moved "
                 f"to what is typical of {h.label}, gain it by {found['value']:.2f} ({found['low']:.2f} to "
-                f"{found['high']:.2f}) beyond their controls; its own, moved away, do not lose it so (by "
-                f"{entry['difference']['value']:.2f}). Details that are gone cannot be put back, and what hides a "
+                f"{found['high']:.2f}) beyond their controls; its own, moved away, hardly lose it (by "
+                f"{plain(entry['effect']['value'])}). Details that are gone cannot be put back, and what hides a "
                 f"finding of another class looks the same: train on films of one {name} to tell.")
 
     def predictors(self, manifest: pd.DataFrame, boxes: dict) -> dict[str, np.ndarray]:
         """Each measure of the films, in bins; none where they were not measured."""
         return {f"{SAID.get(name, name)} of the film": named_bins(manifest[FILM + name].to_numpy(float), BINS)
                 for name in FILM_MEASURES if FILM + name in manifest}  # fmt: skip
+
+
+def _takes_away(h: Hypothesis, cases: pd.DataFrame) -> bool:
+    """Whether images of other classes lost details when they were moved to this one."""
+    name = h.name.partition(":")[2]
+    if name not in TAKE_AWAY or f"look_{name}_gain_effect_{h.label}" not in cases:
+        return False
+    to = cases[cases[f"look_{name}_gain_effect_{h.label}"].notna()]
+    return bool((to[f"look_{name}_moved"] - to[f"look_{name}"]).median() * TAKE_AWAY[name] > 0)
 
 
 def _properties(cases: pd.DataFrame, label: str) -> Iterator[str]:

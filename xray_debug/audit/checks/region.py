@@ -2,10 +2,6 @@
 
 A region is removed and revealed in the model's pixels, on the image without its text, so that what it does is not the
 text's doing; its controls are masks of the same area elsewhere.
-
-Whoever fills in a large region also makes the whole film brighter or duller. Where classes differ in brightness or
-contrast a model may follow that and not the region, so there is a further control: the film with the region, all else
-toned until the film has the mean and deviation that it has without.
 """
 
 from __future__ import annotations
@@ -19,7 +15,6 @@ import pandas as pd
 from xray_debug.audit.checks.base import Check, per_class
 from xray_debug.audit.frames import Case, Frames, centre_box, composite
 from xray_debug.audit.hypotheses import Hypothesis, class_hypothesis
-from xray_debug.audit.look.typical import film_part
 from xray_debug.audit.measures import Outcomes
 from xray_debug.cleaning.controls import moved_masks
 
@@ -27,8 +22,7 @@ CONTROLS = 2
 INPAINT_RADIUS = 3  # view pixels
 SEEN = 0.1  # covered share from which a view pixel belongs to a mask
 LARGE = 0.1  # area share from which a region must also tell the class alone
-PER_REGION = 3 + CONTROLS  # frames, and one more where the tone counts
-TONE = ("brightness", "contrast")  # properties that a fill changes in the film as a whole
+PER_REGION = 3 + CONTROLS  # frames
 
 
 class RegionCheck(Check, ABC):
@@ -41,22 +35,18 @@ class RegionCheck(Check, ABC):
         """name -> bool (S, S) in the view, of the regions that this image has."""
 
     def most_frames(self) -> int:
-        return (PER_REGION + (self.config.look != "off")) * len(self.regions)
+        return PER_REGION * len(self.regions)
 
     def frames(self, case: Case, frames: Frames) -> dict[str, np.ndarray]:
-        """For every region: inpainted, blurred, alone on the baseline; CONTROLS matched masks inpainted; and where
-        classes differ in tone the film toned as it is without the region.
+        """For every region: inpainted, blurred, alone on the baseline; and CONTROLS matched masks inpainted.
 
         Returns the masks; a region of which the view shows nothing, or nothing but it, is left out.
         """
         masks = {name: mask for name, mask in self.masks(case).items() if mask.any() and not mask.all()}
-        image, base, toned = case.text_free, case.baseline, _tone_counts(case)
+        image, base = case.text_free, case.baseline
         for name, mask in masks.items():
             weight = mask.astype(np.float32)
-            inpainted = without(image, mask)
-            frames.add(f"region/{name}/inpainted", inpainted)
-            if toned:
-                frames.add(f"region/{name}/toned", as_toned(image, inpainted, mask, case))
+            frames.add(f"region/{name}/inpainted", without(image, mask))
             frames.add(f"region/{name}/blurred", composite(base, image, weight))
             frames.add(f"region/{name}/only", composite(image, base, weight))
             controls = moved_masks(mask, case.text.mask > 0, case.seed_for("regions"), CONTROLS)
@@ -69,8 +59,6 @@ class RegionCheck(Check, ABC):
         row, base = {}, out.vector(out.without_text)
         for name, mask in (kept or {}).items():
             controls = out.group(f"region/{name}/control").mean(axis=0)
-            if f"region/{name}/toned" in out:  # for each class the control that takes more of it
-                controls = np.minimum(controls, out.vector(f"region/{name}/toned"))
             row[f"region_{name}_area"] = float(mask.mean())
             for what in ("inpainted", "blurred", "only"):
                 row[f"region_{name}_p_{what}"] = out.p(f"region/{name}/{what}")
@@ -94,28 +82,6 @@ class RegionCheck(Check, ABC):
 def _is_large(cases: pd.DataFrame, region: str) -> bool:
     area = f"region_{region}_area"
     return area in cases and bool(cases[area].mean() >= LARGE)
-
-
-def _tone_counts(case: Case) -> bool:
-    return case.looks is not None and any(name in case.looks.differ for name in TONE)
-
-
-def as_toned(image: np.ndarray, like: np.ndarray, mask: np.ndarray, case: Case) -> np.ndarray:
-    """(S, S) in [0, 1]: `image`, the film around `mask` brought to a mean and deviation with which the whole film, the
-    mask as it was, has those that it has in `like`; as near as grey values allow."""
-    part = film_part(case.viewer, *case.original.shape[:2])
-    whole, film, wanted, inside = image.copy(), image[part], like[part].astype(np.float64), mask[part]
-    if inside.all():
-        return whole
-    share, region, rest = inside.mean(), film[inside].astype(np.float64), film[~inside].astype(np.float64)
-    mean, square = wanted.mean(), (wanted**2).mean()
-    if len(region):
-        mean, square = ((total - share * own) / (1 - share) for total, own in (
-            (mean, region.mean()), (square, (region**2).mean())))  # fmt: skip
-    spread, deviation = rest.std(), np.sqrt(max(0.0, square - mean**2))
-    toned = (rest - rest.mean()) * (deviation / spread if spread > 1e-6 else 1.0) + mean
-    whole[part][~inside] = toned.clip(0, 1).astype(np.float32)
-    return whole
 
 
 def margin_mask(size: int, margin: float) -> np.ndarray:

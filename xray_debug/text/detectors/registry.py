@@ -47,9 +47,9 @@ def load_detector(name: str = "craft-lite", weights: str | Path | None = None, *
 
 def check_ready(name: str, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> None:
     """ValueError or ImportError where the detector says that it lacks what it needs; nothing is loaded for it."""
-    ready = getattr(DETECTORS[name], "ready", None)
-    if ready:
-        ready(weights, options or {})
+    made = DETECTORS[name]
+    if isinstance(inspect.getattr_static(made, "ready", None), staticmethod):
+        made.ready(weights, options or {})
 
 
 def check_options(name: str, options: dict[str, Any], option: str = "options") -> None:
