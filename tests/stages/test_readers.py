@@ -161,6 +161,18 @@ def test_missing_weights_are_told_before_anything_is_done(tmp_path, monkeypatch)
         registry.check_options(parse_config({"phantom": {}, "detect": refined}))
 
 
+def test_a_named_second_reader_without_weights_is_told_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(craft, "known_place", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(craft, "carried_place", lambda kind: None)
+    config = parse_config({"phantom": {}, "detect": {"second": "craft"}})
+    for only in (None, "clean"):
+        with pytest.raises(ConfigError, match=r"detect\.second: craft: .*no CRAFT weights here"):
+            registry.check_options(config, only)
+    registry.check_options(config, "detect")
+    registry.check_options(config, None, SimpleNamespace(folder=tmp_path, has=lambda name: name == "changes"))
+    registry.check_options(parse_config({"phantom": {}, "detect": {"second": "auto"}}))
+
+
 def test_a_detector_whose_package_is_missing_is_told_before_anything_is_done(monkeypatch):
     config = parse_config({"phantom": {}, "detect": {"detector": "ppocr"}})
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)

@@ -55,6 +55,21 @@ def inputs(store: Store, config: PipelineConfig) -> Mapping[str, str | Seen]:
     return found
 
 
+def check_ready(config: PipelineConfig) -> None:
+    """ValueError where a second reader that is named lacks its weights; one whose package is missing is left out."""
+    from xray_debug.text.detectors import registry
+
+    name = config.detect.second
+    if name in (None, AUTO):
+        return
+    try:
+        registry.check_ready(name)
+    except ImportError:
+        return
+    except ValueError as error:
+        raise ValueError(f"detect.second: {name}: {error}") from error
+
+
 def second_reader(context: Context) -> Callable[[], Any] | None:
     """What makes the second reader in a worker; None where it is not wanted, or not installed, which is said."""
     from xray_debug.text import load_detector

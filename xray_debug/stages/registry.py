@@ -64,9 +64,12 @@ def check_options(config: PipelineConfig, only: str | None = None, store: Store 
             check(config)
         except (ValueError, ImportError) as error:
             faults.append(str(error))
-    if only in (None, "detect") and not faults and not _detected(config, store):
+    if not faults:
         try:
-            detect.check_ready(config)
+            if only in (None, "detect") and not _detected(config, store):
+                detect.check_ready(config)
+            if only in (None, "clean") and not (store is not None and store.has("changes")):
+                clean.check_ready(config)
         except (ValueError, ImportError) as error:
             faults.append(str(error))
     try:
