@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from xray_debug.cleaning.controls import moved_region
 from xray_debug.cleaning.dataset import clean_dataset, finish, plan_rows
 from xray_debug.cleaning.decided import Decided, left_in_place
+from xray_debug.cleaning.erase import spared
 from xray_debug.cleaning.verify import faults_of
-from xray_debug.cleaning.worker import CleanWorker, spared
+from xray_debug.cleaning.worker import CleanWorker
 from xray_debug.data.boxes import TextBox, as_boxes, dilate_boxes, rasterise_boxes
 from xray_debug.data.images import read_image
 

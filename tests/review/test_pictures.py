@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from review_fixture import write_run
 
-from xray_debug.cleaning.erase import clean_image
+from xray_debug.cleaning.erase import clean_image, spared
 from xray_debug.config import CleanConfig
 from xray_debug.data.images import Film, GreyWindow, to_gray8
 from xray_debug.data.overlay import heat_overlay
@@ -39,6 +39,19 @@ def test_film_and_patch_together_are_the_cleaned_film(kind):
     cleaned, region = clean_image(pixels, boxes, config)
     assert (laid == to_gray8(cleaned, film.window)).all()
     assert set(np.unique(layer[..., 3])) <= {0, 255} and (layer[..., 3] == 255).sum() == region.sum()
+
+
+def test_a_letter_that_stays_is_not_laid_over():
+    """A box grows by a margin, which ends where a kept letter begins, as in the cleaned files."""
+    pixels = np.random.default_rng(3).integers(0, 256, (60, 90), np.uint8)
+    film, boxes, kept = Film(pixels, GreyWindow.of(pixels)), [[20, 20, 40, 40]], [[41, 20, 60, 40]]
+    config = CleanConfig(dilation=0.2, min_dilation=3)
+    layer, (x, y) = cleaned_layer(film, boxes, config, kept)
+    laid = np.zeros(pixels.shape, bool)
+    laid[y : y + layer.shape[0], x : x + layer.shape[1]] = layer[..., 3] == 255
+    region = clean_image(pixels, boxes, config)[1]
+    assert region[20:40, 41:60].any() and not laid[20:40, 41:60].any()
+    assert (laid == spared(pixels, pixels, region, boxes, kept)[1]).all()
 
 
 def test_without_boxes_nothing_is_laid_and_a_film_that_cannot_be_cleaned_says_so():

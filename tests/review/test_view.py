@@ -56,7 +56,11 @@ def test_letters_that_stay_are_no_boxes_to_erase(tmp_path):
     write_text(store.path("letters").with_name("stage.json"), "{}")
     for keep, left in (("laterality", 0), (None, 1)):
         write_text(store.pipeline_file, dump_config(parse_config({"clean": {"keep": keep}})))
-        assert len(load_run(store).boxes_of("a.png")) == left
+        view = load_run(store)
+        assert len(view.boxes_of("a.png")) == left
+        beside = view.kept_beside("a.png", [[22, 6, 30, 16]]).tolist()
+        assert beside == ([[5, 6, 20, 16]] if keep else [])
+        assert not len(view.kept_beside("a.png", [[4, 5, 21, 17]]))  # a reviewer's box over the letter
 
 
 def test_a_run_of_another_version_opens(tmp_path):

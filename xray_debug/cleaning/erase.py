@@ -53,6 +53,17 @@ def erase(image: np.ndarray, boxes, config: CleanConfig, known: bytes | None = N
     return Erased(cleaned, region, head + _pack(cleaned, region, _grown(image, boxes, config)))
 
 
+def spared(image: np.ndarray, cleaned: np.ndarray, region: np.ndarray, boxes, kept) -> tuple[np.ndarray, np.ndarray]:
+    """The cleaned image and its region without what lies in boxes that stay: only the margin by which `boxes` have
+    grown gives way to them, what is in a box itself is erased."""
+    stays = region & rasterise_boxes(kept, *region.shape) & ~rasterise_boxes(boxes, *region.shape)
+    if not stays.any():
+        return cleaned, region
+    cleaned = cleaned.copy()
+    cleaned[stays] = image[stays]
+    return cleaned, region & ~stays
+
+
 def _key(image: np.ndarray, boxes: np.ndarray, config: CleanConfig) -> bytes:
     """Stands for the pixels, the boxes (as a set) and the options that matter."""
     facts = [image.shape, image.dtype.str, np.unique(boxes, axis=0).tolist(), [getattr(config, o) for o in OPTIONS]]

@@ -12,7 +12,7 @@ import numpy as np
 
 from xray_debug.cleaning.controls import image_seed, moved_region
 from xray_debug.cleaning.copies import stays, written
-from xray_debug.cleaning.erase import clean_image, erase
+from xray_debug.cleaning.erase import clean_image, erase, spared
 from xray_debug.cleaning.files import JPEG_SUFFIXES
 from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
@@ -284,17 +284,6 @@ def _share(region: np.ndarray) -> float:
 
 def is_lossy(file: str) -> bool:
     return Path(file).suffix.lower() in JPEG_SUFFIXES
-
-
-def spared(image: np.ndarray, cleaned: np.ndarray, region: np.ndarray, boxes, kept) -> tuple[np.ndarray, np.ndarray]:
-    """The cleaned image and its region without what lies in boxes that stay: only the margin by which `boxes` have
-    grown gives way to them, what is in a box itself is erased."""
-    stays = region & rasterise_boxes(kept, *region.shape) & ~rasterise_boxes(boxes, *region.shape)
-    if not stays.any():
-        return cleaned, region
-    cleaned = cleaned.copy()
-    cleaned[stays] = image[stays]
-    return cleaned, region & ~stays
 
 
 def _note(row: dict, header: ImageHeader, image: np.ndarray, cleaned: np.ndarray, region: np.ndarray, form: str) -> str:

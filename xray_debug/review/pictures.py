@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from xray_debug.cleaning.erase import clean_image
+from xray_debug.cleaning.erase import clean_image, spared
 from xray_debug.config import CleanConfig
 from xray_debug.data.images import Film, to_gray8
 from xray_debug.data.overlay import DARKEST, heat_colours, scaled_map
@@ -55,13 +55,13 @@ class Patch(NamedTuple):
     at: tuple[int, int]
 
 
-def cleaned_layer(film: Film, boxes, config: CleanConfig) -> tuple[np.ndarray, tuple[int, int]]:
+def cleaned_layer(film: Film, boxes, config: CleanConfig, kept=()) -> tuple[np.ndarray, tuple[int, int]]:
     """RGBA uint8: the cleaned film where cleaning changes it, clear elsewhere; and the pixel (x, y) of its corner.
 
-    Made as `clean` makes it: from the original pixels, then seen through the original's grey window. ValueError
-    where the boxes leave nothing to fill in from.
+    Made as `clean` makes it: from the original pixels, then seen through the original's grey window; what lies in
+    the boxes `kept` stays. ValueError where the boxes leave nothing to fill in from.
     """
-    cleaned, region = clean_image(film.pixels, boxes, config)
+    cleaned, region = spared(film.pixels, *clean_image(film.pixels, boxes, config), boxes, kept)
     rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
     if not len(rows):
         return np.zeros((0, 0, 4), np.uint8), (0, 0)
@@ -146,13 +146,13 @@ class Pictures:
 
     def cleaned(self, run: RunView, image_id: str, boxes: list[list[int]]) -> Patch:
         """`cleaned_layer` as a PNG; its errors."""
-        film = self.layers(run, image_id).film
+        film, kept = self.layers(run, image_id).film, run.kept_beside(image_id, boxes).tolist()
 
         def make() -> Patch:
-            layer, at = cleaned_layer(film, boxes, run.clean)
+            layer, at = cleaned_layer(film, boxes, run.clean, kept)
             return Patch(png(layer) if layer.size else b"", at)
 
-        key = (*_of(run, image_id), tuple(map(tuple, boxes)))
+        key = (*_of(run, image_id), *(tuple(map(tuple, own)) for own in (boxes, kept)))
         return self.get(key, make, lambda made: len(made.picture))
 
     def small(self, run: RunView, image_id: str) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from xray_debug.cleaning.decided import UNDECIDED, left_in_place
+from xray_debug.cleaning.decided import UNDECIDED, Decided, left_in_place
 from xray_debug.config import CleanConfig, ConfigError, made_config
 from xray_debug.data.boxes import as_boxes
 from xray_debug.data.images import Film, ImageError, ModelView
@@ -63,6 +63,10 @@ class RunView:
         letters that stay (clean.keep), once stage clean has read them."""
         return left_in_place(UNDECIDED, self.regions(image_id).of_kinds(self.clean.kinds),
                              self.letters.get(image_id, ()))[0]  # fmt: skip
+
+    def kept_beside(self, image_id: str, boxes) -> np.ndarray:
+        """(N, 4) int64: the letters that stay (clean.keep) where exactly `boxes` are erased."""
+        return left_in_place(Decided("edit", as_boxes(boxes)), (), self.letters.get(image_id, ()))[1]
 
     def film(self, image_id: str) -> Film:
         """The original; ViewError or ImageError in one sentence."""

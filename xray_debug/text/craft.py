@@ -163,6 +163,7 @@ class CraftLite(nn.Module):
         if outputs not in (2, 3):
             raise ValueError(f"CraftLite has 2 or 3 outputs, got {outputs}")
         self.widths, self.blocks, self.outputs = tuple(widths), tuple(blocks), outputs
+        self.devices_apart = False  # training: what the map of devices gets wrong does not change the maps of text
         inputs = (2, *widths[:-1])
         self.stages = nn.ModuleList(
             nn.Sequential(_conv(i, o, 2), *(_Residual(o) for _ in range(n)))
@@ -186,6 +187,8 @@ class CraftLite(nn.Module):
         maps = self.head(_way_back(self.ups, features))
         if self.device_head is None:
             return maps
+        if self.devices_apart:
+            features = [feature.detach() for feature in features]
         devices = self.device_head(_way_back(self.device_ups, features))
         return torch.cat([maps, F.interpolate(devices, scale_factor=2.0, mode="bilinear")], dim=1)
 

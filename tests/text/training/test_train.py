@@ -357,3 +357,26 @@ def test_devices_alone_leave_text_bit_for_bit(tmp_path, monkeypatch):
     with torch.no_grad():
         three = load_lite(tmp_path / "three.safetensors")
         torch.testing.assert_close(three(inputs)[:, :2], text(inputs), rtol=0, atol=0)
+
+
+def test_devices_apart_do_not_move_what_is_shared():
+    """The gradient on everything but their own way back is that of text alone."""
+    torch.manual_seed(0)
+    net = train.start(train.TrainOptions(devices_apart=True), None).net
+    inputs, maps = torch.randn(2, 2, 64, 64), torch.rand(2, 3, 32, 32)
+    weights = torch.full((2, 2, 32, 32), 2, dtype=torch.uint8)
+
+    def gradients(maps, weights):
+        net.zero_grad(set_to_none=True)
+        train.loss_of(net(inputs), maps, weights, NEVER).backward()
+        return {name: value.grad.clone() for name, value in net.named_parameters() if value.grad is not None}
+
+    both = gradients(maps, weights)
+    of_text = weights.clone()
+    of_text[:, 1] = 0
+    alone = gradients(maps, of_text)
+    assert both.keys() == dict(net.named_parameters()).keys()
+    for name, value in both.items():
+        own = name.startswith("device_")
+        assert torch.equal(value, alone[name]) != own or not value.any(), name
+    assert any(value.any() for name, value in both.items() if name.startswith("device_ups"))

@@ -35,7 +35,8 @@ from xray_debug.text.training.samples import Background, make_sample
 class TrainOptions:
     """`minutes` and `steps`: whichever is given sets the schedule; `unlabelled_peak`: a prediction above it, over a
     background nobody has labelled, counts from step `trust_from` on as overlooked text, and is not unlearnt;
-    `unlabelled_device`: the same of devices, from the same step on; `devices_alone`: the maps of text are held."""
+    `unlabelled_device`: the same of devices, from the same step on; `devices_alone`: the maps of text are held;
+    `devices_apart`: both are learnt, and devices do not move what is shared with text."""
 
     steps: int | None = 6000
     minutes: float | None = None
@@ -49,6 +50,7 @@ class TrainOptions:
     trust_from: int = 600
     seed: int = 0
     devices_alone: bool = False
+    devices_apart: bool = False
 
 
 class Samples(Dataset):
@@ -135,6 +137,7 @@ def start(options: TrainOptions, initial: str | Path | None) -> State:
     nets[1].load_state_dict(nets[0].state_dict())
     net, mean = (net.to(memory_format=torch.channels_last) for net in nets)
     net.train()
+    net.devices_apart = options.devices_apart
     if options.devices_alone:
         learn_devices_alone(net)
     learnt = [value for value in net.parameters() if value.requires_grad]
@@ -213,8 +216,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--review", type=Path, help="JSON of a person's corrections to the teacher's labels")
     parser.add_argument("--readings", type=Path, help="folder for what the teacher read; kept for another start")
     parser.add_argument("--devices", type=Path, help="JSON of devices that a person saw in the backgrounds")
-    parser.add_argument("--devices-alone", action="store_true",
-                        help="learn the map of devices; those of text stay what they are in --initial")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--devices-alone", action="store_true",
+                      help="learn the map of devices; those of text stay what they are in --initial")
+    only.add_argument("--devices-apart", action="store_true",
+                      help="learn all maps, that of devices from what text has learnt, which it does not change")
     parser.add_argument("--phantoms", type=int, default=0, help="add so many synthetic radiographs")
     parser.add_argument("--slices", type=int, default=0, help="add so many synthetic slices of a CT")
     parser.add_argument("--max-backgrounds", type=int, default=2000)
@@ -239,7 +245,7 @@ def main() -> None:
         settings = TrainOptions(steps=None if options.minutes else options.steps, minutes=options.minutes,
                                 batch=options.batch, rate=options.rate, seed=options.seed,
                                 trust_from=0 if options.initial else TrainOptions.trust_from,
-                                devices_alone=options.devices_alone)  # fmt: skip
+                                devices_alone=options.devices_alone, devices_apart=options.devices_apart)  # fmt: skip
         train(backgrounds, options.out, settings, options.initial, options.workers,
               report=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
               radiographs=len(backgrounds))
