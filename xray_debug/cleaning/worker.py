@@ -18,7 +18,7 @@ from xray_debug.cleaning.inpainting import inpaint_region
 from xray_debug.cleaning.residue import probe_features
 from xray_debug.cleaning.second import read_boxes, reading_of, without_kept
 from xray_debug.config import CleanConfig
-from xray_debug.data.boxes import as_boxes, rasterise_boxes
+from xray_debug.data.boxes import as_boxes
 from xray_debug.data.dicom import is_dicom
 from xray_debug.data.files import atomic_write, file_sha256, take_over
 from xray_debug.data.images import (
