@@ -139,6 +139,33 @@ def test_region_is_named():
     assert list(found["classes"]["a"]["regions"]) == ["border"]
 
 
+@pytest.mark.parametrize("region, told", [("border", True), ("outside centre", True), ("devices", False)])
+def test_a_region_all_round_the_film_beside_a_look_is_said_to_be_maybe_no_more(region, told):
+    """Of a class that relies on both; a region somewhere, a look alone and a region alone bring no such sentence."""
+    def hints(look, own):
+        frame, mine = cases(), cases()["label"] == "a"
+        rng = np.random.default_rng(2)
+        for c in CLASSES:
+            frame[f"region_{region}_effect_{c}"] = rng.normal(0, 0.02, len(frame))
+            frame[f"region_{region}_control_effect_{c}"] = rng.normal(0, 0.02, len(frame))
+        frame[f"region_{region}_p_inpainted"] = 0.5
+        frame.loc[mine, f"region_{region}_effect_a"] += 0.3 * own
+        moved = pd.Series(np.where(mine, 0.3 * look, np.nan), frame.index)
+        gained = pd.Series(np.where(mine, np.nan, 0.3 * look), frame.index)
+        for kind, values in (("", moved), ("gain_", gained)):
+            frame[f"look_brightness_{kind}effect_a"] = values + rng.normal(0, 0.02, len(frame))
+            frame[f"look_brightness_{kind}control_effect_a"] = 0 * values + rng.normal(0, 0.02, len(frame))
+        found = set_verdict(frame, CLASSES, CONFIG)
+        assert ("brightness" in found["verdict"], region in found["verdict"]) == (look, own)
+        return found["classes"]["a"]["hints"], found["sentences"][-1]
+
+    (beside, last), (alone, _), (only, _) = hints(True, True), hints(True, False), hints(False, True)
+    assert not alone and not only and (len(beside) == 1 and last == beside[0] if told else not beside)
+    if told:
+        assert last == (f"a: {region} may be no more than where brightness is seen, which what is filled "
+                        "in loses too: train on films of one brightness to tell.")
+
+
 @pytest.mark.parametrize("alone, verdict", [(0.2, "a relies on region border"), (0.0, "not shown")])
 def test_a_large_region_must_tell_the_class_alone(alone, verdict):
     frame = cases().assign(region_border_area=0.3)

@@ -90,8 +90,18 @@ def class_verdict(label: str, judged: list[Judged]) -> dict:
         "verdict": "; ".join(j.hypothesis.words for j in shown) or NOT_SHOWN,
         "text": text, "absence": absence, "regions": regions, **kinds,
         "sentences": [j.sentence for j in shown] or [_nothing(label, text, absence)],
-        "hints": [hint for hint in (j.hint for j in own.values()) if hint],
+        "hints": [hint for hint in (*(j.hint for j in own.values()), _beside_a_look(label, shown)) if hint],
     }  # fmt: skip
+
+
+def _beside_a_look(label: str, shown: list[Judged]) -> str:
+    """A look is all over the film, so a region that goes all round it loses the look when it is filled in."""
+    looks = [j.hypothesis.words.removeprefix("relies on ") for j in shown if j.hypothesis.name.startswith("look:")]
+    around = [j.hypothesis.name.removeprefix("region:") for j in shown if getattr(j.check, "all_round", False)]
+    if not looks or not around:
+        return ""
+    return (f"{label}: {' and '.join(around)} may be no more than where {' and '.join(looks)} is seen, which what is "
+            f"filled in loses too: train on films of one {' and '.join(looks)} to tell.")
 
 
 def _nothing(label: str, text: dict, absence: dict) -> str:

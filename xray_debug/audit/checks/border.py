@@ -14,6 +14,7 @@ MARGIN = 0.05  # fraction of each side
 @CHECKS.register("border", help="the outermost 5 % of each side")
 class Border(RegionCheck):
     regions = ("border",)
+    all_round = True
 
     def masks(self, case: Case) -> dict[str, np.ndarray]:
         return {"border": margin_mask(len(case.view), MARGIN)}

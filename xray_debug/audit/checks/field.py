@@ -15,6 +15,7 @@ MARGIN = 0.125  # fraction of each side
 @CHECKS.register("field", help="all outside the central 75 x 75 %; the image with its middle 60 x 60 % black")
 class Field(RegionCheck):
     regions = ("outside centre",)
+    all_round = True
 
     def masks(self, case: Case) -> dict[str, np.ndarray]:
         return {"outside centre": margin_mask(len(case.view), MARGIN)}

@@ -29,6 +29,7 @@ class RegionCheck(Check, ABC):
     """A check of one or more regions. It says where they are; frames, columns and questions follow from that."""
 
     regions: tuple[str, ...] = ()  # names; a column or a question bears the region's name
+    all_round = False  # whether it goes all round the film, so that it shows the film's look as the rest does
 
     @abstractmethod
     def masks(self, case: Case) -> dict[str, np.ndarray]:
