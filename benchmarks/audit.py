@@ -36,7 +36,15 @@ from audit_plants import PLANTS, forget
 from audit_power import fewest, power_table
 from audit_rival import ABSENT, installed, rival_flags
 from audit_saliency import METHODS, mean_ranking
-from audit_tables import check_table, flag_shares, rival_table, rule_table, suspicion_table, told_one_way
+from audit_tables import (
+    check_table,
+    flag_shares,
+    rival_table,
+    rule_table,
+    suspicion_table,
+    told_beside_a_look,
+    told_one_way,
+)
 
 from xray_debug.data.files import atomic_write
 
@@ -131,7 +139,8 @@ def print_tables(records: list[dict], results: dict) -> None:
     print("flags on text: " + "; ".join(f"{name} {said(found)}" for name, found in flag_shares(records).items()))
     parts = {"suspicions: planted and raised, not planted and raised": suspicion_table(records),
              "saliency's rule of thumb, on regions": rule_table(records),
-             "a look that was not named, told one way": {"look": told_one_way(records)}}
+             "a look that was not named, told one way": {"look": told_one_way(records)},
+             "border and field named, said to be maybe the look": {"all round": told_beside_a_look(records)}}
     if results["rival"]:
         parts["detectors of embeddings, on whole datasets"] = rival_table(records, results["rival"])
     for title, table in parts.items():

@@ -81,6 +81,20 @@ def told_one_way(records: Iterable[dict]) -> dict[str, dict]:
     return {truth: share(rows, truth) for truth in ("taken", "left")}
 
 
+def told_beside_a_look(records: Iterable[dict]) -> dict[str, dict]:
+    """Of the borders and fields that were named: how many with the sentence that they may be no more than where the
+    look is seen, on every class that they are shown of."""
+    rows = []
+    for record in records:
+        shown = [(kind_of(row), row["label"]) for row in record["questions"] if row["shown"]]
+        looks = {label for kind, label in shown if kind == "look"}
+        for row in judgements([record]):
+            if row["named"] and row["kind"] in ("border", "field"):
+                of = {label for kind, label in shown if kind == row["kind"]}
+                rows.append({"truth": row["truth"], "named": of <= looks})
+    return {truth: share(rows, truth) for truth in ("taken", "left")}
+
+
 def share(rows: list[dict], truth: str) -> dict:
     """{"k", "n", "value", "low", "high"}: of the judgements of one truth those that were named, Wilson's interval."""
     own = [row["named"] for row in rows if row["truth"] == truth]

@@ -164,6 +164,16 @@ def test_what_is_told_one_way_is_counted_where_no_look_was_named(bench, records)
     assert {truth: (own["k"], own["n"]) for truth, own in found.items()} == {"taken": (1, 2), "left": (0, 1)}
 
 
+def test_a_region_all_round_is_doubted_where_a_look_is_shown_of_every_class_that_shows_it(bench):
+    border, look = row("border", "region:border"), row("look", "look:brightness")
+    other = row("border", "region:border", "normal")
+    told = [record("brightness", {"prop": 0.5}, [border, look]),
+            record("brightness", {"prop": 0.5}, [border, other, look]), record("brightness", {"prop": 0.5}, [look]),
+            record("border", {"prop": 0.5}, [border]), record("border", {"prop": 0.5}, [border, look])]  # fmt: skip
+    found = bench.tables.told_beside_a_look(told)
+    assert {truth: (own["k"], own["n"]) for truth, own in found.items()} == {"taken": (1, 2), "left": (1, 2)}
+
+
 def test_the_error_of_the_effect_is_against_the_exact_one_of_the_class(bench, records):
     assert bench.tables.effect_errors(records, "text") == [(0.5, 0.4), (0.1, 0.2)]
     assert bench.tables.effect_errors(records, "look") == [(0.35, 0.15)]  # gamma was not planted
