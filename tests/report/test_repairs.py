@@ -10,7 +10,7 @@ from report_fixture import make_run, small_config
 from scipy.stats import binomtest
 
 from xray_debug.report.inputs import read_cells, read_run
-from xray_debug.report.repairs import RULE, choice, repairs, worst_group
+from xray_debug.report.repairs import RULE, _shortcuts, choice, repairs, shown_of, worst_group
 from xray_debug.report.report import write_report
 from xray_debug.run.store import Store
 from xray_debug.stats.scores import Cell
@@ -182,3 +182,23 @@ def test_repairs_that_were_not_audited_are_rows_without_effects(tmp_path):
 def test_a_run_without_repairs_has_no_such_part(tmp_path):
     run = read_run(make_run(tmp_path / "run", small_config()), small_config(), ())
     assert repairs(run, read_cells(run)[0], 200, 0) is None
+
+
+def test_what_stage_audit_showed_of_the_original_is_no_shortcut_of_a_repair_alone():
+    """On the repairs' fewer cases the original does not show it; the repaired model, as much as before, does."""
+    def line(model, question, shown, label="normal", test_set="test"):
+        numbers = {f"{name}{end}": 0.2 for name in ("effect", "control", "difference") for end in ("", "_low", "_high")}
+        return {"model": model, "kind": "intervention", "check": "border", "question": question, "label": label,
+                "test_set": test_set, "n": 20, "shown": shown, **numbers}  # fmt: skip
+
+    again = pd.DataFrame([line("original", "border", False), line("dfr", "border", True),
+                          line("original", "field", False), line("dfr", "field", True)])  # fmt: skip
+    whole = pd.DataFrame([line("", "border", True), line("", "field", True, test_set="other"),
+                          line("", "field", False)]).drop(columns="model")  # fmt: skip
+    known = shown_of(whole, "test")
+    assert known == {("border", "border", "normal")}
+    effects, further = _shortcuts(again, "dfr", known)
+    assert [(entry["question"], entry["shown"]) for entry in effects] == [("border", True)]
+    assert further == ["normal: field"]
+    assert [entry["shown"] for entry in _shortcuts(again, "original", known)[0]] == [False]
+    assert _shortcuts(again, "dfr", set()) == ([], ["normal: border", "normal: field"])

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from scores_fixture import CLASSES, make_cell
 
 from xray_debug.report.calibration import calibration, reliability_bins
-from xray_debug.report.html import verdict_rows
+from xray_debug.report.html import could_show, could_show_said, verdict_rows
 from xray_debug.report.tables import (
     confusion,
     differences,
@@ -21,6 +21,7 @@ from xray_debug.report.tables import (
     table4,
     wording,
 )
+from xray_debug.stats.randomisation import sign_flip_p
 from xray_debug.stats.scores import Cell, class_scores
 
 
@@ -122,3 +123,19 @@ def test_the_look_and_the_side_are_rows_of_the_verdict_beside_the_regions():
     rows = {row["question"]: row for row in verdict_rows(verdict) if row["label"] == next(iter(verdict["classes"]))}
     assert list(rows) == ["text", "absence of text", "region border", "look: brightness", "laterality: marker"]
     assert rows["look: brightness"]["words"] == "relies on it" and rows["laterality: marker"]["words"] == "not shown"
+
+
+def test_what_could_have_been_shown_is_shown_four_times_in_five():
+    """Of normal differences with that mean, by the verdict's own test at the level that is left for one of 20."""
+    rng, n, spread, asked = np.random.default_rng(0), 40, 0.2, 20
+    half = 1.96 * spread / n**0.5
+    row = {"question": "region border", "p_adjusted": 0.4, "difference": {"value": 0.0, "low": -half, "high": half}}
+    found = could_show(row, asked, 0.0)
+    draws = rng.normal(found, spread, (150, n))
+    hits = np.mean([sign_flip_p(values, 2000, 1) <= 0.05 / asked for values in draws])
+    assert hits == pytest.approx(0.8, abs=0.1)
+    assert could_show(row, asked, 0.5) == 0.5 and could_show({**row, "question": "text"}, asked, 0.5) == 0.25
+    assert could_show(row, 1, 0.0) < found < could_show(row, 200, 0.0)
+    assert could_show({**row, "p_adjusted": None}, asked, 0.0) is None and could_show(row, None, 0.0) is None
+    assert could_show_said([{"could_show": 0.081}, {"could_show": None}, {"could_show": 0.2}]).endswith("0.08 to 0.20")
+    assert could_show_said([{"could_show": None}]) == ""

@@ -33,6 +33,15 @@ def test_merging_keeps_the_larger_box_and_the_higher_score():
     assert scales.merge([]) == []
 
 
+def test_two_finds_of_one_reading_are_both_kept_unless_one_lies_wholly_in_the_other():
+    """Initials that stick out under a large letter: what sticks out would stay in the film."""
+    letter, initials = TextBox(0, 0, 100, 100, 0.9), TextBox(30, 75, 50, 110, 0.8)
+    assert scales.merge([[letter, initials]]) == [letter, initials]
+    assert scales.merge([[letter], [initials]]) == [letter]  # another size's sight of the same
+    assert scales.merge([[letter, TextBox(30, 75, 50, 100, 0.95)]]) == [letter._replace(score=0.95)]
+    assert scales.merge([[letter, initials], [TextBox(31, 76, 49, 108, 0.7)]]) == [letter, initials]
+
+
 @pytest.mark.parametrize("rectangle, expected", [((0, 0, 5, 5), (0, 0, 10, 15)), ((-3, -1, 2, 2), (0, 0, 4, 6)),
                                                  ((60, 2, 70, 4), None)])
 def test_rectangles_of_the_map_in_the_image(rectangle, expected):

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from statistics import NormalDist
 from urllib.parse import urlencode
 
 from jinja2 import Template
@@ -29,6 +31,7 @@ from xray_debug.stats.intervals import LEVEL
 from xray_debug.stats.scores import VERSIONS
 
 APP = "http://localhost:8501"  # where `xray-debug review` serves the app
+POWER = 0.8  # how often an effect of the size that "could have been shown" would be
 STRONGEST = 3  # cases on the first screen
 KIND_NOTE = ("By the shape and place of the boxes alone; images, or patients, whose visible text is all of one kind. "
              "It describes the question on text and tests nothing of its own.")  # fmt: skip
@@ -129,8 +132,10 @@ def model_rows(report: dict) -> list[dict]:
     ]  # fmt: skip
 
 
-def verdict_rows(verdict: dict | None) -> list[dict]:
-    """One line per test set, class and question; empty where the verdict has another shape."""
+def verdict_rows(verdict: dict | None, min_effect: float = 0.0) -> list[dict]:
+    """One line per test set, class and question, with what it `could_show`; empty where the verdict has another shape.
+
+    `min_effect`: audit.min_effect of the run."""
     rows = []
     for name, found in _sets(verdict):
         if found.get("overall"):
@@ -144,7 +149,36 @@ def verdict_rows(verdict: dict | None) -> list[dict]:
         for question, part in asked.items():
             if isinstance(part, dict) and "shown" in part:
                 rows.append({"test_set": test_set, "label": label, "question": question, **_answer(part, question)})
+    for name, found in _sets(verdict):
+        for row in rows:
+            if row["test_set"] == name:
+                row["could_show"] = could_show(row, found.get("hypotheses"), min_effect)
     return rows
+
+
+def could_show(row: dict, questions: int | None, min_effect: float) -> float | None:
+    """The difference that as many images would show in about 80 of 100 repetitions; None where too few were asked, or
+    the run does not say among how many questions.
+
+    By the normal approximation: (z(1 - .05 / questions) + z(.8)) standard errors of the mean, taken from the interval
+    of the difference, and no less than what the verdict asks for (`min_effect`, half of it for text and its absence).
+    It errs on the small side where an effect varies more among images than its absence does.
+    """
+    found, asked = row["difference"] or {}, questions or 0
+    if not asked or row["p_adjusted"] is None or found.get("low") is None or found.get("high") is None:
+        return None
+    normal, least = NormalDist(), min_effect * (0.5 if row["question"] in ("text", "absence of text") else 1.0)
+    error = (found["high"] - found["low"]) / (2 * normal.inv_cdf((1 + LEVEL) / 2))
+    value = (normal.inv_cdf(1 - (1 - LEVEL) / asked) + normal.inv_cdf(POWER)) * error
+    return max(value, least) if math.isfinite(value) else None
+
+
+def could_show_said(rows: list[dict]) -> str:
+    """What the lines that are not shown could have shown, as the end of a sentence; "" where nothing is known of it."""
+    values = [row["could_show"] for row in rows if row["could_show"] is not None]
+    if not values:
+        return ""
+    return f"; the smallest differences that so few images could have shown: {min(values):.2f} to {max(values):.2f}"
 
 
 def unit_of(rows: list[dict]) -> str:

@@ -8,6 +8,7 @@ from xray_debug.report.format import count, decimal, duration, p_value, percent,
 from xray_debug.report.groups import LEAST, worst_groups
 from xray_debug.report.html import (
     KIND_NOTE,
+    could_show_said,
     counted,
     kind_rows,
     spoken_for,
@@ -80,15 +81,17 @@ def _clusters(report: dict) -> list[str]:
 
 
 def _verdict(report: dict) -> list[str]:
-    found, rows = verdict_rows(report["verdict"]), []
+    found, rows = verdict_rows(report["verdict"], report["config"]["audit"]["min_effect"]), []
     rest = [row for row in found if not row["shown"]]
     told = [row for row in found if row["shown"]] or rest
     for row in told:
         shown = [_interval(row[name] or {}, "value", lambda v: f"{v:+.2f}", "") for name in ("effect", "control")]
         rows.append([_text(row["test_set"]), _text(row["label"]), _text(row["question"]), count(row["n"]), *shown,
-                     p_value(row["p_adjusted"]), _text(row["words"])])  # fmt: skip
-    head = ["test set", "class", "question", unit_of(told), "effect", "controls", "p (adjusted)", "verdict"]
-    folded = f"Not shown: {len(rest)} of {len(found)} questions ({_text(counted(rest, 'question'))})."
+                     p_value(row["p_adjusted"]), signed(row["could_show"]), _text(row["words"])])  # fmt: skip
+    head = ["test set", "class", "question", unit_of(told), "effect", "controls", "p (adjusted)", "could have shown",
+            "verdict"]  # fmt: skip
+    folded = (f"Not shown: {len(rest)} of {len(found)} questions ({_text(counted(rest, 'question'))})"
+              f"{could_show_said(rest)}.")  # fmt: skip
     parts = ["## Verdict", _table(head, rows)] if rows else []
     return [*parts, *([folded] if 0 < len(rest) < len(found) else []), *_kinds(report)]
 

@@ -12,6 +12,7 @@ from xray_debug.report.groups import worst_groups
 from xray_debug.report.html import (
     KIND_NOTE,
     app_link,
+    could_show_said,
     counted,
     kind_rows,
     spoken_for,
@@ -79,7 +80,7 @@ def _cases(paper: Paper, report: dict, folder: Path) -> None:
 
 
 def _verdict(paper: Paper, report: dict, folder: Path) -> None:
-    rows = verdict_rows(report["verdict"])
+    rows = verdict_rows(report["verdict"], report["config"]["audit"]["min_effect"])
     if not rows:
         return
     paper.heading("Verdict in numbers")
@@ -90,8 +91,9 @@ def _verdict(paper: Paper, report: dict, folder: Path) -> None:
              for row in shown or rest]  # fmt: skip
     head = ["test set", "class", "question", unit_of(shown or rest), *names, "p (Holm)", "verdict"]
     paper.table(head, lines, SMALL - 0.8)
-    if shown and rest:
-        paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')}).", SMALL)
+    if rest:
+        paper.paragraph(f"Not shown: {len(rest)} of {len(rows)} questions ({counted(rest, 'question')})"
+                        f"{could_show_said(rest)}.", SMALL)  # fmt: skip
     if kinds := kind_rows(report["verdict"]):
         paper.table(["test set", "class", "kind of text", unit_of(kinds), *names[:3]],
                     [[row["test_set"], row["label"], row["kind"], count(row["n"]),

@@ -15,6 +15,7 @@ from xray_debug.stats.scores import Cell, Cells, cell_scores
 
 ORIGINAL, NO_REPAIR = "original", ("original", "control")  # the control row tells what inpainting costs
 MEASURES = ("effect", "control", "difference")
+KEYS = ["check", "question", "label"]
 RULE = (
     "Of the models in whose audit no shortcut is shown, those whose worst group's accuracy lies within the best one's "
     "interval count as equal; of these the one with the highest accuracy on the original test images is taken, "
@@ -26,19 +27,24 @@ OPTIMISTIC = "It was chosen on these test images, so its figures are on the brig
 def repairs(run: RunFiles, cells: Cells, samples: int, seed: int) -> dict | None:
     """A row for each model, `take` and `text`; None where the run has no repairs.
 
+    A shortcut of the original is what is shown of it by stage audit or, on the repairs' cases, again: fewer cases show
+    less, and what a repaired model shares with the original is not its own.
+
     Scores are of all seeds' models on the original images of the test set that was audited (the usual one, where none
     was), the audit of the first seed's. `worst`: of the groups with WORST_OF images or more. `effects`: of every
-    shortcut that was shown of the original model, in this model; `further`: those shown of this model alone.
+    shortcut of the original model, in this model; `further`: those shown of this model alone.
     """
     if not run.store.has("repairs") or not cells:
         return None
     store, told = run.store, run.store.json("repairs")
     checks = store.table("repaired checks") if store.has("repaired checks") else None
+    whole = store.table("checks") if checks is not None and store.has("checks") else None
     if checks is None:
         run.leave_out("what the audit says of the repaired models", store.why_absent("repaired checks"))
     test_set = next(iter(cells))[2] if checks is None else str(checks["test_set"].iloc[0])
     groups = store.table("groups").set_index("image_id")["group"]
-    rows = [_row(model, cell, groups, checks, told["repairs"].get(model, {}), samples, seed)
+    known = set() if whole is None else shown_of(whole, test_set)
+    rows = [_row(model, cell, groups, checks, known, told["repairs"].get(model, {}), samples, seed)
             for (model, tested, name), cell in cells.items() if (tested, name) == (ORIGINAL, test_set)]  # fmt: skip
     cases = 0 if checks is None else int(store.table("repaired cases", ["model"])["model"].eq(ORIGINAL).sum())
     taken, text = choice(rows)
@@ -46,14 +52,14 @@ def repairs(run: RunFiles, cells: Cells, samples: int, seed: int) -> dict | None
             "text": text, "rule": RULE}  # fmt: skip
 
 
-def _row(model: str, cell: Cell, groups: pd.Series, checks: pd.DataFrame | None, facts: dict, samples: int,
-         seed: int) -> dict:  # fmt: skip
+def _row(model: str, cell: Cell, groups: pd.Series, checks: pd.DataFrame | None, known: set, facts: dict,
+         samples: int, seed: int) -> dict:  # fmt: skip
     scores = cell_scores(cell, samples, seed, LEVEL)
     row = {"model": model, **{name: scores[name] for name in ("accuracy", "accuracy_low", "accuracy_high")},
            "images": len(cell.labels), "seeds": len(cell.seeds), "worst": worst_group(cell, groups), "facts": facts,
            "audited": checks is not None and bool((checks["model"] == model).any()), "effects": [], "further": []}
     if row["audited"]:
-        row["effects"], row["further"] = _shortcuts(checks, model)
+        row["effects"], row["further"] = _shortcuts(checks, model, known)
     return row
 
 
@@ -75,21 +81,28 @@ def worst_group(cell: Cell, groups: pd.Series) -> dict | None:
     return {**min(found, key=lambda row: row["accuracy"]), "small": small} if found else None
 
 
-def _shortcuts(checks: pd.DataFrame, model: str) -> tuple[list[dict], list[str]]:
-    """The original's shortcuts in this model, and what is shown of this model alone."""
-    keys = ["check", "question", "label"]
+def shown_of(checks: pd.DataFrame, test_set: str) -> set[tuple[str, str, str]]:
+    """(check, question, class) of what stage audit showed on a test set."""
+    found = checks[(checks["kind"] == "intervention") & (checks["test_set"] == test_set) & checks["shown"]]
+    return set(found[KEYS].itertuples(index=False, name=None))
+
+
+def _shortcuts(checks: pd.DataFrame, model: str, known: set) -> tuple[list[dict], list[str]]:
+    """The original's shortcuts in this model, `known` ones and those shown of it here, and what is shown of this model
+    alone."""
     asked = checks[checks["kind"] == "intervention"]
-    old, own = (asked[asked["model"] == name].set_index(keys) for name in (ORIGINAL, model))
+    old, own = (asked[asked["model"] == name].set_index(KEYS) for name in (ORIGINAL, model))
+    shown = old["shown"].to_numpy(bool) | np.array([key in known for key in old.index], bool)
     effects = []
-    for key, before in old[old["shown"]].iterrows():
+    for key, before in old[shown].iterrows():
         row = own.loc[key] if key in own.index else pd.Series(dtype=float)
-        entry = {**dict(zip(keys, key, strict=True)), "n": int(row.get("n", 0)), "shown": bool(row.get("shown", False))}
+        entry = {**dict(zip(KEYS, key, strict=True)), "n": int(row.get("n", 0)), "shown": bool(row.get("shown", False))}
         for name in MEASURES:
             entry[name] = {end: float(row.get(name + column, np.nan))
                            for end, column in (("value", ""), ("low", "_low"), ("high", "_high"))}  # fmt: skip
         entry["before"] = float(before["difference"])
         effects.append(entry)
-    new = own[own["shown"]].index.difference(old[old["shown"]].index)
+    new = own[own["shown"]].index.difference(old[shown].index)
     return effects, [f"{label}: {question}" for _, question, label in new]
 
 

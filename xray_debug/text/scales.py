@@ -117,29 +117,34 @@ def to_image(rectangle: np.ndarray, scale: tuple[float, float], height: int, wid
 
 def merge(readings: Sequence[Sequence[TextBox]], covered: float = 0.7) -> list[TextBox]:
     """The boxes of several readings of an image as one list: one of which `covered` lies in a larger kept one of its
-    kind is dropped, and where two readings take one thing for different kinds, the surer is right.
+    kind and of another reading is the same find and is dropped, and where two readings take one thing for different
+    kinds, the surer is right.
 
-    The larger box takes the higher score. Order: from top to bottom, then left to right. Within a reading a place may
-    hold both kinds (a letter on a device): its own detector has settled that.
+    The larger box takes the higher score. Order: from top to bottom, then left to right. Within a reading two finds
+    are two: only what lies wholly in another is dropped, and a place may hold both kinds (a letter on a device).
     """
-    boxes = [box for i, own in enumerate(readings) for box in own
+    boxes = [(box, i) for i, own in enumerate(readings) for box in own
              if not _surer(box, [other for others in (*readings[:i], *readings[i + 1:]) for other in others])]
-    merged = [box for kind in sorted({box.kind for box in boxes})
-              for box in _largest([box for box in boxes if box.kind == kind], covered)]
+    merged = [box for kind in sorted({box.kind for box, _ in boxes})
+              for box in _largest([found for found in boxes if found[0].kind == kind], covered)]
     return sorted(merged, key=lambda b: (b.y0, b.x0, b.y1, b.x1))
 
 
-def _largest(boxes: list[TextBox], covered: float) -> list[TextBox]:
-    """Boxes of one kind, without those that lie in a larger one."""
+def _largest(boxes: list[tuple[TextBox, int]], covered: float) -> list[TextBox]:
+    """Boxes of one kind, each with the number of its reading, without those that lie in a larger one."""
     kept: list[TextBox] = []
-    for box in sorted(boxes, key=lambda b: (-(b.x1 - b.x0) * (b.y1 - b.y0), b)):
-        area = (box.x1 - box.x0) * (box.y1 - box.y0)
+    origins: list[int] = []
+    sized = [((box.x1 - box.x0) * (box.y1 - box.y0), box, origin) for box, origin in boxes]
+    for area, box, origin in sorted(sized, reverse=True):
         inside = intersection_areas([box], kept)[0] / area if kept else np.zeros(0)
-        if len(inside) and inside.max() >= covered:
-            best = int(inside.argmax())
+        least = np.where(np.array(origins) == origin, 1.0, covered)
+        over = np.flatnonzero(inside >= least)
+        if len(over):
+            best = int(over[inside[over].argmax()])
             kept[best] = kept[best]._replace(score=max(kept[best].score, box.score))
         else:
             kept.append(box)
+            origins.append(origin)
     return kept
 
 
