@@ -38,6 +38,7 @@ from audit_rival import ABSENT, installed, rival_flags
 from audit_saliency import METHODS, mean_ranking
 from audit_tables import (
     check_table,
+    class_table,
     flag_shares,
     rival_table,
     rule_table,
@@ -137,7 +138,8 @@ def print_tables(records: list[dict], results: dict) -> None:
         shares = "".join(f"{said(row[truth]):>26}" for truth in ("taken", "between", "left", "nothing"))
         print(f"{kind:20}{shares}{numbers:>26}{signed:>8}")
     print("flags on text: " + "; ".join(f"{name} {said(found)}" for name, found in flag_shares(records).items()))
-    parts = {"suspicions: planted and raised, not planted and raised": suspicion_table(records),
+    parts = {"class by class, of what is planted: named where taken, named where not": class_table(records),
+             "suspicions: planted and raised, not planted and raised": suspicion_table(records),
              "saliency's rule of thumb, on regions": rule_table(records),
              "a look that was not named, told one way": {"look": told_one_way(records)},
              "border and field named, said to be maybe the look": {"all round": told_beside_a_look(records)}}

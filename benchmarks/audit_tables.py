@@ -70,6 +70,25 @@ def judgements(records: Iterable[dict]) -> list[dict]:
     return found
 
 
+def class_table(records: Iterable[dict]) -> dict[str, dict]:
+    """Class by class, and of a look the property that was planted: of the classes with an exact effect of at least
+    TAKEN over enough films how many are named by that very question; and of those below LEFT."""
+    rows: dict[str, list] = {kind: [] for kind in KINDS}
+    for record in records:
+        prop = PLANTS[record["name"]].prop
+        for kind in KINDS:
+            question = f"look:{prop}" if kind == "look" and prop in AMOUNTS else QUESTION.get(kind)
+            exact = record["effects"].get(factor_of(record, kind) or "", {})
+            shown = {row["label"]: row["shown"] for row in record["questions"] if row["question"] == question}
+            for label, entry in exact.items():
+                if entry["n"] >= MIN_CASES:
+                    effect = entry["effect"]
+                    truth = "taken" if effect >= TAKEN else "left" if effect < LEFT else "between"
+                    rows[kind].append({"truth": truth, "named": bool(shown.get(label, False))})
+    rows["all"] = [row for own in rows.values() for row in own]
+    return {kind: {truth: share(own, truth) for truth in ("taken", "left")} for kind, own in rows.items()}
+
+
 def told_one_way(records: Iterable[dict]) -> dict[str, dict]:
     """Of the datasets on which no look was named: how many verdicts tell of one that is seen one way, where the network
     took a look, and where it took none."""

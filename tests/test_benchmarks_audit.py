@@ -164,6 +164,21 @@ def test_what_is_told_one_way_is_counted_where_no_look_was_named(bench, records)
     assert {truth: (own["k"], own["n"]) for truth, own in found.items()} == {"taken": (1, 2), "left": (0, 1)}
 
 
+def test_class_by_class_the_very_property_must_be_named(bench):
+    """Another look, another class and a class with few films are no hits; what is below LEFT is a false alarm."""
+    def one(questions, **effects):
+        own = record("brightness", {}, questions)
+        own["effects"] = {"prop": {label: {"n": n, "effect": value} for label, (n, value) in effects.items()}}
+        return own
+
+    found = bench.tables.class_table([
+        one([row("look", "look:brightness", "normal"), row("look", "look:gamma", "pneumonia")],
+            normal=(24, 0.3), pneumonia=(24, 0.3)),
+        one([row("look", "look:brightness", "normal")], normal=(24, 0.01), pneumonia=(3, 0.5))])  # fmt: skip
+    assert {truth: (own["k"], own["n"]) for truth, own in found["look"].items()} == {"taken": (1, 2), "left": (1, 1)}
+    assert found["all"] == found["look"] and found["border"]["taken"]["n"] == 0
+
+
 def test_a_region_all_round_is_doubted_where_a_look_is_shown_of_every_class_that_shows_it(bench):
     border, look = row("border", "region:border"), row("look", "look:brightness")
     other = row("border", "region:border", "normal")
