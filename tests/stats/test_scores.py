@@ -128,6 +128,17 @@ def test_class_scores_by_hand():
     assert rows[0]["sensitivity_low"] == pytest.approx(binomtest(2, 3).proportion_ci(method="wilson").low)
 
 
+def test_images_of_one_patient_are_no_further_evidence_of_a_sensitivity():
+    """Four patients, all six images of each right or wrong alike: the interval of two of four, not of twelve of 24."""
+    labels, predicted = np.zeros(24, int), np.repeat([0, 0, 1, 1], 6)[None]
+    names = np.array([f"i{n:02d}" for n in range(24)])
+    alone, together = (class_scores(Cell(names, labels, np.full(24, "s"), predicted, None, (0,), CLASSES, patients))[0]
+                       for patients in (None, np.repeat(list("abcd"), 6)))  # fmt: skip
+    for row, (hits, n) in ((alone, (12, 24)), (together, (2, 4))):
+        found = binomtest(hits, n).proportion_ci(method="wilson")
+        assert (row["sensitivity_low"], row["sensitivity_high"]) == pytest.approx((found.low, found.high))
+
+
 # ---------------------------------------------------------------------------------------------- from predictions
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from xray_debug.report.inputs import RunFiles
+from xray_debug.stats.groups import clustered_share
 from xray_debug.stats.intervals import LEVEL
 from xray_debug.stats.scores import (
     Cell,
@@ -19,7 +20,6 @@ from xray_debug.stats.scores import (
     common,
     confusion_matrices,
     paired_difference,
-    proportion,
     unpaired_difference,
 )
 from xray_debug.stats.tests import combined_p, holm, mcnemar
@@ -141,10 +141,11 @@ def per_source(cells: Cells) -> list[dict]:
         for source in sorted(set(cell.sources)):
             inside = cell.sources == source
             counts = np.bincount(cell.labels[inside], minlength=len(cell.classes))
+            own = clustered_share(hits[inside], cell.owners[inside], LEVEL)
             found.append({
                 **_named(key), "source": source, "images": int(inside.sum()),
                 "classes": {name: int(n) for name, n in zip(cell.classes, counts, strict=True) if n},
-                **proportion(float(hits[inside].sum()), int(inside.sum()), "accuracy", LEVEL),
+                **dict(zip(("accuracy", "accuracy_low", "accuracy_high"), map(float, own), strict=True)),
                 "accuracy_without": float(hits[~inside].mean()) if (~inside).any() else None, "worst": False,
             })  # fmt: skip
         rivals = [row for row in found if row["images"] >= WORST_OF] or found

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from xray_debug.stats.groups import clustered_share
 from xray_debug.stats.intervals import LEVEL, Interval, percentile_interval, wilson
 from xray_debug.stats.metrics import OVERALL, scores
 from xray_debug.stats.resampling import resample_weights
@@ -203,12 +204,16 @@ def cell_scores(cell: Cell, samples: int, seed: int, level: float = LEVEL) -> di
 
 
 def class_scores(cell: Cell, level: float = LEVEL) -> list[dict]:
-    """Sensitivity and positive predictive value of each class, counts averaged over seeds, Wilson intervals."""
+    """Sensitivity and positive predictive value of each class, counts averaged over seeds, with Wilson's intervals;
+    that of the sensitivity takes the images of a patient together."""
     matrix, rows = confusion_matrices(cell).mean(0).astype(float), []
     for k, name in enumerate(cell.classes):
+        own = cell.labels == k
+        found = clustered_share((cell.predicted[:, own] == k).mean(0), cell.owners[own], level) if own.any() else None
         rows.append({
             "class": name, "images": int(matrix[k].sum()), "predicted": float(matrix[:, k].sum()),
-            **proportion(matrix[k, k], matrix[k].sum(), "sensitivity", level),
+            **({"sensitivity": None, "sensitivity_low": None, "sensitivity_high": None} if found is None else
+               {key: float(value) for key, value in _named("sensitivity", found).items()}),
             **proportion(matrix[k, k], matrix[:, k].sum(), "ppv", level),
         })  # fmt: skip
     return rows
