@@ -17,13 +17,13 @@ from xray_debug.text.precision import bf16_is_faster
 from xray_debug.text.scales import STRIDE, TRIM, close_ups, working_sides
 
 BUNDLED = Path(__file__).with_name("weights") / "craft-lite.safetensors"
-BUNDLED_SHA256 = "8b8170aa27c9113068fbea860fc8b8352d38c33044ff38dc41ff8d403f5b4b29"
+BUNDLED_SHA256 = "e9a38d93e3e526d0be6cfca28b5015738e767c72ac98af8f392a2e05ca0d1296"
 # What a find needs, for two uses of it. clean: few false boxes, as each erases something; audit: misses little, as what
 # is missed is not tested. docs/text.md says how they were chosen.
 USES = {
-    "clean": {"text_threshold": 0.65, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.55,
+    "clean": {"text_threshold": 0.55, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.5,
               "low_device": 0.2},
-    "audit": {"text_threshold": 0.55, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.55,
+    "audit": {"text_threshold": 0.45, "link_threshold": 0.4, "low_text": 0.25, "device_threshold": 0.5,
               "low_device": 0.2},
 }  # fmt: skip
 LOOK_DEVICE = 0.15  # a device is larger than print: a look nearly finds it

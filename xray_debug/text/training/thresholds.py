@@ -28,7 +28,7 @@ from xray_debug.data.boxes import TextBox, as_boxes, rasterise_boxes
 from xray_debug.data.files import atomic_write, file_sha256, write_json
 from xray_debug.data.images import read_film
 from xray_debug.text.craft import Thresholds
-from xray_debug.text.detectors.craft_lite import CraftLiteDetector
+from xray_debug.text.detectors.craft_lite import USES, CraftLiteDetector
 from xray_debug.text.scales import merge
 from xray_debug.text.training.scoring import COVERED, HALF, MARGIN, TRUE
 
@@ -132,7 +132,7 @@ def measured(options: argparse.Namespace) -> tuple[list[str], list[str], dict[st
     review, devices = (json.loads(file.read_text(encoding="utf-8")) for file in (options.review, options.devices))
     known = _sources(options.labels)
     names = [name for name in sorted(known) if name in devices and (options.films / name).is_file()]
-    usual = {"link_threshold": 0.4, **TEXT[0], **DEVICE[0], "text_threshold": 0.65, "device_threshold": 0.55}
+    usual = USES["clean"]
     tables: dict[str, list] = {"text": [], "device": []}
     for number, name in enumerate(names):
         vars(detector).update(first)
