@@ -196,9 +196,11 @@ def test_what_stage_audit_showed_of_the_original_is_no_shortcut_of_a_repair_alon
     whole = pd.DataFrame([line("", "border", True), line("", "field", True, test_set="other"),
                           line("", "field", False)]).drop(columns="model")  # fmt: skip
     known = shown_of(whole, "test")
-    assert known == {("border", "border", "normal")}
+    assert known == {("border", "border", "normal"): 0.2}
     effects, further = _shortcuts(again, "dfr", known)
     assert [(entry["question"], entry["shown"]) for entry in effects] == [("border", True)]
     assert further == ["normal: field"]
     assert [entry["shown"] for entry in _shortcuts(again, "original", known)[0]] == [False]
-    assert _shortcuts(again, "dfr", set()) == ([], ["normal: border", "normal: field"])
+    assert _shortcuts(again, "dfr", {}) == ([], ["normal: border", "normal: field"])
+    (entry,) = _shortcuts(again, "dfr", {("text", "text", "all classes"): 0.4})[0]  # not asked on so few cases
+    assert entry["n"] == 0 and entry["before"] == 0.4 and np.isnan(entry["difference"]["value"])

@@ -126,16 +126,24 @@ def test_the_look_and_the_side_are_rows_of_the_verdict_beside_the_regions():
 
 
 def test_what_could_have_been_shown_is_shown_four_times_in_five():
-    """Of normal differences with that mean, by the verdict's own test at the level that is left for one of 20."""
-    rng, n, spread, asked = np.random.default_rng(0), 40, 0.2, 20
+    """Of normal differences with that mean, by the verdict's own test at the level that is left for one of 20, and by
+    the least that is asked of the measured mean."""
+    rng, n, spread, verdict = np.random.default_rng(0), 40, 0.2, {"hypotheses": 20, "level": 0.95}
     half = 1.96 * spread / n**0.5
-    row = {"question": "region border", "p_adjusted": 0.4, "difference": {"value": 0.0, "low": -half, "high": half}}
-    found = could_show(row, asked, 0.0)
+    row = {"question": "region border", "n": n, "difference": {"value": 0.0, "low": -half, "high": half},
+           "separation": None}  # fmt: skip
+    found, asked_more = could_show(row, verdict, 0.0), could_show(row, verdict, 0.3)
     draws = rng.normal(found, spread, (150, n))
-    hits = np.mean([sign_flip_p(values, 2000, 1) <= 0.05 / asked for values in draws])
+    hits = np.mean([sign_flip_p(values, 2000, 1) <= 0.05 / 20 for values in draws])
     assert hits == pytest.approx(0.8, abs=0.1)
-    assert could_show(row, asked, 0.5) == 0.5 and could_show({**row, "question": "text"}, asked, 0.5) == 0.25
-    assert could_show(row, 1, 0.0) < found < could_show(row, 200, 0.0)
-    assert could_show({**row, "p_adjusted": None}, asked, 0.0) is None and could_show(row, None, 0.0) is None
+    assert np.mean(rng.normal(asked_more, spread, (400, n)).mean(1) >= 0.3) == pytest.approx(0.8, abs=0.06)
+    assert could_show({**row, "question": "text"}, verdict, 0.6) == pytest.approx(asked_more)
+    assert could_show(row, {**verdict, "hypotheses": 1}, 0.0) < found
+    wide = {"value": 0.0, "low": -2 * half, "high": 2 * half}
+    assert could_show({**row, "separation": wide}, verdict, 0.0) == pytest.approx(2 * found)
+    for lacking in ({"n": 7}, {"n": 8}, {"difference": None}, {"difference": {"value": 0.0, "low": 0.0, "high": 0.0}},
+                    {"difference": {"value": None, "low": None, "high": None}}):  # fmt: skip
+        assert could_show({**row, **lacking}, verdict, 0.1) is None  # 8 signs have a p of .0039 at the least
+    assert could_show(row, {}, 0.1) is None
     assert could_show_said([{"could_show": 0.081}, {"could_show": None}, {"could_show": 0.2}]).endswith("0.08 to 0.20")
     assert could_show_said([{"could_show": None}]) == ""

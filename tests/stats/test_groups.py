@@ -64,3 +64,9 @@ def test_many_patients_with_several_images_spread_as_their_resamples_do():
     assert (found.low, found.high) == pytest.approx((slow.low, slow.high), abs=0.012)
     assert found.high - found.low > 1.15 * (lambda w: w.high - w.low)(wilson(int(hits.sum()), len(hits)))
     assert np.isnan(clustered_share(np.zeros(0), np.zeros(0)).value)
+
+
+def test_one_patients_images_are_one_image():
+    """Half of them right: nothing is known of how patients differ, so the interval is that of a single image."""
+    found, single = clustered_share(np.repeat([0.0, 1.0], 10), np.zeros(20)), wilson(0.5, 1)
+    assert found.value == 0.5 and (found.low, found.high) == pytest.approx((single.low, single.high))

@@ -40,6 +40,9 @@ def test_two_finds_of_one_reading_are_both_kept_unless_one_lies_wholly_in_the_ot
     assert scales.merge([[letter], [initials]]) == [letter]  # another size's sight of the same
     assert scales.merge([[letter, TextBox(30, 75, 50, 100, 0.95)]]) == [letter._replace(score=0.95)]
     assert scales.merge([[letter, initials], [TextBox(31, 76, 49, 108, 0.7)]]) == [letter, initials]
+    larger = TextBox(0, 0, 101, 101, 0.9)  # the other reading's letter is the larger one
+    assert scales.merge([[letter, initials], [larger]]) == [larger, initials]
+    assert scales.merge([[letter], [TextBox(1, 1, 99, 99, 0.9), initials]]) == [letter, initials]
 
 
 @pytest.mark.parametrize("rectangle, expected", [((0, 0, 5, 5), (0, 0, 10, 15)), ((-3, -1, 2, 2), (0, 0, 4, 6)),

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Template
 
+from xray_debug.audit.hypotheses import MIN_CASES
 from xray_debug.report.cases import HEAT
 from xray_debug.report.clusters import candidate_rows, sheet_bytes
 from xray_debug.report.explanations import MEASURES, SANITY
@@ -152,25 +153,29 @@ def verdict_rows(verdict: dict | None, min_effect: float = 0.0) -> list[dict]:
     for name, found in _sets(verdict):
         for row in rows:
             if row["test_set"] == name:
-                row["could_show"] = could_show(row, found.get("hypotheses"), min_effect)
+                row["could_show"] = could_show(row, found, min_effect)
     return rows
 
 
-def could_show(row: dict, questions: int | None, min_effect: float) -> float | None:
-    """The difference that as many images would show in about 80 of 100 repetitions; None where too few were asked, or
-    the run does not say among how many questions.
+def could_show(row: dict, verdict: dict, min_effect: float) -> float | None:
+    """The difference that as many images would show in about 80 of 100 repetitions; None where none could be shown: too
+    few images, also for a p that is corrected for so many questions, or nothing was changed in them.
 
-    By the normal approximation: (z(1 - .05 / questions) + z(.8)) standard errors of the mean, taken from the interval
-    of the difference, and no less than what the verdict asks for (`min_effect`, half of it for text and its absence).
-    It errs on the small side where an effect varies more among images than its absence does.
+    By the normal approximation, with the larger of the standard errors of difference and separation, taken from their
+    intervals: (z(1 - alpha / questions) + z(.8)) of them, and z(.8) beyond what the verdict asks of the measured mean
+    (`min_effect`, half of it for text and its absence). It errs on the small side where an effect varies more among
+    images than its absence does, and for look and side, of which more is asked. `verdict`: the test set's.
     """
-    found, asked = row["difference"] or {}, questions or 0
-    if not asked or row["p_adjusted"] is None or found.get("low") is None or found.get("high") is None:
+    asked, level, normal = verdict.get("hypotheses") or 0, verdict.get("level") or LEVEL, NormalDist()
+    found = [row[name] for name in ("difference", "separation") if row[name]]
+    found = [part for part in found if part.get("low") is not None and part.get("high") is not None]
+    if not asked or not found or row["n"] < MIN_CASES or 0.5 ** row["n"] > (1 - level) / asked:
         return None
-    normal, least = NormalDist(), min_effect * (0.5 if row["question"] in ("text", "absence of text") else 1.0)
-    error = (found["high"] - found["low"]) / (2 * normal.inv_cdf((1 + LEVEL) / 2))
-    value = (normal.inv_cdf(1 - (1 - LEVEL) / asked) + normal.inv_cdf(POWER)) * error
-    return max(value, least) if math.isfinite(value) else None
+    error = max(part["high"] - part["low"] for part in found) / (2 * normal.inv_cdf((1 + level) / 2))
+    if not math.isfinite(error) or error <= 0:
+        return None
+    least, power = min_effect * (0.5 if row["question"] in ("text", "absence of text") else 1.0), normal.inv_cdf(POWER)
+    return max((normal.inv_cdf(1 - (1 - level) / asked) + power) * error, least + power * error)
 
 
 def could_show_said(rows: list[dict]) -> str:

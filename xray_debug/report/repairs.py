@@ -43,7 +43,7 @@ def repairs(run: RunFiles, cells: Cells, samples: int, seed: int) -> dict | None
         run.leave_out("what the audit says of the repaired models", store.why_absent("repaired checks"))
     test_set = next(iter(cells))[2] if checks is None else str(checks["test_set"].iloc[0])
     groups = store.table("groups").set_index("image_id")["group"]
-    known = set() if whole is None else shown_of(whole, test_set)
+    known = {} if whole is None else shown_of(whole, test_set)
     rows = [_row(model, cell, groups, checks, known, told["repairs"].get(model, {}), samples, seed)
             for (model, tested, name), cell in cells.items() if (tested, name) == (ORIGINAL, test_set)]  # fmt: skip
     cases = 0 if checks is None else int(store.table("repaired cases", ["model"])["model"].eq(ORIGINAL).sum())
@@ -52,7 +52,7 @@ def repairs(run: RunFiles, cells: Cells, samples: int, seed: int) -> dict | None
             "text": text, "rule": RULE}  # fmt: skip
 
 
-def _row(model: str, cell: Cell, groups: pd.Series, checks: pd.DataFrame | None, known: set, facts: dict,
+def _row(model: str, cell: Cell, groups: pd.Series, checks: pd.DataFrame | None, known: dict, facts: dict,
          samples: int, seed: int) -> dict:  # fmt: skip
     scores = cell_scores(cell, samples, seed, LEVEL)
     row = {"model": model, **{name: scores[name] for name in ("accuracy", "accuracy_low", "accuracy_high")},
@@ -81,29 +81,29 @@ def worst_group(cell: Cell, groups: pd.Series) -> dict | None:
     return {**min(found, key=lambda row: row["accuracy"]), "small": small} if found else None
 
 
-def shown_of(checks: pd.DataFrame, test_set: str) -> set[tuple[str, str, str]]:
-    """(check, question, class) of what stage audit showed on a test set."""
+def shown_of(checks: pd.DataFrame, test_set: str) -> dict[tuple[str, str, str], float]:
+    """(check, question, class) of what stage audit showed on a test set -> its effect beyond controls."""
     found = checks[(checks["kind"] == "intervention") & (checks["test_set"] == test_set) & checks["shown"]]
-    return set(found[KEYS].itertuples(index=False, name=None))
+    return dict(zip(found[KEYS].itertuples(index=False, name=None), found["difference"].astype(float), strict=True))
 
 
-def _shortcuts(checks: pd.DataFrame, model: str, known: set) -> tuple[list[dict], list[str]]:
-    """The original's shortcuts in this model, `known` ones and those shown of it here, and what is shown of this model
-    alone."""
+def _shortcuts(checks: pd.DataFrame, model: str, known: dict) -> tuple[list[dict], list[str]]:
+    """The original's shortcuts in this model, those shown of it here and `known` ones (shown_of), and what is shown of
+    this model alone. What was not asked on these cases has no images and no effect: it is not gone."""
     asked = checks[checks["kind"] == "intervention"]
     old, own = (asked[asked["model"] == name].set_index(KEYS) for name in (ORIGINAL, model))
-    shown = old["shown"].to_numpy(bool) | np.array([key in known for key in old.index], bool)
+    here = {key: float(row["difference"]) for key, row in old[old["shown"].astype(bool)].iterrows()}
     effects = []
-    for key, before in old[shown].iterrows():
+    for key, before in (known | here).items():
         row = own.loc[key] if key in own.index else pd.Series(dtype=float)
         entry = {**dict(zip(KEYS, key, strict=True)), "n": int(row.get("n", 0)), "shown": bool(row.get("shown", False))}
         for name in MEASURES:
             entry[name] = {end: float(row.get(name + column, np.nan))
                            for end, column in (("value", ""), ("low", "_low"), ("high", "_high"))}  # fmt: skip
-        entry["before"] = float(before["difference"])
+        entry["before"] = before
         effects.append(entry)
-    new = own[own["shown"]].index.difference(old[shown].index)
-    return effects, [f"{label}: {question}" for _, question, label in new]
+    new = [key for key in own[own["shown"].astype(bool)].index if key not in known and key not in here]
+    return effects, [f"{label}: {question}" for _, question, label in sorted(new)]
 
 
 def choice(rows: list[dict]) -> tuple[str | None, str]:
@@ -113,7 +113,7 @@ def choice(rows: list[dict]) -> tuple[str | None, str]:
     if original is None or not original["audited"] or not tried:
         return None, "The repaired models were not audited again, so nothing is said about which to take."
     if not original["effects"]:
-        return None, "The audit of the original model shows no shortcut on these cases: there is nothing to repair."
+        return None, "The audit of the original model shows no shortcut: there is nothing to repair."
     free = [row for row in tried if asked_after(row) and not row["further"]
             and not any(entry["shown"] for entry in row["effects"])]  # fmt: skip
     if not free:

@@ -61,8 +61,9 @@ def clustered_share(hits: np.ndarray, owners: np.ndarray, level: float = LEVEL) 
     """Mean of `hits` (n,) in [0, 1] with Wilson's interval, for images of which some may be one owner's.
 
     The interval is that of as many images as carry the same information: n over the design effect, the variance of the
-    share between owners over that of independent images (Rao and Scott, 1992), at least 1. Where all hits are alike the
-    effect cannot be measured, and owners are counted instead of images. Without images: (nan, 0, 1).
+    share between owners over that of independent images (Rao and Scott, 1992), at least 1. Where all hits are alike, or
+    all images are one owner's, the effect cannot be measured, and owners are counted instead of images. Without images:
+    (nan, 0, 1).
     """
     hits = np.asarray(hits, float)
     if not len(hits):
@@ -71,7 +72,8 @@ def clustered_share(hits: np.ndarray, owners: np.ndarray, level: float = LEVEL) 
     share, sizes = float(hits.mean()), np.bincount(codes)
     between = float(((np.bincount(codes, hits) - share * sizes) ** 2).sum()) / len(hits) ** 2
     alone = share * (1 - share) / len(hits)
-    effect = max(between / alone, 1.0) if 1e-12 < share < 1 - 1e-12 else len(hits) / len(sizes)
+    known = 1e-12 < share < 1 - 1e-12 and len(sizes) > 1
+    effect = max(between / alone, 1.0) if known else len(hits) / len(sizes)
     effective = len(hits) / effect
     found = wilson(share * effective, effective, level)
     return Interval(share, found.low, found.high)

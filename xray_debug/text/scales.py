@@ -133,18 +133,19 @@ def merge(readings: Sequence[Sequence[TextBox]], covered: float = 0.7) -> list[T
 def _largest(boxes: list[tuple[TextBox, int]], covered: float) -> list[TextBox]:
     """Boxes of one kind, each with the number of its reading, without those that lie in a larger one."""
     kept: list[TextBox] = []
-    origins: list[int] = []
+    seen: list[set[int]] = []  # by which readings each is seen: what else one of them sees there is another find
     sized = [((box.x1 - box.x0) * (box.y1 - box.y0), box, origin) for box, origin in boxes]
     for area, box, origin in sorted(sized, reverse=True):
         inside = intersection_areas([box], kept)[0] / area if kept else np.zeros(0)
-        least = np.where(np.array(origins) == origin, 1.0, covered)
+        least = np.array([1.0 if origin in readings else covered for readings in seen])
         over = np.flatnonzero(inside >= least)
         if len(over):
             best = int(over[inside[over].argmax()])
             kept[best] = kept[best]._replace(score=max(kept[best].score, box.score))
+            seen[best].add(origin)
         else:
             kept.append(box)
-            origins.append(origin)
+            seen.append({origin})
     return kept
 
 
