@@ -92,8 +92,9 @@ def probabilities(
 ) -> np.ndarray:
     """Class probabilities, float32 (N, K), of `images`; runs on the model's device in its evaluation mode.
 
-    On a CPU an image has the same probabilities, bit for bit, whatever others it comes with: always CPU_CHUNK images
-    are sent through at a time, the last ones made up with copies. (For another number of images the kernels sum in
+    On a CPU an image has the same probabilities, whatever others it comes with, bit for bit on most CPUs: always
+    CPU_CHUNK images are sent through at a time, the last ones made up with copies. (With AMX the last digit was seen to
+    depend on an image's place among them. For another number of images the kernels sum in
     another order; more at a time is not faster there.) On a GPU the last digits can differ with the batch.
 
     Args:
