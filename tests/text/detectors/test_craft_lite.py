@@ -94,7 +94,7 @@ def test_the_maps_of_text_are_the_same_with_and_without_that_of_devices(exact):
     assert [box.box for box in alone.detect([IMAGE])[0]] == [box.box for box in exact.detect([IMAGE])[0]]
 
 
-def test_the_bundled_weights_find_devices_and_take_fewer_of_them_for_text(exact):
+def test_the_bundled_weights_find_devices_and_take_few_of_them_for_text(exact):
     """Devices drawn as in the training, over ten films that it never saw; half of a box under boxes of the kind."""
     alone, drawn, counts = CraftLiteDetector(precision="fp32", devices=False), 0, {"device": 0, "text": 0, "alone": 0}
     for i in range(10):
@@ -110,7 +110,8 @@ def test_the_bundled_weights_find_devices_and_take_fewer_of_them_for_text(exact)
                 drawn += 1
                 for kind, found in under.items():
                     counts[kind] += rasterise_boxes(found, *image.shape)[y0:y1, x0:x1].mean() >= 0.5
-    assert counts["device"] > 0.4 * drawn > 8 and counts["text"] < counts["alone"], (drawn, counts)
+    assert counts["device"] > 0.4 * drawn > 8, (drawn, counts)
+    assert counts["text"] <= min(0.1 * drawn, counts["alone"]), (drawn, counts)
 
 
 @pytest.mark.parametrize("header", [["text", "device"], "text", 3])
