@@ -22,6 +22,7 @@ order is seed by seed, so that a table is balanced wherever it stops.
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import json
 import shutil
@@ -50,7 +51,7 @@ from audit_tables import (
 from xray_debug.data.files import atomic_write
 
 TUNING, FRESH = range(1, 6), 101  # seeds on which constants may be chosen; the first that may be published
-RESULTS = Path(__file__).parent / "results" / "audit.json"
+RESULTS = Path(__file__).parent / "results" / "audit.json.gz"
 
 
 @cache
@@ -67,16 +68,21 @@ def code_key(name: str) -> str:
 def read_results(path: Path) -> dict:
     """{"datasets": {key: record}, "rival": {key: flags}, "power": {...}}; empty where there is no file."""
     empty = {"datasets": {}, "rival": {}, "power": {}}
-    return empty | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    if not path.exists():
+        return empty
+    content = path.read_bytes()
+    return empty | json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
 
 
 def write_results(path: Path, results: dict) -> None:
-    """A line a dataset, so that two versions can be compared."""
+    """A line a dataset, so that two versions can be compared; compressed where the name ends in .gz, and then, too, the
+    same bytes each time."""
     parts = []
     for name, part in results.items():
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in part.items())
         parts.append(f"{json.dumps(name)}: {{\n{lines}\n}}")
     content = ("{" + ",\n".join(parts) + "}\n").encode()
+    content = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, lambda file: file.write(content))
 

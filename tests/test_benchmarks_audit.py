@@ -1,5 +1,6 @@
 """The audit's benchmark: what it plants is exact, what it counts is counted right, what is done is not done again."""
 
+import gzip
 import importlib.util
 import json
 import sys
@@ -350,3 +351,13 @@ def test_the_rival_is_left_out_with_a_sentence_where_it_is_absent(bench, measure
     monkeypatch.setitem(sys.modules, "shortcut_detect", None)
     bench.program.main(["--json", str(tmp_path / "a.json"), "--work", str(tmp_path), "--only", "clean", "--rival"])
     assert "ShortKit-ML is not installed" in capsys.readouterr().out
+
+
+def test_compressed_results_are_read_as_they_were_written_and_are_the_same_bytes_each_time(bench, tmp_path):
+    program, results = bench.program, {"datasets": {"a": {"seed": 101, "value": 0.5}}, "rival": {}, "power": {"b": {}}}
+    for name in ("one.json.gz", "two.json.gz", "plain.json"):
+        program.write_results(tmp_path / name, results)
+        assert program.read_results(tmp_path / name) == results
+    one, two, plain = ((tmp_path / name).read_bytes() for name in ("one.json.gz", "two.json.gz", "plain.json"))
+    assert one == two and gzip.decompress(one) == plain
+    assert program.read_results(tmp_path / "none.json.gz") == {"datasets": {}, "rival": {}, "power": {}}
